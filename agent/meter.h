@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Plaintext of one connection -> calls. Pure: no sockets, no clock, no globals,
+ * no logging. The tap is fed copies of what is forwarded; whatever it makes of
+ * them, forwarding goes on. Any split of the bytes gives the same calls.
+ *
+ * Limits: state is constant whatever the bodies' size (METER_STATE_MAX_BYTES
+ * per connection, decompression windows included); up to METER_PIPELINE_MAX
+ * requests may await their answers. Every buffer that held content is wiped
+ * before it is reused or freed.
+ */
+#pragma once
+
+#include "agent/call.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/slice.h"
+
+#define METER_PIPELINE_MAX 64
+#define METER_STATE_MAX_BYTES (256 * 1024)
+
+struct meter;
+struct provider_set;  /* agent/provider.h: the profiles */
+struct price_table;   /* agent/price.h */
+struct estimator;     /* agent/estimate.h; may be NULL */
+
+/* What can be said of a request when its head is complete. Borrowed for the
+ * callback. No header values, no query. */
+struct request_head {
+    struct slice method;
+    struct slice host;
+    const char *provider;
+    const char *operation;
+};
+
+/* Callbacks run inside meter_request/response/close. */
+struct meter_env {
+    const struct provider_set *providers;
+    const struct price_table *prices;
+    struct estimator *estimator;
+    const uint8_t *fingerprint_key; /* 32 bytes, for key_fingerprint */
+    void *user;
+    /* A call began (its request head is complete). */
+    void (*on_begin)(void *user, const struct request_head *head);
+    /* A call ended. Exactly one for every on_begin. */
+    void (*on_call)(void *user, const struct call *call);
+};
+
+enum meter_state {
+    METER_HTTP1,     /* metering */
+    METER_NOT_HTTP,  /* what passed is not HTTP/1.x: nothing more will be metered */
+    METER_UPGRADED,  /* 101 or CONNECT: the rest is opaque */
+};
+
+enum meter_end {
+    METER_END_CLEAN,    /* both sides closed in order */
+    METER_END_CLIENT,   /* the application closed or reset first */
+    METER_END_UPSTREAM, /* the provider closed or reset first */
+    METER_END_NETWORK,  /* no upstream connection could be had */
+};
+
+/* `host` is the SNI (lower case); copied. */
+int meter_new(const struct meter_env *env, struct slice host, struct meter **ret_meter)
+    LECTR_MUST_USE;
+void meter_free(struct meter **meter);
+
+void meter_request(struct meter *m, struct slice bytes, uint64_t now_mono_ns);
+void meter_response(struct meter *m, struct slice bytes, uint64_t now_mono_ns);
+/* Ends every call still open with the outcome that fits. A close-delimited
+ * answer ended by METER_END_UPSTREAM is complete. Idempotent. */
+void meter_close(struct meter *m, enum meter_end end, uint64_t now_mono_ns);
+
+enum meter_state meter_state(const struct meter *m);
+/* Calls begun and not ended. */
+uint32_t meter_calls_open(const struct meter *m);

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+COLLECTOR_SRC := $(wildcard collector/*.c)
+COLLECTOR_OBJ := $(COLLECTOR_SRC:%.c=$(B)/obj/%.o)
+CTL_SRC := $(wildcard collector/ctl/*.c)
+CTL_OBJ := $(CTL_SRC:%.c=$(B)/obj/%.o)
+
+$(B)/lectr-collector: $(COLLECTOR_OBJ) $(B)/liblectr.a
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COLLECTOR_LIBS)
+
+# Objects that lectrctl shares with the collector are named in CTL_SHARED.
+CTL_SHARED :=
+$(B)/lectrctl: $(CTL_OBJ) $(CTL_SHARED) $(B)/liblectr.a
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COLLECTOR_LIBS)
