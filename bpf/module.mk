@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-GENERATED += $(B)/gen/bpf/lectr.skel.h
+# Only capture.c includes the skeleton.
+$(B)/obj/agent/capture.o: $(B)/gen/bpf/lectr.skel.h
 BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 BPF_CFLAGS := -g -O2 -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -D__bpf__ -mcpu=v3 -Wall -Wextra -Werror -I. -I$(B)/gen/bpf
 

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Counts connections to providers, before and apart from steering. Also the
+ * facts about a connection that census and steering share. */
+#pragma once
+
+#include "bpf/steer.bpf.h"
+
+#define CGROUP_LEVELS_MAX 12
+#define NS_PER_S 1000000000ULL
+
+struct dest {
+    struct lectr_addr_key key;
+    __u16 port;
+    __u8 to_loopback;
+};
+
+static __always_inline void census_count(__u64 cgroup_id, __u64 cookie, __u32 provider,
+                                         enum lectr_verdict verdict)
+{
+    struct lectr_census_key key = {
+        .cgroup_id = cgroup_id, .netns_cookie = cookie, .provider = provider};
+    struct lectr_census *row = bpf_map_lookup_elem(&census, &key);
+    __u32 zero = 0;
+
+    if (!row) {
+        struct lectr_census fresh = {};
+
+        fresh.first_ns = bpf_ktime_get_ns();
+        bpf_map_update_elem(&census, &key, &fresh, BPF_NOEXIST);
+        row = bpf_map_lookup_elem(&census, &key);
+    }
+    if (!row) {
+        struct lectr_meta *m = bpf_map_lookup_elem(&meta, &zero);
+
+        if (m && verdict == LECTR_SEEN)
+            __sync_fetch_and_add(&m->census_lost, 1);
+        return;
+    }
+    row->last_ns = bpf_ktime_get_ns();
+    if (verdict >= 0 && verdict < LECTR_VERDICT__COUNT)
+        __sync_fetch_and_add(&row->count[verdict], 1);
+}
+
+static __always_inline __u8 port_listed(const struct lectr_settings *s, __u16 port)
+{
+    for (int i = 0; i < LECTR_PORTS_MAX; i++)
+        if (i < (int)s->ports_count && s->ports[i] == port)
+            return 1;
+    return 0;
+}
+
+/* The provider that this namespace's DNS gave the address for; 0: none. Use
+ * keeps an entry: clients cache names for longer than any TTL says. */
+static __always_inline __u32 addr_provider(const struct lectr_settings *s,
+                                           const struct lectr_addr_key *key)
+{
+    struct lectr_addr *a = bpf_map_lookup_elem(&addrs, key);
+    __u64 now = bpf_ktime_get_ns();
+
+    if (!a || a->expires_ns < now)
+        return 0;
+    if (a->expires_ns < now + s->dns_ttl_min_ns)
+        a->expires_ns = now + s->dns_ttl_min_ns;
+    return a->provider;
+}
+
+/* Consent is given to a cgroup with all below it, or to a namespace. */
+static __always_inline __u8 caller_consents(__u64 cookie)
+{
+    __u64 id = bpf_get_current_cgroup_id();
+
+    if (bpf_map_lookup_elem(&consent_netns, &cookie) || bpf_map_lookup_elem(&consent_cgroup, &id))
+        return 1;
+    for (int level = 0; level < CGROUP_LEVELS_MAX; level++) {
+        id = bpf_get_current_ancestor_cgroup_id(level);
+        if (!id)
+            return 0;
+        if (bpf_map_lookup_elem(&consent_cgroup, &id))
+            return 1;
+    }
+    return 0;
+}
+
+static __always_inline void dest_of4(struct bpf_sock_addr *ctx, struct dest *d)
+{
+    __u32 addr = ctx->user_ip4;
+
+    __builtin_memcpy(d->key.addr, &addr, 4);
+    d->key.family = AF_INET;
+    d->key.netns_cookie = bpf_get_netns_cookie(ctx);
+    d->port = bpf_ntohs((__u16)ctx->user_port);
+    d->to_loopback = d->key.addr[0] == IPV4_LOOPBACK_NET;
+}
+
+/* ::ffff:a.b.c.d is IPv4 by another name (Java's default). */
+static __always_inline void dest_of6(struct bpf_sock_addr *ctx, struct dest *d)
+{
+    __u32 a0 = ctx->user_ip6[0], a1 = ctx->user_ip6[1];
+    __u32 a2 = ctx->user_ip6[2], a3 = ctx->user_ip6[3];
+
+    d->key.netns_cookie = bpf_get_netns_cookie(ctx);
+    d->port = bpf_ntohs((__u16)ctx->user_port);
+    if (a0 == 0 && a1 == 0 && a2 == bpf_htonl(0xffff)) {
+        d->key.family = AF_INET;
+        __builtin_memcpy(d->key.addr, &a3, 4);
+        d->to_loopback = d->key.addr[0] == IPV4_LOOPBACK_NET;
+        return;
+    }
+    d->key.family = AF_INET6;
+    __builtin_memcpy(d->key.addr, &a0, 4);
+    __builtin_memcpy(d->key.addr + 4, &a1, 4);
+    __builtin_memcpy(d->key.addr + 8, &a2, 4);
+    __builtin_memcpy(d->key.addr + 12, &a3, 4);
+    d->to_loopback = a0 == 0 && a1 == 0 && a2 == 0 && a3 == bpf_htonl(1);
+}
+
+/* Fills the facts that steer_scope() needs, and consent; returns the provider. */
+static __always_inline __u32 gather_scope(struct bpf_sock_addr *ctx, const struct dest *d,
+                                          const struct lectr_settings *s, struct steer_facts *f)
+{
+    __u32 provider;
+
+    f->tcp = ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP;
+    f->to_loopback = d->to_loopback;
+    f->port_listed = port_listed(s, d->port);
+    f->mode_all = s->mode_all != 0;
+    if (!f->tcp || f->to_loopback || !f->port_listed)
+        return 0;
+    provider = addr_provider(s, &d->key);
+    f->provider_known = provider != 0;
+    if (!f->provider_known && !f->mode_all)
+        return 0;
+    f->consent = caller_consents(d->key.netns_cookie);
+    if (ctx->sk)
+        f->own = bpf_sk_storage_get(&own_sock, ctx->sk, 0, 0) != 0;
+    return provider;
+}
+
+static __always_inline int census_connect(struct bpf_sock_addr *ctx, const struct dest *d)
+{
+    struct steer_facts f = {};
+    __u32 zero = 0, provider;
+    struct lectr_settings *s = bpf_map_lookup_elem(&settings, &zero);
+
+    if (!s)
+        return 1;
+    provider = gather_scope(ctx, d, s, &f);
+    if (steer_scope(&f) == LECTR_SEEN)
+        census_count(bpf_get_current_cgroup_id(), d->key.netns_cookie, provider, LECTR_SEEN);
+    return 1;
+}
+
+SEC("cgroup/connect4")
+int lectr_census4(struct bpf_sock_addr *ctx)
+{
+    struct dest d = {};
+
+    dest_of4(ctx, &d);
+    return census_connect(ctx, &d);
+}
+
+SEC("cgroup/connect6")
+int lectr_census6(struct bpf_sock_addr *ctx)
+{
+    struct dest d = {};
+
+    dest_of6(ctx, &d);
+    return census_connect(ctx, &d);
+}
+
+/* QUIC is counted by its first datagram: resolvers connect() UDP sockets merely
+ * to sort addresses, and send nothing. */
+SEC("cgroup_skb/egress")
+int lectr_census_quic(struct __sk_buff *skb)
+{
+    void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+    struct lectr_addr_key key = {};
+    struct bpf_sock *sk = skb->sk;
+    struct lectr_settings *s;
+    struct udphdr udp;
+    __u32 zero = 0, provider, offset;
+    __u32 *counted;
+
+    if (skb->protocol == bpf_htons(0x0800)) {
+        struct iphdr *ip = data;
+
+        if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_UDP)
+            return 1;
+        offset = ip->ihl * 4;
+        key.family = AF_INET;
+        __builtin_memcpy(key.addr, &ip->daddr, 4);
+    } else if (skb->protocol == bpf_htons(0x86dd)) {
+        struct ipv6hdr *ip6 = data;
+
+        if ((void *)(ip6 + 1) > end || ip6->nexthdr != IPPROTO_UDP)
+            return 1;
+        offset = sizeof(*ip6);
+        key.family = AF_INET6;
+        __builtin_memcpy(key.addr, &ip6->daddr, 16);
+    } else {
+        return 1;
+    }
+    s = bpf_map_lookup_elem(&settings, &zero);
+    if (!s || bpf_skb_load_bytes(skb, offset, &udp, sizeof(udp)) < 0 ||
+        !port_listed(s, bpf_ntohs(udp.dest)))
+        return 1;
+    key.netns_cookie = skb_netns_cookie(skb);
+    provider = addr_provider(s, &key);
+    if (!provider || !sk)
+        return 1;
+    sk = bpf_sk_fullsock(sk);
+    if (!sk)
+        return 1;
+    counted = bpf_sk_storage_get(&quic_sock, sk, 0, SK_STORAGE_CREATE);
+    if (!counted || *counted)
+        return 1;
+    *counted = 1;
+    census_count(bpf_skb_cgroup_id(skb), key.netns_cookie, provider, LECTR_SEEN);
+    census_count(bpf_skb_cgroup_id(skb), key.netns_cookie, provider, LECTR_QUIC);
+    return 1;
+}
