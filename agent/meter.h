@@ -5,7 +5,8 @@
  * them, forwarding goes on. Any split of the bytes gives the same calls.
  *
  * Limits: state is constant whatever the bodies' size (METER_STATE_MAX_BYTES
- * per connection, decompression windows included); up to METER_PIPELINE_MAX
+ * per connection; while a br or zstd body passes, its window comes on top, at
+ * most BODY_WINDOW_MAX_BYTES of agent/body.h); up to METER_PIPELINE_MAX
  * requests may await their answers. Every buffer that held content is wiped
  * before it is reused or freed.
  */

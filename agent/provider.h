@@ -15,6 +15,9 @@ struct provider_error {
 /* Loads every *.yaml of `dir`. -EINVAL with ret_error on the first bad one. */
 int provider_set_load(const char *dir, struct provider_set **ret_set,
                       struct provider_error *ret_error) LECTR_MUST_USE;
+/* The same from one file's text; for tests. */
+int provider_set_parse(struct slice text, struct provider_set **ret_set,
+                       struct provider_error *ret_error) LECTR_MUST_USE;
 void provider_set_free(struct provider_set **set);
 
 /* The profile for a host name (any case, no port); NULL when it is no provider's. */

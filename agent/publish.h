@@ -9,6 +9,12 @@
  * adopts the spool folders whose lock is free and sends what they still hold,
  * under their original numbers. When the spool is full the event is dropped,
  * counted, and told as a Gap (reason spool_lost, events_lost) once there is room.
+ *
+ * One sequence per agent instance numbers its Calls, Gaps and Coverages alike,
+ * from 1 without a hole: whoever looks for losses counts the three together.
+ * When publish_call() and its siblings return 0 the event outlives the process,
+ * however it ends (it is in a file mapping; a machine that loses power may lose
+ * the last ones).
  */
 #pragma once
 
@@ -39,8 +45,12 @@ void publish_close(struct publish **publish, uint32_t drain_ms);
 /* UUID of this agent process, 36 characters. */
 const char *publish_instance(const struct publish *p);
 
-/* These fill in id (when empty), agent_instance, part, seq and agent_version,
- * pack and append. The message stays the caller's. -ENOSPC: dropped and counted. */
+/* These fill in agent_instance, part, seq, agent_version and, where they are
+ * absent, org, start and end time; pack and append. A missing id becomes a new
+ * UUIDv7, one that is no UUID becomes the UUID of that name (the same name gives
+ * the same id in any process); message->id itself is left as it was. The message
+ * stays the caller's. On failure the event is dropped, counted and told later,
+ * and takes no number: -ENOSPC full, -EMSGSIZE, -ENAMETOOLONG org or provider. */
 int publish_call(struct publish *p, struct Lectr__V1__Call *call) LECTR_MUST_USE;
 int publish_gap(struct publish *p, struct Lectr__V1__Gap *gap) LECTR_MUST_USE;
 int publish_coverage(struct publish *p, struct Lectr__V1__Coverage *coverage) LECTR_MUST_USE;

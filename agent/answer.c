@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/answer.h"
+#include "agent/text.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define RANK_NONE 255
+
+static bool list_matches(char *const *list, unsigned count, const char *name)
+{
+    for (unsigned i = 0; i < count && name[0]; i++)
+        if (text_match(list[i], slice_str(name)))
+            return true;
+    return false;
+}
+
+void answer_event_drop(struct answer *a)
+{
+    struct answer_event *e = &a->event;
+
+    e->name.rank = e->model.rank = e->id.rank = e->tier.rank = e->finish.rank = RANK_NONE;
+    e->error_type.rank = e->error_code.rank = RANK_NONE;
+    e->choice = 0;
+    e->error_mark = e->output = e->end = e->has_usage = false;
+    memset(e->slot, 0, sizeof(e->slot));
+    e->absolute_mask = 0;
+    e->part_count = e->entry_count = e->tool_count = e->raw_count = 0;
+}
+
+void answer_init(struct answer *a, const struct profile_family *family)
+{
+    memset(a, 0, sizeof(*a));
+    a->family = family;
+    answer_event_drop(a);
+}
+
+static bool is_scalar(const struct json_value *v)
+{
+    return v->type == JSON_STRING || v->type == JSON_NUMBER;
+}
+
+static void keep_text(struct answer_text *t, uint8_t rank, const struct json_value *v)
+{
+    if (!is_scalar(v) || v->len == 0 || rank > t->rank)
+        return;
+    t->rank = rank;
+    text_copy(t->text, sizeof(t->text), v->text);
+}
+
+static struct opt_double number_of(const struct json_value *v)
+{
+    char text[48];
+    struct opt_double d = {0};
+
+    if (v->type != JSON_NUMBER || v->text.len >= sizeof(text))
+        return d;
+    memcpy(text, v->text.data, v->text.len);
+    text[v->text.len] = '\0';
+    d.value = strtod(text, NULL);
+    d.known = isfinite(d.value) && d.value >= 0;
+    return d;
+}
+
+static void keep_number(struct opt_double *slot, const struct json_value *v)
+{
+    struct opt_double d = number_of(v);
+
+    if (d.known)
+        *slot = d;
+}
+
+/* null, false, "" and absent say nothing; anything else does. */
+static bool says_something(const struct json_value *v)
+{
+    if (v->type == JSON_NULL || v->type == JSON_FALSE)
+        return false;
+    return v->type != JSON_STRING || v->len > 0;
+}
+
+static void keep_raw(struct answer_event *e, const struct json_value *v)
+{
+    struct usage_raw *raw = &e->raw[e->raw_count];
+
+    if (v->type == JSON_NUMBER)
+        e->has_usage = true;
+    if (!is_scalar(v) || e->raw_count >= CALL_RAW_MAX || v->len >= sizeof(raw->value))
+        return;
+    text_copy(raw->path, sizeof(raw->path), slice_str(v->path));
+    text_copy(raw->value, sizeof(raw->value), v->text);
+    e->raw_count++;
+}
+
+static void tool_value(struct answer *a, const struct json_value *v, uint16_t kind, uint8_t rule)
+{
+    struct answer_event *e = &a->event;
+    struct answer_tool *t;
+
+    if (kind == FIELD_TOOL) {
+        if (e->tool_count >= ANSWER_TOOLS_MAX || !says_something(v))
+            return;
+        e->tools[e->tool_count++] = (struct answer_tool){.rule = rule, .choice = v->index[0]};
+        return;
+    }
+    /* Members follow their object's beginning, so the last of this rule it is. */
+    for (uint32_t i = e->tool_count; i > 0; i--) {
+        t = &e->tools[i - 1];
+        if (t->rule != rule)
+            continue;
+        if (kind == FIELD_TOOL_INDEX) {
+            t->has_index = number_of(v).known;
+            t->index = (uint32_t)number_of(v).value;
+        } else {
+            t->type_fits = v->type == JSON_STRING &&
+                           text_match(a->family->answer->tool_calls[rule].type, v->text);
+        }
+        return;
+    }
+}
+
+static void modality_value(struct answer_event *e, const struct json_value *v, uint16_t kind,
+                           uint8_t of)
+{
+    struct answer_part *p;
+
+    if (kind == FIELD_MODALITY) {
+        if (e->part_count < ANSWER_PARTS_MAX && v->type == JSON_OBJECT)
+            e->parts[e->part_count++] = (struct answer_part){.of = of};
+        return;
+    }
+    if (!e->part_count || e->parts[e->part_count - 1].of != of)
+        return;
+    p = &e->parts[e->part_count - 1];
+    if (kind == FIELD_MODALITY_NAME)
+        text_copy(p->name, sizeof(p->name), v->text);
+    else
+        keep_number(&p->count, v);
+}
+
+static void entry_value(struct answer_event *e, const struct json_value *v, uint16_t kind,
+                        uint8_t slot)
+{
+    struct answer_entry *entry;
+
+    if (kind == FIELD_ENTRY) {
+        if (e->entry_count < ANSWER_ENTRIES_MAX && v->type == JSON_OBJECT)
+            memset(&e->entries[e->entry_count++], 0, sizeof(e->entries[0]));
+        return;
+    }
+    if (!e->entry_count)
+        return;
+    entry = &e->entries[e->entry_count - 1];
+    if (kind == FIELD_ENTRY_TYPE)
+        text_copy(entry->type, sizeof(entry->type), v->text);
+    else if (kind == FIELD_ENTRY_MODEL)
+        text_copy(entry->model, sizeof(entry->model), v->text);
+    else
+        keep_number(&entry->slot[slot], v);
+}
+
+static void number_value(struct answer_event *e, const struct json_value *v, uint16_t kind,
+                         uint8_t slot)
+{
+    if (kind == FIELD_COUNT) {
+        if (v->type == JSON_OBJECT || is_scalar(v))
+            e->slot[slot] = (struct opt_double){e->slot[slot].value + 1, true};
+    } else {
+        keep_number(&e->slot[slot], v);
+    }
+    if (kind != FIELD_NUMBER && e->slot[slot].known)
+        e->absolute_mask |= 1u << slot;
+}
+
+void answer_value(struct answer *a, const struct json_value *v)
+{
+    struct answer_event *e = &a->event;
+    uint16_t kind = v->field & 0xff00;
+    uint8_t low = v->field & 0xff;
+
+    switch ((enum profile_field)kind) {
+    case FIELD_EVENT:
+        keep_text(&e->name, 0, v);
+        break;
+    case FIELD_MODEL:
+        keep_text(&e->model, low, v);
+        break;
+    case FIELD_ID:
+        keep_text(&e->id, low, v);
+        break;
+    case FIELD_TIER:
+        keep_text(&e->tier, low, v);
+        break;
+    case FIELD_FINISH:
+        if (v->index[0] == 0)
+            keep_text(&e->finish, low, v);
+        break;
+    case FIELD_CHOICE_INDEX:
+        if (v->index[0] == 0)
+            e->choice = (uint32_t)number_of(v).value;
+        break;
+    case FIELD_ERROR_MARK:
+        e->error_mark |= says_something(v);
+        break;
+    case FIELD_ERROR_TYPE:
+        keep_text(&e->error_type, low, v);
+        break;
+    case FIELD_ERROR_CODE:
+        keep_text(&e->error_code, low, v);
+        break;
+    case FIELD_OUTPUT:
+        e->output |= says_something(v);
+        break;
+    case FIELD_END:
+        e->end |= says_something(v);
+        break;
+    case FIELD_TOOL:
+    case FIELD_TOOL_TYPE:
+    case FIELD_TOOL_INDEX:
+        tool_value(a, v, kind, low);
+        break;
+    case FIELD_USAGE:
+        keep_raw(e, v);
+        break;
+    case FIELD_NUMBER:
+    case FIELD_ABSOLUTE:
+    case FIELD_COUNT:
+        number_value(e, v, kind, low);
+        break;
+    case FIELD_MODALITY:
+    case FIELD_MODALITY_NAME:
+    case FIELD_MODALITY_COUNT:
+        modality_value(e, v, kind, low);
+        break;
+    case FIELD_ENTRY:
+    case FIELD_ENTRY_TYPE:
+    case FIELD_ENTRY_MODEL:
+    case FIELD_ENTRY_NUMBER:
+        entry_value(e, v, kind, low);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Names and, from Google's integer enums, numbers. */
+static const struct {
+    const char *name, *number;
+    int8_t slot[MODALITY_OF__COUNT];
+} modality_slots[] = {
+    {"audio", "4", {SLOT_AUDIO_INPUT, SLOT_CACHED_AUDIO_PART, SLOT_AUDIO_OUTPUT}},
+    {"image", "2", {SLOT_INPUT_IMAGE_PART, SLOT_CACHED_IMAGE_PART, SLOT_OUTPUT_IMAGE_PART}},
+    {"video", "3", {SLOT_INPUT_VIDEO_PART, SLOT_CACHED_VIDEO_PART, SLOT_OUTPUT_VIDEO_PART}},
+    {"document", "5", {SLOT_INPUT_DOCUMENT_PART, SLOT_CACHED_DOCUMENT_PART, -1}},
+};
+
+static void take_parts(struct answer_event *e)
+{
+    for (uint32_t i = 0; i < e->part_count; i++) {
+        const struct answer_part *p = &e->parts[i];
+        struct slice name = slice_str(p->name);
+
+        for (size_t k = 0; k < sizeof(modality_slots) / sizeof(modality_slots[0]); k++) {
+            int slot = modality_slots[k].slot[p->of];
+
+            if (slot < 0 || !p->count.known ||
+                (!slice_eq_nocase(name, slice_str(modality_slots[k].name)) &&
+                 !slice_eq(name, slice_str(modality_slots[k].number))))
+                continue;
+            e->slot[slot] = (struct opt_double){e->slot[slot].value + p->count.value, true};
+        }
+    }
+}
+
+static void take_raw(struct answer *a, bool fields)
+{
+    const struct answer_event *e = &a->event;
+
+    if (!fields)
+        a->raw_count = 0;
+    for (uint32_t i = 0; i < e->raw_count; i++) {
+        uint32_t at = 0;
+
+        while (at < a->raw_count && strcmp(a->raw[at].path, e->raw[i].path) != 0)
+            at++;
+        if (at >= CALL_RAW_MAX)
+            continue;
+        a->raw[at] = e->raw[i];
+        if (at == a->raw_count)
+            a->raw_count++;
+    }
+}
+
+/* Some send fragments of the object, without the numbers that make it one. */
+static void drop_fragment(struct answer_event *e, const struct profile_usage *u)
+{
+    for (int i = 0; i < SLOT__COUNT; i++)
+        if (u->needs_mask & 1u << i && !e->slot[i].known)
+            e->has_usage = false;
+    if (e->has_usage)
+        return;
+    for (int i = 0; i < SLOT__COUNT; i++)
+        e->slot[i].known &= (e->absolute_mask >> i) & 1;
+    e->part_count = 0;
+}
+
+static void take_usage(struct answer *a, const struct profile_usage *u)
+{
+    struct answer_event *e = &a->event;
+    bool fields = u->merge == USAGE_MERGE_FIELDS;
+
+    drop_fragment(e, u);
+    take_parts(e);
+    for (int i = 0; i < SLOT__COUNT; i++) {
+        bool absolute = (e->absolute_mask | a->absolute_mask) & 1u << i;
+
+        if (e->slot[i].known)
+            a->slot[i] = e->slot[i];
+        else if (e->has_usage && !fields && !absolute)
+            a->slot[i].known = false;
+    }
+    a->absolute_mask |= e->absolute_mask;
+    if (!e->has_usage)
+        return;
+    a->has_usage = true;
+    take_raw(a, fields);
+    if (e->entry_count || !fields) {
+        memcpy(a->entries, e->entries, sizeof(a->entries[0]) * e->entry_count);
+        a->entry_count = e->entry_count;
+    }
+    for (int i = 0; i < SLOT__COUNT; i++)
+        if (u->zero_mask & 1u << i && !a->slot[i].known)
+            a->slot[i] = (struct opt_double){0, true};
+}
+
+static void take_tools(struct answer *a, const char *name)
+{
+    const struct profile_answer *p = a->family->answer;
+
+    for (uint32_t i = 0; i < a->event.tool_count; i++) {
+        const struct answer_tool *t = &a->event.tools[i];
+        const struct profile_tool_calls *rule = &p->tool_calls[t->rule];
+        uint32_t choice = t->choice ? t->choice : a->event.choice;
+        uint32_t bit = (choice & 7) * 32 + (t->index & 31);
+
+        if ((rule->type && !t->type_fits) ||
+            (rule->on_event && !text_match(rule->on_event, slice_str(name))))
+            continue;
+        if (rule->by_index && t->has_index) {
+            if (a->tools_seen[bit / 64] & 1ULL << bit % 64)
+                continue;
+            a->tools_seen[bit / 64] |= 1ULL << bit % 64;
+        }
+        a->tool_calls++;
+    }
+}
+
+static void take_first(char *to, size_t size, const struct answer_text *t)
+{
+    if (!to[0] && t->rank != RANK_NONE)
+        text_copy(to, size, slice_str(t->text));
+}
+
+static void take_last(char *to, size_t size, const struct answer_text *t)
+{
+    if (t->rank != RANK_NONE)
+        text_copy(to, size, slice_str(t->text));
+}
+
+bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_name)
+{
+    struct answer_event *e = &a->event;
+    const struct profile_answer *p = a->family ? a->family->answer : NULL;
+    const struct profile_usage *u = a->family ? a->family->usage : NULL;
+    const char *name = e->name.rank != RANK_NONE ? e->name.text : sse_name;
+    bool output = e->output, end = e->end;
+
+    a->events++;
+    if (!p)
+        return false;
+    end |= list_matches(p->end_events, p->end_events_count, name);
+    output |= list_matches(p->output_events, p->output_events_count, name);
+    a->end |= end;
+    a->error |= e->error_mark || list_matches(p->error_events, p->error_events_count, name);
+    take_first(a->model, sizeof(a->model), &e->model);
+    take_first(a->id, sizeof(a->id), &e->id);
+    take_last(a->tier, sizeof(a->tier), &e->tier);
+    if (e->choice == 0 && (end || kind == ANSWER_DOCUMENT || !p->finish_at_end))
+        take_last(a->finish, sizeof(a->finish), &e->finish);
+    take_last(a->error_type, sizeof(a->error_type), &e->error_type);
+    take_last(a->error_code, sizeof(a->error_code), &e->error_code);
+    if (p->tool_calls_count)
+        take_tools(a, name);
+    if (u) {
+        take_usage(a, u);
+        if (e->has_usage)
+            a->final_usage = kind == ANSWER_DOCUMENT || !u->provisional ||
+                             list_matches(u->final_events, u->final_events_count, name);
+    }
+    answer_event_drop(a);
+    return output;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What one answer says, gathered through its family's profile. Values of an
+ * event are held apart and taken over when the event is whole, so that key
+ * order does not matter and a torn last event leaves no trace.
+ */
+#pragma once
+
+#include "agent/call.h"
+#include "agent/profile.h"
+
+#define ANSWER_ENTRIES_MAX 6
+#define ANSWER_PARTS_MAX 16
+#define ANSWER_TOOLS_MAX 16
+
+struct answer_text {
+    uint8_t rank; /* 255: none */
+    char text[160];
+};
+
+struct answer_part {
+    uint8_t of;
+    char name[16];
+    struct opt_double count;
+};
+
+/* Usage outside the top-level numbers: another model's part in the call. */
+struct answer_entry {
+    char type[32];
+    char model[96];
+    struct opt_double slot[SLOT__COUNT];
+};
+
+struct answer_tool {
+    uint8_t rule;
+    bool type_fits;
+    bool has_index;
+    uint32_t choice, index;
+};
+
+struct answer_event {
+    struct answer_text name, model, id, tier, finish, error_type, error_code;
+    uint32_t choice; /* of the choice at position 0 */
+    bool error_mark, output, end, has_usage;
+    struct opt_double slot[SLOT__COUNT];
+    uint32_t absolute_mask; /* slots that stand outside the usage object */
+    uint32_t part_count, entry_count, tool_count;
+    struct answer_part parts[ANSWER_PARTS_MAX];
+    struct answer_entry entries[ANSWER_ENTRIES_MAX];
+    struct answer_tool tools[ANSWER_TOOLS_MAX];
+    uint32_t raw_count;
+    struct usage_raw raw[CALL_RAW_MAX];
+};
+
+struct answer {
+    const struct profile_family *family;
+    char model[160], id[160], tier[32], finish[64], error_type[64], error_code[64];
+    bool error, end, has_usage, final_usage;
+    uint32_t events;
+    uint32_t tool_calls;
+    uint64_t tools_seen[4]; /* by choice and index */
+    struct opt_double slot[SLOT__COUNT];
+    uint32_t absolute_mask;
+    uint32_t entry_count;
+    struct answer_entry entries[ANSWER_ENTRIES_MAX];
+    uint32_t raw_count;
+    struct usage_raw raw[CALL_RAW_MAX];
+    struct answer_event event;
+};
+
+/* `family` may be NULL: nothing is gathered. */
+void answer_init(struct answer *a, const struct profile_family *family);
+/* A value of the current event, as the scanner reports it. */
+void answer_value(struct answer *a, const struct json_value *v);
+
+enum answer_kind {
+    ANSWER_DOCUMENT,
+    ANSWER_STREAM,
+};
+/* The event ends: its values are taken over. True when it carried generated
+ * output. `sse_name` is the event field's, "" when there was none. */
+bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_name);
+/* Forgets the current event. */
+void answer_event_drop(struct answer *a);

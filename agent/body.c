@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/body.h"
+
+#include <brotli/decode.h>
+#include <errno.h>
+#include <stdlib.h>
+#define ZSTD_STATIC_LINKING_ONLY
+#include <zlib.h>
+#include <zstd.h>
+
+/* What every allocation of a decoder begins with: its size, for the wipe. */
+struct block {
+    size_t bytes;
+    _Alignas(16) uint8_t data[];
+};
+
+static void *wiping_alloc(void *opaque, size_t bytes)
+{
+    struct body *b = opaque;
+    struct block *block;
+
+    if (bytes > BODY_WINDOW_MAX_BYTES || b->allocated_bytes + bytes > BODY_WINDOW_MAX_BYTES)
+        return NULL;
+    block = malloc(sizeof(*block) + bytes);
+    if (!block)
+        return NULL;
+    block->bytes = bytes;
+    b->allocated_bytes += bytes;
+    return block->data;
+}
+
+static void wiping_free(void *opaque, void *data)
+{
+    struct body *b = opaque;
+    struct block *block;
+
+    if (!data)
+        return;
+    block = (struct block *)(void *)((uint8_t *)data - offsetof(struct block, data));
+    b->allocated_bytes -= block->bytes;
+    explicit_bzero(block, sizeof(*block) + block->bytes);
+    free(block);
+}
+
+static void *zlib_alloc(void *opaque, unsigned items, unsigned size)
+{
+    return wiping_alloc(opaque, (size_t)items * size);
+}
+
+static const struct {
+    const char *name;
+    enum body_coding coding;
+} codings[] = {
+    {"", BODY_IDENTITY},   {"identity", BODY_IDENTITY}, {"gzip", BODY_GZIP},
+    {"x-gzip", BODY_GZIP}, {"deflate", BODY_DEFLATE},   {"br", BODY_BROTLI},
+    {"zstd", BODY_ZSTD},
+};
+
+enum body_coding body_coding_of(struct slice value)
+{
+    while (value.len && (value.data[0] == ' ' || value.data[0] == '\t'))
+        value = slice_of(value.data + 1, value.len - 1);
+    while (value.len && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t'))
+        value.len--;
+    for (size_t i = 0; i < sizeof(codings) / sizeof(codings[0]); i++)
+        if (slice_eq_nocase(value, slice_str(codings[i].name)))
+            return codings[i].coding;
+    return BODY_UNKNOWN;
+}
+
+void body_init(struct body *b, enum body_coding coding)
+{
+    *b = (struct body){.coding = coding, .failed = coding == BODY_UNKNOWN};
+}
+
+static void decoder_free(struct body *b)
+{
+    if (!b->decoder)
+        return;
+    switch (b->coding) {
+    case BODY_GZIP:
+    case BODY_DEFLATE:
+        inflateEnd(b->decoder);
+        wiping_free(b, b->decoder);
+        break;
+    case BODY_BROTLI:
+        BrotliDecoderDestroyInstance(b->decoder);
+        break;
+    case BODY_ZSTD:
+        ZSTD_freeDStream(b->decoder);
+        break;
+    default:
+        break;
+    }
+    b->decoder = NULL;
+}
+
+void body_fini(struct body *b)
+{
+    decoder_free(b);
+    body_init(b, BODY_IDENTITY);
+}
+
+static int inflate_new(struct body *b, int window_bits)
+{
+    z_stream *z = wiping_alloc(b, sizeof(*z));
+
+    if (!z)
+        return -ENOMEM;
+    *z = (z_stream){.zalloc = zlib_alloc, .zfree = wiping_free, .opaque = b};
+    if (inflateInit2(z, window_bits) != Z_OK) {
+        wiping_free(b, z);
+        return -ENOMEM;
+    }
+    b->decoder = z;
+    return 0;
+}
+
+static int zstd_new(struct body *b)
+{
+    const ZSTD_customMem mem = {wiping_alloc, wiping_free, b};
+    ZSTD_DStream *z = ZSTD_createDStream_advanced(mem);
+
+    if (!z)
+        return -ENOMEM;
+    b->decoder = z;
+    /* RFC 9659: a content coding's window is at most 8 MiB. */
+    return ZSTD_isError(ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, 23)) ? -ENOMEM : 0;
+}
+
+static int decoder_new(struct body *b, uint8_t first)
+{
+    switch (b->coding) {
+    case BODY_GZIP:
+        return inflate_new(b, 15 + 32);
+    case BODY_DEFLATE:
+        /* Some servers leave the zlib wrapper away; its first byte is told by
+         * the method in its low bits. */
+        b->raw_deflate = (first & 0x0f) != 8;
+        return inflate_new(b, b->raw_deflate ? -15 : 15);
+    case BODY_BROTLI:
+        b->decoder = BrotliDecoderCreateInstance(wiping_alloc, wiping_free, b);
+        return b->decoder ? 0 : -ENOMEM;
+    default:
+        return zstd_new(b);
+    }
+}
+
+static int feed_inflate(struct body *b, struct slice in, body_sink sink, void *user)
+{
+    uint8_t out[BODY_PIECE_BYTES];
+    z_stream *z = b->decoder;
+    int r = Z_OK;
+
+    z->next_in = (z_const Bytef *)(uintptr_t)in.data;
+    z->avail_in = (unsigned)in.len;
+    do {
+        if (b->member_ended) {
+            /* Only gzip has members; padding and rubbish after the end is let go. */
+            if (!z->avail_in || b->coding != BODY_GZIP || z->next_in[0] != 0x1f)
+                return 0;
+            if (inflateReset(z) != Z_OK)
+                return -EPROTO;
+            b->member_ended = false;
+        }
+        z->next_out = out;
+        z->avail_out = sizeof(out);
+        r = inflate(z, Z_SYNC_FLUSH);
+        if (z->avail_out < sizeof(out)) {
+            sink(user, slice_of(out, sizeof(out) - z->avail_out));
+            explicit_bzero(out, sizeof(out) - z->avail_out);
+        }
+        b->member_ended = r == Z_STREAM_END;
+    } while ((r == Z_OK || r == Z_STREAM_END) && (z->avail_in || !z->avail_out));
+    if (r == Z_OK || r == Z_STREAM_END || r == Z_BUF_ERROR)
+        return 0;
+    return r == Z_MEM_ERROR ? -ENOMEM : -EPROTO;
+}
+
+static int feed_brotli(struct body *b, struct slice in, body_sink sink, void *user)
+{
+    uint8_t out[BODY_PIECE_BYTES];
+    const uint8_t *next_in = in.data;
+    size_t avail_in = in.len;
+    BrotliDecoderResult r;
+
+    if (b->member_ended)
+        return 0;
+    do {
+        uint8_t *next_out = out;
+        size_t avail_out = sizeof(out);
+
+        r = BrotliDecoderDecompressStream(b->decoder, &avail_in, &next_in, &avail_out, &next_out,
+                                          NULL);
+        if (avail_out < sizeof(out)) {
+            sink(user, slice_of(out, sizeof(out) - avail_out));
+            explicit_bzero(out, sizeof(out) - avail_out);
+        }
+    } while (r == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT);
+    b->member_ended = r == BROTLI_DECODER_RESULT_SUCCESS;
+    return r == BROTLI_DECODER_RESULT_ERROR ? -EPROTO : 0;
+}
+
+static int feed_zstd(struct body *b, struct slice bytes, body_sink sink, void *user)
+{
+    uint8_t out[BODY_PIECE_BYTES];
+    ZSTD_inBuffer in = {bytes.data, bytes.len, 0};
+    bool full = false;
+
+    while (in.pos < in.size || full) {
+        ZSTD_outBuffer o = {out, sizeof(out), 0};
+        size_t r = ZSTD_decompressStream(b->decoder, &o, &in);
+
+        if (o.pos) {
+            sink(user, slice_of(out, o.pos));
+            explicit_bzero(out, o.pos);
+        }
+        if (ZSTD_isError(r))
+            return -EPROTO;
+        full = o.pos == sizeof(out);
+    }
+    return 0;
+}
+
+int body_feed(struct body *b, struct slice bytes, body_sink sink, void *user)
+{
+    int r = 0;
+
+    if (b->failed)
+        return -EPROTO;
+    if (!bytes.len)
+        return 0;
+    if (b->coding == BODY_IDENTITY) {
+        sink(user, bytes);
+        return 0;
+    }
+    if (!b->decoder)
+        r = decoder_new(b, bytes.data[0]);
+    if (!r && b->coding == BODY_BROTLI)
+        r = feed_brotli(b, bytes, sink, user);
+    else if (!r && b->coding == BODY_ZSTD)
+        r = feed_zstd(b, bytes, sink, user);
+    else if (!r)
+        r = feed_inflate(b, bytes, sink, user);
+    if (r) {
+        b->failed = true;
+        decoder_free(b);
+    }
+    return r;
+}

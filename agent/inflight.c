@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/inflight.h"
+
+#include "proto/event.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define MAGIC 0x4c65637472496631ULL
+#define NAME_MAX_BYTES 64
+
+struct table {
+    uint64_t magic;
+    uint32_t slot_bytes, slots;
+    uint64_t alive_wall_ns;
+    char pad[40];
+    struct inflight_slot slot[INFLIGHT_SLOTS];
+};
+
+struct inflight {
+    struct table *table;
+    int fd;
+    uint32_t used_end; /* no slot at or behind it was ever taken */
+    uint32_t free_count;
+    bool dirty; /* some slot is decided, not noted */
+    char path[PATH_MAX];
+    uint32_t free[INFLIGHT_SLOTS];
+};
+
+static int make_dir(const char *state_dir, char ret_path[PATH_MAX])
+{
+    if (snprintf(ret_path, PATH_MAX, "%s/inflight", state_dir) >= PATH_MAX - NAME_MAX_BYTES)
+        return -ENAMETOOLONG;
+    return mkdir(ret_path, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* Another process may just be looking whether the file is an orphan. */
+static int create_locked(const char *path, int *ret_fd)
+{
+    CLEAN_FD int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX) < 0 || ftruncate(fd, sizeof(struct table)) < 0) {
+        int r = -errno;
+
+        unlink(path);
+        return r;
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int inflight_open(const char *state_dir, const char *instance, struct inflight **ret_inflight)
+{
+    struct inflight *i = calloc(1, sizeof(*i));
+    char dir[PATH_MAX];
+    void *map;
+    int r;
+
+    if (!i)
+        return -ENOMEM;
+    i->fd = -1;
+    r = make_dir(state_dir, dir);
+    if (r == 0 && snprintf(i->path, sizeof(i->path), "%s/%.60s", dir, instance) >= PATH_MAX)
+        r = -ENAMETOOLONG;
+    if (r == 0)
+        r = create_locked(i->path, &i->fd);
+    if (r < 0) {
+        free(i);
+        return r;
+    }
+    map = mmap(NULL, sizeof(struct table), PROT_READ | PROT_WRITE, MAP_SHARED, i->fd, 0);
+    if (map == MAP_FAILED) {
+        r = -errno;
+        unlink(i->path);
+        close(i->fd);
+        free(i);
+        return r;
+    }
+    i->table = map;
+    i->table->slot_bytes = sizeof(struct inflight_slot);
+    i->table->slots = INFLIGHT_SLOTS;
+    __atomic_store_n(&i->table->magic, MAGIC, __ATOMIC_RELEASE);
+    *ret_inflight = i;
+    return 0;
+}
+
+void inflight_close(struct inflight **inflight)
+{
+    struct inflight *i = *inflight;
+    bool empty = true;
+
+    *inflight = NULL;
+    if (!i)
+        return;
+    for (uint32_t k = 0; k < i->used_end && empty; k++)
+        empty = i->table->slot[k].state == INFLIGHT_FREE;
+    if (empty)
+        unlink(i->path);
+    munmap(i->table, sizeof(*i->table));
+    close(i->fd);
+    free(i);
+}
+
+struct inflight_slot *inflight_take(struct inflight *i)
+{
+    struct inflight_slot *slot;
+
+    if (i->free_count > 0)
+        slot = &i->table->slot[i->free[--i->free_count]];
+    else if (i->used_end < INFLIGHT_SLOTS)
+        slot = &i->table->slot[i->used_end++];
+    else
+        return NULL;
+    memset(slot, 0, sizeof(*slot));
+    __atomic_store_n(&slot->state, INFLIGHT_OPEN, __ATOMIC_RELEASE);
+    return slot;
+}
+
+static void release(struct inflight *i, struct inflight_slot *slot)
+{
+    __atomic_store_n(&slot->state, INFLIGHT_FREE, __ATOMIC_RELEASE);
+    i->free[i->free_count++] = (uint32_t)(slot - i->table->slot);
+}
+
+void inflight_end(struct inflight *i, struct inflight_slot *slot)
+{
+    if (slot->noted && slot->calls_open == 0) {
+        release(i, slot);
+        return;
+    }
+    slot->state = INFLIGHT_ENDED;
+    i->dirty = true;
+}
+
+void inflight_note(struct inflight *i)
+{
+    for (uint32_t k = 0; k < i->used_end; k++) {
+        struct inflight_slot *slot = &i->table->slot[k];
+
+        if (slot->state == INFLIGHT_FREE)
+            continue;
+        if (slot->decided)
+            slot->noted = 1;
+        if (slot->state == INFLIGHT_ENDED && slot->noted)
+            release(i, slot);
+    }
+    i->dirty = false;
+}
+
+void inflight_beat(struct inflight *i, uint64_t wall_ns)
+{
+    i->table->alive_wall_ns = wall_ns;
+}
+
+/* --- what the dead left --- */
+
+static struct inflight_loss *find_loss(struct inflight_loss *losses, size_t count,
+                                       const struct inflight_slot *slot)
+{
+    for (size_t k = 0; k < count; k++) {
+        if (losses[k].caller.cgroup_id == slot->caller.cgroup_id &&
+            strncmp(losses[k].provider, slot->provider, sizeof(slot->provider)) == 0 &&
+            strncmp(losses[k].caller.org, slot->caller.org, sizeof(slot->caller.org)) == 0)
+            return &losses[k];
+    }
+    return NULL;
+}
+
+static size_t add_up(const struct table *t, const char *instance, struct inflight_loss *losses)
+{
+    size_t count = 0;
+
+    for (uint32_t k = 0; k < INFLIGHT_SLOTS; k++) {
+        const struct inflight_slot *slot = &t->slot[k];
+        struct inflight_loss *loss;
+        char name[128];
+
+        if (slot->state == INFLIGHT_FREE || (slot->noted && slot->calls_open == 0))
+            continue;
+        loss = find_loss(losses, count, slot);
+        if (!loss) {
+            loss = &losses[count];
+            *loss = (struct inflight_loss){
+                .caller = slot->caller,
+                .start_wall_ns = t->alive_wall_ns ? t->alive_wall_ns : slot->start_wall_ns,
+            };
+            memcpy(loss->provider, slot->provider, sizeof(loss->provider));
+            loss->provider[sizeof(loss->provider) - 1] = '\0';
+            snprintf(name, sizeof(name), "inflight/%.60s/%zu", instance, count);
+            event_uuid_named(slice_str(name), loss->id);
+            count++;
+        }
+        loss->connections += slot->noted ? 0 : 1;
+        loss->calls += slot->calls_open;
+    }
+    return count;
+}
+
+static int tell_losses(int fd, const char *instance, inflight_loss_fn fn, void *user)
+{
+    CLEAN_FREE struct inflight_loss *losses = NULL;
+    const struct table *t;
+    struct stat st;
+    size_t count;
+    int r = 0;
+
+    /* Cut short, or of another layout: nothing can be said of it. */
+    if (fstat(fd, &st) < 0 || st.st_size != (off_t)sizeof(*t))
+        return 0;
+    t = mmap(NULL, sizeof(*t), PROT_READ, MAP_SHARED, fd, 0);
+    if (t == MAP_FAILED)
+        return -errno;
+    if (t->magic == MAGIC && t->slot_bytes == sizeof(struct inflight_slot) &&
+        t->slots == INFLIGHT_SLOTS) {
+        losses = calloc(INFLIGHT_SLOTS, sizeof(*losses));
+        if (!losses) {
+            r = -ENOMEM;
+        } else {
+            count = add_up(t, instance, losses);
+            for (size_t k = 0; k < count && r >= 0; k++)
+                r = fn(user, &losses[k]);
+        }
+    }
+    munmap((void *)(uintptr_t)t, sizeof(*t));
+    return r < 0 ? r : 0;
+}
+
+static int adopt_one(int dir_fd, const char *name, inflight_loss_fn fn, void *user)
+{
+    CLEAN_FD int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    int r;
+
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return 0; /* alive */
+    /* Somebody else may have told it and removed it in between; and a file
+     * without a length belongs to a process that is just making it. */
+    if (fstat(fd, &st) < 0 || st.st_nlink == 0 || st.st_size == 0)
+        return 0;
+    r = tell_losses(fd, name, fn, user);
+    if (r < 0)
+        return r;
+    return unlinkat(dir_fd, name, 0) < 0 ? -errno : 1;
+}
+
+int inflight_adopt(const char *state_dir, inflight_loss_fn fn, void *user)
+{
+    char path[PATH_MAX];
+    int r = make_dir(state_dir, path), adopted = 0;
+    struct dirent *entry;
+    DIR *dir;
+
+    if (r < 0)
+        return r;
+    dir = opendir(path);
+    if (!dir)
+        return -errno;
+    r = 0;
+    while ((entry = readdir(dir)) != NULL) {
+        int one;
+
+        if (entry->d_name[0] == '.' || strlen(entry->d_name) >= NAME_MAX_BYTES)
+            continue;
+        one = adopt_one(dirfd(dir), entry->d_name, fn, user);
+        if (one < 0)
+            r = one;
+        else
+            adopted += one;
+    }
+    closedir(dir);
+    return r < 0 ? r : adopted;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Network namespaces: opening one, entering it, making sockets in it. The
+ * functions below the line act on the *calling thread's* namespace.
+ */
+#pragma once
+
+#include "proto/base/cleanup.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NETNS_NAMES_DIR "/run/netns"
+#define NETNS_BACKLOG 1024
+
+/* -ESRCH/-ENOENT: the process is gone. */
+int netns_open_pid(uint32_t pid, int *ret_fd) LECTR_MUST_USE;
+/* -EAGAIN: the file is there, no namespace is mounted on it (yet). */
+int netns_open_name(const char *name, int *ret_fd) LECTR_MUST_USE;
+/* Identity of an open namespace while it lives. */
+int netns_inode(int fd, uint64_t *ret_inode) LECTR_MUST_USE;
+/* "name" or "prefix*". */
+bool netns_name_matches(const char *pattern, const char *name);
+
+/* May `port` be listened on, in a namespace with this ephemeral range? */
+bool netns_port_is_free_for_us(uint16_t port, uint16_t ephemeral_low, uint16_t ephemeral_high);
+
+/* ---- in the calling thread's namespace ---- */
+
+int netns_enter(int fd) LECTR_MUST_USE;
+int netns_cookie(uint64_t *ret_cookie) LECTR_MUST_USE;
+/* A non-blocking listener on loopback, at a port of its own choice, which works
+ * as soon as loopback is up. */
+int netns_listen(int family, int *ret_fd, uint16_t *ret_port) LECTR_MUST_USE;
+/* A non-blocking, unconnected TCP socket. */
+int netns_socket(int family, int *ret_fd) LECTR_MUST_USE;
+/* LECTR_NETNS_V4, LECTR_NETNS_V6: what can be steered now. */
+uint32_t netns_flags(void);
+/* Readable whenever netns_flags() may have changed; read and forget. Keeps the
+ * namespace alive. */
+int netns_monitor(int *ret_fd) LECTR_MUST_USE;

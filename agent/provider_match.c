@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/profile.h"
+#include "agent/text.h"
+
+#include <errno.h>
+
+#define PATH_MAX_BYTES 2048
+#define MATCH_STEPS_MAX 200000 /* bounds the backtracking of hostile paths */
+
+static bool host_matches(const char *pattern, struct slice host)
+{
+    if (pattern[0] == '*')
+        return host.len > strlen(pattern) - 1 && text_match(pattern, host);
+    return slice_eq_nocase(slice_str(pattern), host);
+}
+
+const struct provider *provider_by_host(const struct provider_set *set, struct slice host)
+{
+    if (host.len && host.data[host.len - 1] == '.')
+        host.len--;
+    for (unsigned i = 0; i < set->file_count; i++)
+        for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
+            const struct provider *p = &set->files[i]->providers[k];
+
+            for (unsigned h = 0; h < p->hosts_count; h++)
+                if (host_matches(p->hosts[h], host))
+                    return p;
+        }
+    return NULL;
+}
+
+const char *provider_name(const struct provider *p)
+{
+    return p->name;
+}
+
+unsigned provider_hosts(const struct provider_set *set, const char **ret_patterns, unsigned max)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < set->file_count; i++)
+        for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
+            const struct provider *p = &set->files[i]->providers[k];
+
+            for (unsigned h = 0; h < p->hosts_count; h++, count++)
+                if (count < max)
+                    ret_patterns[count] = p->hosts[h];
+        }
+    return count;
+}
+
+struct matcher {
+    struct slice model; /* of the path, still escaped */
+    uint32_t steps;
+};
+
+static bool match_here(struct matcher *m, const char *pattern, struct slice s);
+
+/* A placeholder takes the shortest run that lets the rest fit; "{model}" may
+ * hold slashes only where the pattern says so by a name ending in "/". */
+static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
+{
+    const char *end = strchr(pattern, '}');
+    bool is_model = strncmp(pattern, "{model}", 7) == 0;
+
+    if (!end)
+        return false;
+    for (size_t n = 1; n <= s.len && s.data[n - 1] != '/'; n++) {
+        if (!match_here(m, end + 1, slice_of(s.data + n, s.len - n)))
+            continue;
+        if (is_model)
+            m->model = slice_of(s.data, n);
+        return true;
+    }
+    return false;
+}
+
+static bool match_here(struct matcher *m, const char *pattern, struct slice s)
+{
+    for (; *pattern; pattern++) {
+        if (++m->steps > MATCH_STEPS_MAX)
+            return false;
+        if (*pattern == '{')
+            return match_hole(m, pattern, s);
+        if (*pattern == '*') {
+            for (size_t n = 0; n <= s.len; n++)
+                if (match_here(m, pattern + 1, slice_of(s.data + n, s.len - n)))
+                    return true;
+            return false;
+        }
+        if (!s.len || s.data[0] != (uint8_t)*pattern)
+            return false;
+        s = slice_of(s.data + 1, s.len - 1);
+    }
+    return s.len == 0;
+}
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void percent_decode(struct slice s, char *ret_text, size_t size)
+{
+    uint8_t raw[256];
+    size_t len = 0;
+
+    for (size_t i = 0; i < s.len && len < sizeof(raw); i++) {
+        int high = s.data[i] == '%' && i + 2 < s.len ? hex_digit(s.data[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(s.data[i + 2]) : -1;
+
+        if (low >= 0) {
+            raw[len++] = (uint8_t)(high << 4 | low);
+            i += 2;
+        } else {
+            raw[len++] = s.data[i];
+        }
+    }
+    text_copy(ret_text, size, slice_of(raw, len));
+}
+
+bool profile_path_match(const char *pattern, struct slice path, char *ret_model, size_t size)
+{
+    struct matcher m = {0};
+
+    if (!match_here(&m, pattern, path))
+        return false;
+    if (m.model.len)
+        percent_decode(m.model, ret_model, size);
+    else
+        ret_model[0] = '\0';
+    return true;
+}
+
+static const struct profile_operation *find_in(const struct profile_operation *ops, unsigned count,
+                                               struct slice method, struct slice path,
+                                               struct provider_route *route)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (ops[i].method && !slice_eq(slice_str(ops[i].method), method))
+            continue;
+        if (profile_path_match(ops[i].path, path, route->model, sizeof(route->model)))
+            return &ops[i];
+    }
+    return NULL;
+}
+
+int provider_route(const struct provider *p, struct slice method, struct slice path,
+                   struct provider_route *ret_route)
+{
+    uint8_t plain[PATH_MAX_BYTES];
+    struct provider_route route = {0};
+    size_t len = 0;
+
+    for (size_t i = 0; i < path.len && len < sizeof(plain); i++)
+        if (path.data[i] != '/' || len == 0 || plain[len - 1] != '/')
+            plain[len++] = path.data[i];
+    path = slice_of(plain, len);
+    route.operation = find_in(p->operations, p->operations_count, method, path, &route);
+    for (unsigned i = 0; !route.operation && i < p->routes_count; i++)
+        route.operation = find_in(p->route_sets[i]->operations, p->route_sets[i]->operations_count,
+                                  method, path, &route);
+    if (!route.operation)
+        return -ENOENT;
+    *ret_route = route;
+    return 0;
+}

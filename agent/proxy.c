@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/proxy.h"
+
+#include "agent/cert.h"
+#include "agent/config.h"
+#include "agent/inflight.h"
+#include "agent/metrics.h"
+#include "agent/origin.h"
+#include "agent/peer.h"
+#include "agent/price.h"
+#include "agent/provider.h"
+#include "agent/proxy_impl.h"
+#include "agent/publish.h"
+#include "agent/refuse.h"
+#include "agent/tls.h"
+#include "agent/upstream.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#define TICK_MS 100
+#define TICKS_FLUSH 10  /* gaps and coverage */
+#define TICKS_ADOPT 100 /* tables of dead processes; a metrics port that was in use */
+#define ACCEPTS_PER_TURN 64
+#define LISTEN_BACKLOG 1024
+/* Beyond the first no listener listens, so that the kernel steers nobody here,
+ * until there are no more than the second. */
+#define SHED_AT (CONNS_MAX - 512)
+#define SHED_UNTIL (CONNS_MAX - 1024)
+/* A connection that was steered before the links went may still be coming. */
+#define DRAIN_ACCEPT_MS 1000
+#define DRAIN_ORPHAN_MS 600000
+#define DRAIN_SIGTERM_MS 10000
+#define PUBLISH_CLOSE_MS 3000
+
+/* --- listeners --- */
+
+static void listener_close(struct listener *l)
+{
+    if (l->fd < 0)
+        return;
+    loop_poll_free(&l->poll);
+    close(TAKE_FD(l->fd));
+    l->proxy->listeners_count--;
+}
+
+static void set_listening(struct proxy *p, bool on)
+{
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        struct listener *l = &p->listeners[i];
+
+        if (l->fd < 0)
+            continue;
+        if (on) {
+            if (listen(l->fd, LISTEN_BACKLOG) == 0)
+                loop_poll_set(l->poll, LOOP_READ);
+        } else {
+            loop_poll_set(l->poll, 0);
+            shutdown(l->fd, SHUT_RD);
+        }
+    }
+}
+
+static void shed(struct proxy *p, const char *why)
+{
+    if (p->shedding)
+        return;
+    p->shedding = true;
+    p->shed_total++;
+    set_listening(p, false);
+    log_warn("no more connections are steered here for now", "reason=%s open=%u", why,
+             conns_stats(p->conns)->open);
+}
+
+static void accept_some(struct listener *l, unsigned max)
+{
+    struct proxy *p = l->proxy;
+
+    for (unsigned i = 0; i < max && l->fd >= 0; i++) {
+        struct sockaddr_storage from;
+        socklen_t len = sizeof(from);
+        int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                shed(p, "no descriptors");
+            return;
+        }
+        conns_accept(p->conns, fd, &from, l->netns_cookie);
+        if (conns_stats(p->conns)->open >= SHED_AT) {
+            shed(p, "too many connections");
+            return;
+        }
+    }
+}
+
+static void on_listener(void *user, unsigned events)
+{
+    (void)events;
+    accept_some(user, ACCEPTS_PER_TURN);
+}
+
+static struct listener *listener_slot(struct proxy *p, uint64_t netns_cookie, int family)
+{
+    struct listener *free_slot = NULL;
+
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        struct listener *l = &p->listeners[i];
+
+        if (l->fd < 0) {
+            free_slot = free_slot ? free_slot : l;
+            continue;
+        }
+        if (l->netns_cookie == netns_cookie && l->family == family) {
+            listener_close(l);
+            return l;
+        }
+    }
+    return free_slot;
+}
+
+/* Accepted sockets inherit the options. */
+static void set_client_options(int fd)
+{
+    int on = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+static void add_listener(struct proxy *p, const struct ipc_netns *netns, int fd)
+{
+    struct listener *l = listener_slot(p, netns->netns_cookie, (int)netns->family);
+    uint64_t cookie;
+    socklen_t len = sizeof(cookie);
+
+    if (!l || p->draining) {
+        close(fd);
+        return;
+    }
+    /* The kernel's word is the one its origin records carry. */
+    if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
+        cookie = netns->netns_cookie;
+    *l = (struct listener){
+        .proxy = p, .fd = fd, .netns_cookie = cookie, .family = (int)netns->family};
+    if (loop_poll_new(p->loop, fd, on_listener, l, &l->poll) < 0) {
+        close(TAKE_FD(l->fd));
+        return;
+    }
+    p->listeners_count++;
+    set_client_options(fd);
+    if (p->shedding)
+        shutdown(fd, SHUT_RD);
+    else
+        loop_poll_set(l->poll, LOOP_READ);
+    upstreams_prepare(p->upstreams, cookie, (int)netns->family, clock_mono_ns() / NSEC_PER_MSEC);
+    log_info("listening", "netns=%llu family=%s port=%u", (unsigned long long)cookie,
+             netns->family == AF_INET ? "4" : "6", netns->port);
+}
+
+static void drop_netns(struct proxy *p, uint64_t netns_cookie)
+{
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        if (p->listeners[i].fd >= 0 && p->listeners[i].netns_cookie == netns_cookie)
+            listener_close(&p->listeners[i]);
+    }
+    upstreams_drop(p->upstreams, netns_cookie);
+}
+
+/* --- drain --- */
+
+static void start_drain(struct proxy *p, uint64_t grace_ms, const char *why)
+{
+    uint64_t now_ns = clock_mono_ns();
+    uint64_t until_ns = now_ns + grace_ms * NSEC_PER_MSEC;
+
+    if (!p->draining) {
+        p->draining = true;
+        p->drain_accept_until_ns = now_ns + DRAIN_ACCEPT_MS * NSEC_PER_MSEC;
+        p->drain_until_ns = until_ns;
+        log_info("draining", "reason=%s open=%u", why, conns_stats(p->conns)->open);
+        return;
+    }
+    if (until_ns < p->drain_until_ns)
+        p->drain_until_ns = until_ns;
+}
+
+static void close_listeners(struct proxy *p)
+{
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        if (p->listeners[i].fd < 0)
+            continue;
+        accept_some(&p->listeners[i], LISTEN_BACKLOG);
+        listener_close(&p->listeners[i]);
+    }
+}
+
+static void drain_tick(struct proxy *p, uint64_t now_ns)
+{
+    if (!p->draining)
+        return;
+    if (now_ns >= p->drain_accept_until_ns && p->listeners_count > 0)
+        close_listeners(p);
+    if (now_ns < p->drain_until_ns && (p->listeners_count > 0 || conns_stats(p->conns)->open > 0))
+        return;
+    loop_stop(p->loop);
+}
+
+static void on_sigterm(void *user)
+{
+    start_drain(user, DRAIN_SIGTERM_MS, "SIGTERM");
+}
+
+/* --- the helper --- */
+
+static int map_beat(struct proxy *p, int fd)
+{
+    void *map =
+        mmap(NULL, (size_t)sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (map == MAP_FAILED)
+        return -errno;
+    p->beat = map;
+    return 0;
+}
+
+static void beat(struct proxy *p, uint64_t now_ns)
+{
+    if (p->beat)
+        __atomic_store_n(&p->beat->proxy_ns, now_ns, __ATOMIC_RELAXED);
+}
+
+static void on_hello(struct proxy *p, const struct ipc_hello *hello, const int *fds,
+                     unsigned fds_count)
+{
+    int r = fds_count >= 2 && !p->origin ? 0 : -EPROTO;
+
+    if (r == 0)
+        r = origin_new(fds[0], hello->ring_bytes, &p->origin);
+    if (r == 0)
+        r = map_beat(p, fds[1]);
+    if (r < 0) {
+        log_error("the helper's hello cannot be used", "error=%s", strerror(-r));
+        start_drain(p, 0, "no hello");
+        return;
+    }
+    conns_set_origin(p->conns, p->origin);
+    beat(p, clock_mono_ns());
+    (void)!peer_ready(p->peer);
+    log_info("ready", "generation=%u instance=%s", hello->generation, publish_instance(p->publish));
+}
+
+static void on_sockets(struct proxy *p, const struct ipc_netns *netns, const int *fds,
+                       unsigned fds_count)
+{
+    for (unsigned i = 0; i < fds_count; i++)
+        upstreams_put(p->upstreams, netns->netns_cookie, (int)netns->family, fds[i]);
+    upstreams_serve(p->upstreams, clock_mono_ns() / NSEC_PER_MSEC);
+}
+
+static void on_message(void *user, const struct ipc_msg *msg, const int *fds, unsigned fds_count)
+{
+    struct proxy *p = user;
+    bool fds_taken = false;
+
+    switch ((enum ipc_type)msg->type) {
+    case IPC_HELLO:
+        on_hello(p, &msg->hello, fds, fds_count);
+        break;
+    case IPC_LISTENER:
+        if (fds_count == 1) {
+            add_listener(p, &msg->netns, fds[0]);
+            fds_taken = true;
+        }
+        break;
+    case IPC_SOCKETS:
+        on_sockets(p, &msg->netns, fds, fds_count);
+        fds_taken = true;
+        break;
+    case IPC_NETNS_GONE:
+        drop_netns(p, msg->netns.netns_cookie);
+        break;
+    case IPC_CALLER:
+        conns_caller(p->conns, msg->caller.query, &msg->caller.caller);
+        break;
+    case IPC_CENSUS:
+        if (gap_census(p->gap, &msg->census) == 0)
+            (void)!peer_census_ack(p->peer, msg->census.id);
+        break;
+    case IPC_DRAIN:
+        start_drain(p, msg->drain_grace_ms, "newer generation");
+        break;
+    default:
+        break;
+    }
+    for (unsigned i = 0; i < fds_count && !fds_taken; i++)
+        close(fds[i]);
+}
+
+static void on_helper_gone(void *user, int error)
+{
+    struct proxy *p = user;
+
+    log_warn("the helper is gone", "error=%s", strerror(-error));
+    start_drain(p, DRAIN_ORPHAN_MS, "helper gone");
+}
+
+/* --- the process --- */
+
+static void open_metrics(struct proxy *p)
+{
+    struct metrics_source source = {
+        .write = proxy_write_metrics, .not_ready = proxy_not_ready, .user = p};
+    const char *address = p->config->metrics.listen;
+
+    if (p->metrics || !address || !address[0])
+        return;
+    if (p->metrics_fd < 0 && metrics_listen(address, &p->metrics_fd) < 0)
+        return;
+    if (metrics_new(p->loop, p->metrics_fd, &source, &p->metrics) < 0)
+        close(p->metrics_fd);
+    p->metrics_fd = -1;
+}
+
+static void on_tick(void *user)
+{
+    struct proxy *p = user;
+    uint64_t now_ns = clock_mono_ns();
+
+    beat(p, now_ns);
+    p->ticks++;
+    inflight_beat(p->inflight, clock_wall_ns());
+    conns_tick(p->conns);
+    upstreams_tick(p->upstreams, now_ns / NSEC_PER_MSEC);
+    if (p->ticks % TICKS_FLUSH == 0)
+        gap_flush(p->gap, clock_wall_ns());
+    if (p->ticks % TICKS_ADOPT == 0) {
+        gap_adopt(p->gap);
+        open_metrics(p);
+    }
+    if (p->metrics)
+        metrics_tick(p->metrics, now_ns / NSEC_PER_MSEC);
+    if (p->shedding && conns_stats(p->conns)->open <= SHED_UNTIL && !p->draining) {
+        p->shedding = false;
+        set_listening(p, true);
+        log_info("connections are steered here again", NULL);
+    }
+    drain_tick(p, now_ns);
+}
+
+static int open_stages(struct proxy *p)
+{
+    struct conn_env env;
+    int r = publish_open(p->config, &p->publish);
+
+    if (r == 0)
+        r = inflight_open(p->config->state_dir, publish_instance(p->publish), &p->inflight);
+    if (r == 0)
+        r = gap_new(p->config, p->publish, p->inflight, &p->gap);
+    if (r == 0)
+        r = refuse_new(&p->refuse);
+    if (r == 0)
+        r = upstreams_new(p->config->capture.pool_size, &p->upstreams);
+    if (r == 0)
+        r = loop_new(&p->loop);
+    if (r == 0)
+        r = peer_new(p->loop, IPC_FD, on_message, on_helper_gone, p, &p->peer);
+    if (r < 0)
+        return r;
+    upstreams_set_peer(p->upstreams, p->peer);
+    env = (struct conn_env){
+        .loop = p->loop,
+        .tls = p->tls,
+        .ca = p->ca,
+        .config = p->config,
+        .providers = p->providers,
+        .prices = p->prices,
+        .fingerprint_key = p->fingerprint_key,
+        .publish = p->publish,
+        .gap = p->gap,
+        .inflight = p->inflight,
+        .refuse = p->refuse,
+        .upstreams = p->upstreams,
+        .peer = p->peer,
+    };
+    r = conns_new(&env, &p->conns);
+    if (r == 0)
+        r = loop_timer_new(p->loop, TICK_MS, on_tick, p, &p->timer);
+    if (r == 0)
+        r = loop_signal_new(p->loop, SIGTERM, on_sigterm, p, &p->sigterm);
+    return r;
+}
+
+static void close_stages(struct proxy *p)
+{
+    close_listeners(p);
+    conns_free(&p->conns);
+    metrics_free(&p->metrics);
+    loop_timer_free(&p->timer);
+    loop_signal_free(&p->sigterm);
+    upstreams_free(&p->upstreams);
+    peer_free(&p->peer);
+    loop_free(&p->loop);
+    gap_free(&p->gap);
+    inflight_close(&p->inflight);
+    if (p->publish)
+        publish_close(&p->publish, PUBLISH_CLOSE_MS);
+    refuse_free(&p->refuse);
+    origin_free(&p->origin);
+    price_table_free(&p->prices);
+    provider_set_free(&p->providers);
+    tls_free(&p->tls);
+    cert_authority_free(&p->ca);
+    explicit_bzero(p->fingerprint_key, sizeof(p->fingerprint_key));
+}
+
+int proxy_main(const struct config *config)
+{
+    CLEAN_FREE struct proxy *p = calloc(1, sizeof(*p));
+    enum log_level level = LOG_LEVEL_INFO;
+    int r;
+
+    (void)!log_level_parse(config->log_level, &level);
+    log_setup("proxy", level);
+    if (!p)
+        return 1;
+    p->config = config;
+    p->metrics_fd = -1;
+    for (unsigned i = 0; i < LISTENERS_MAX; i++)
+        p->listeners[i] = (struct listener){.proxy = p, .fd = -1};
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* the helper decides */
+    r = proxy_prepare(p);
+    if (r == 0) {
+        r = open_stages(p);
+        if (r < 0)
+            log_error("cannot start", "error=%s", strerror(-r));
+    }
+    if (r == 0) {
+        gap_adopt(p->gap);
+        open_metrics(p);
+        loop_run(p->loop);
+        log_info("stopped", "open=%u", conns_stats(p->conns)->open);
+    }
+    close_stages(p);
+    return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The proxy process as proxy.c, proxy_start.c and proxy_metrics.c see it. */
+#pragma once
+
+#include "agent/conn.h"
+#include "agent/loop.h"
+#include "bpf/abi.h"
+
+#include <stdbool.h>
+
+#define LISTENERS_MAX 2048
+#define FINGERPRINT_KEY_BYTES 32
+
+struct buf;
+
+struct listener {
+    struct proxy *proxy;
+    int fd; /* -1: free */
+    uint64_t netns_cookie;
+    int family;
+    struct loop_poll *poll;
+};
+
+struct proxy {
+    const struct config *config;
+    struct loop *loop;
+    struct loop_timer *timer;
+    struct loop_signal *sigterm;
+    struct peer *peer;
+    struct tls *tls;
+    struct cert_authority *ca;
+    struct provider_set *providers;
+    struct price_table *prices;
+    struct publish *publish;
+    struct inflight *inflight;
+    struct gap *gap;
+    struct refuse *refuse;
+    struct upstreams *upstreams;
+    struct origin *origin;
+    struct conns *conns;
+    struct metrics *metrics;
+    struct lectr_beat *beat; /* mapped; NULL until the helper said hello */
+    uint8_t fingerprint_key[FINGERPRINT_KEY_BYTES];
+    int metrics_fd;
+    unsigned listeners_count;
+    struct listener listeners[LISTENERS_MAX];
+    uint64_t ticks;
+    bool shedding;
+    uint64_t shed_total;
+    bool draining;
+    uint64_t drain_accept_until_ns, drain_until_ns;
+};
+
+/* proxy_start.c: what needs root, then giving it up. -errno; the reason was logged. */
+int proxy_prepare(struct proxy *p) LECTR_MUST_USE;
+
+/* proxy_metrics.c */
+int proxy_write_metrics(void *user, struct buf *out) LECTR_MUST_USE;
+const char *proxy_not_ready(void *user);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/proxy_impl.h"
+
+#include "agent/cert.h"
+#include "agent/metrics.h"
+#include "agent/origin.h"
+#include "agent/peer.h"
+#include "agent/publish.h"
+#include "agent/refuse.h"
+#include "agent/upstream.h"
+
+#define COUNTER "counter"
+#define GAUGE "gauge"
+
+/* One row per sample. The rows of a name follow each other. */
+#define ROWS_MAX 96
+
+struct rows {
+    struct metrics_sample row[ROWS_MAX];
+    unsigned count;
+};
+
+static void add(struct rows *rows, const char *name, const char *type, const char *help,
+                const char *labels, uint64_t value)
+{
+    if (rows->count < ROWS_MAX)
+        rows->row[rows->count++] = (struct metrics_sample){
+            .name = name, .type = type, .help = help, .labels = labels, .value = value};
+}
+
+static void add_connections(struct rows *rows, const struct proxy *p)
+{
+    static char labels[VERDICT__COUNT][48];
+    const struct conns_stats *s = conns_stats(p->conns);
+
+    add(rows, "lectr_connections_accepted_total", COUNTER, "Steered connections accepted.", NULL,
+        s->accepted);
+    add(rows, "lectr_connections_open", GAUGE, "Connections open now.", NULL, s->open);
+    for (unsigned v = VERDICT_METERED; v < VERDICT__COUNT; v++) {
+        snprintf(labels[v], sizeof(labels[v]), "result=\"%s\"", verdict_name((enum verdict)v));
+        add(rows, "lectr_connections_total", COUNTER, "Connections by what became of them.",
+            labels[v], s->verdicts[v]);
+    }
+    add(rows, "lectr_connections_unknown_total", COUNTER,
+        "Connections closed because no original destination is on record.", NULL, s->no_origin);
+    add(rows, "lectr_connections_cut_total", COUNTER, "Connections ended by a drain's end.", NULL,
+        s->cut_by_drain);
+    add(rows, "lectr_upstream_failed_total", COUNTER, "Upstream connections that failed.", NULL,
+        s->upstream_failed);
+    add(rows, "lectr_tls_failed_total", COUNTER, "TLS handshakes that failed.", "leg=\"upstream\"",
+        s->upstream_tls_failed);
+    add(rows, "lectr_tls_failed_total", COUNTER, "", "leg=\"client\"", s->client_tls_failed);
+    add(rows, "lectr_tls_resumed_total", COUNTER, "TLS sessions resumed.", "leg=\"upstream\"",
+        s->upstream_tls_resumed);
+    add(rows, "lectr_tls_resumed_total", COUNTER, "", "leg=\"client\"", s->client_tls_resumed);
+    add(rows, "lectr_tls_established_total", COUNTER, "Connections with both TLS legs up.", NULL,
+        s->tls_established);
+    add(rows, "lectr_bytes_total", COUNTER, "Bytes passed on.", "direction=\"request\"",
+        s->request_bytes);
+    add(rows, "lectr_bytes_total", COUNTER, "", "direction=\"response\"", s->response_bytes);
+    add(rows, "lectr_bytes_total", COUNTER, "", "direction=\"spliced\"", s->spliced_bytes);
+}
+
+static void add_calls(struct rows *rows, const struct proxy *p)
+{
+    const struct conns_stats *s = conns_stats(p->conns);
+
+    add(rows, "lectr_calls_total", COUNTER, "AI calls metered.", NULL, s->calls);
+    add(rows, "lectr_calls_open", GAUGE, "AI calls under way.", NULL, s->calls_open);
+    add(rows, "lectr_calls_unpublished_total", COUNTER, "Calls whose event found no room.", NULL,
+        s->calls_unpublished);
+    add(rows, "lectr_calls_caller_unknown_total", COUNTER,
+        "Calls told before the helper said whose they are.", NULL, s->caller_unknown);
+    add(rows, "lectr_calls_held", GAUGE, "Events waiting for the helper's answer.", NULL,
+        s->held_events);
+    add(rows, "lectr_added_nanoseconds_total", COUNTER, "Lectr's own work on calls.", NULL,
+        s->added_ns_total);
+    add(rows, "lectr_meter_failed_total", COUNTER, "Connections passed on without metering.", NULL,
+        s->meter_failed);
+    add(rows, "lectr_upgraded_total", COUNTER, "Connections that left HTTP after a call.", NULL,
+        s->upgraded);
+}
+
+static void add_stages(struct rows *rows, const struct proxy *p)
+{
+    struct upstreams_stats up;
+    struct origin_stats origin = {0};
+    struct gap_stats gap;
+
+    upstreams_stats(p->upstreams, &up);
+    gap_stats(p->gap, &gap);
+    if (p->origin)
+        origin_stats(p->origin, &origin);
+    add(rows, "lectr_listeners", GAUGE, "Network namespaces and families listened in.", NULL,
+        p->listeners_count);
+    add(rows, "lectr_shed_total", COUNTER, "Times that accepting was stopped for load.", NULL,
+        p->shed_total);
+    add(rows, "lectr_shedding", GAUGE, "1 while accepting is stopped for load.", NULL, p->shedding);
+    add(rows, "lectr_pool_sockets", GAUGE, "Upstream sockets ready.", NULL, up.pool.sockets);
+    add(rows, "lectr_pool_empty_total", COUNTER, "Connections that found no socket ready.", NULL,
+        up.pool.empty);
+    add(rows, "lectr_pool_waiting", GAUGE, "Connections waiting for a socket.", NULL, up.waiting);
+    add(rows, "lectr_pool_timeouts_total", COUNTER, "Connections that waited in vain.", NULL,
+        up.timeouts);
+    add(rows, "lectr_origin_held", GAUGE, "Original destinations not asked for yet.", NULL,
+        origin.held);
+    add(rows, "lectr_origin_evicted_total", COUNTER, "Original destinations dropped for room.",
+        NULL, origin.evicted);
+    add(rows, "lectr_origin_malformed_total", COUNTER, "Records of the ring not understood.", NULL,
+        origin.malformed);
+    add(rows, "lectr_refusals", GAUGE, "Clients remembered to refuse our certificates.", NULL,
+        refuse_count(p->refuse));
+    add(rows, "lectr_gaps_total", COUNTER, "Gap events.", NULL, gap.gaps);
+    add(rows, "lectr_coverages_total", COUNTER, "Coverage events.", NULL, gap.coverages);
+    add(rows, "lectr_gap_failed_total", COUNTER, "Gap and coverage events that found no room.",
+        NULL, gap.failed);
+    add(rows, "lectr_census_rows_total", COUNTER, "Rows of the kernel's census.", NULL,
+        gap.census_rows);
+    add(rows, "lectr_died_calls_total", COUNTER, "Calls that were in flight in dead processes.",
+        NULL, gap.died_calls);
+    add(rows, "lectr_ca_expires_seconds", GAUGE, "Unix time at which the intermediate expires.",
+        NULL, cert_authority_expires_s(p->ca));
+}
+
+static void add_publish(struct rows *rows, const struct proxy *p)
+{
+    struct publish_stats s;
+
+    publish_stats(p->publish, &s);
+    add(rows, "lectr_events_appended_total", COUNTER, "Events in the spool.", NULL,
+        s.events_appended);
+    add(rows, "lectr_events_acked_total", COUNTER, "Events that NATS has.", NULL, s.events_acked);
+    add(rows, "lectr_events_dropped_total", COUNTER, "Events lost to a full spool.", NULL,
+        s.events_dropped);
+    add(rows, "lectr_spool_bytes", GAUGE, "Size of the spool.", NULL, s.spool_bytes);
+    add(rows, "lectr_spool_limit_bytes", GAUGE, "Bound of the spool.", NULL, s.spool_limit_bytes);
+    add(rows, "lectr_publish_errors_total", COUNTER, "Publishing attempts that failed.", NULL,
+        s.publish_errors);
+    add(rows, "lectr_nats_reconnects_total", COUNTER, "Reconnections to NATS.", NULL, s.reconnects);
+    add(rows, "lectr_nats_connected", GAUGE, "1 while connected to NATS.", NULL, s.connected);
+}
+
+int proxy_write_metrics(void *user, struct buf *out)
+{
+    const struct proxy *p = user;
+    struct rows rows = {.count = 0};
+    const char *last_name = NULL;
+    int r = 0;
+
+    add_connections(&rows, p);
+    add_calls(&rows, p);
+    add_stages(&rows, p);
+    add_publish(&rows, p);
+    for (unsigned i = 0; i < rows.count && r == 0; i++)
+        r = metrics_sample(out, &rows.row[i], &last_name);
+    return r;
+}
+
+const char *proxy_not_ready(void *user)
+{
+    const struct proxy *p = user;
+
+    if (p->draining)
+        return "draining\n";
+    if (!p->beat)
+        return "waiting for the helper\n";
+    if (p->shedding)
+        return "too many connections\n";
+    return NULL;
+}

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/reply.h"
+#include "agent/header.h"
+#include "agent/text.h"
+#include "agent/usage.h"
+#include "proto/base/clock.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const char done_text[] = "[DONE]";
+
+void reply_init(struct reply *r, const struct provider *provider)
+{
+    memset(r, 0, sizeof(*r));
+    r->provider = provider;
+}
+
+void reply_fini(struct reply *r)
+{
+    body_fini(&r->body);
+    explicit_bzero(r, sizeof(*r));
+}
+
+void reply_begin(struct reply *r, uint64_t now_ns)
+{
+    const struct provider *provider = r->provider;
+
+    reply_fini(r);
+    r->provider = provider;
+    r->open = true;
+    r->first_byte_ns = r->now_ns = now_ns;
+}
+
+/* Seconds, with a fraction perhaps; a date says nothing here. */
+static struct opt_u64 seconds_to_ms(struct slice value)
+{
+    char text[32];
+    char *end;
+    double seconds;
+
+    if (!value.len || value.len >= sizeof(text))
+        return (struct opt_u64){0};
+    memcpy(text, value.data, value.len);
+    text[value.len] = '\0';
+    seconds = strtod(text, &end);
+    if (*end || !isfinite(seconds) || seconds < 0 || seconds > 1e9)
+        return (struct opt_u64){0};
+    return opt_u64((uint64_t)llround(seconds * 1000));
+}
+
+static void provider_header(struct reply *r, const struct profile_headers *h, struct slice name,
+                            struct slice value)
+{
+    const struct {
+        char *const *list;
+        unsigned count;
+        char *text;
+        size_t size;
+        struct opt_u64 *number;
+    } table[] = {
+        {h->request_id, h->request_id_count, r->request_id, sizeof(r->request_id), NULL},
+        {h->organization, h->organization_count, r->organization, sizeof(r->organization), NULL},
+        {h->project, h->project_count, r->project, sizeof(r->project), NULL},
+        {h->service_tier, h->service_tier_count, r->service_tier, sizeof(r->service_tier), NULL},
+        {h->model, h->model_count, r->model, sizeof(r->model), NULL},
+        {h->limit_requests, h->limit_requests_count, NULL, 0, &r->limit_requests},
+        {h->remaining_requests, h->remaining_requests_count, NULL, 0, &r->remaining_requests},
+        {h->limit_tokens, h->limit_tokens_count, NULL, 0, &r->limit_tokens},
+        {h->remaining_tokens, h->remaining_tokens_count, NULL, 0, &r->remaining_tokens},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (!header_in(table[i].list, table[i].count, name))
+            continue;
+        if (table[i].number)
+            *table[i].number = header_number(value);
+        else if (!table[i].text[0])
+            text_copy(table[i].text, table[i].size, value);
+        return;
+    }
+}
+
+void reply_header(struct reply *r, struct slice name, struct slice value)
+{
+    if (slice_eq_nocase(name, slice_str("content-encoding"))) {
+        r->coding = body_coding_of(value);
+    } else if (slice_eq_nocase(name, slice_str("content-type"))) {
+        r->says_event_stream = slice_starts_nocase(value, "text/event-stream");
+    } else if (slice_eq_nocase(name, slice_str("retry-after-ms"))) {
+        r->retry_after_ms = header_number(value);
+        r->retry_in_ms = r->retry_after_ms.known;
+    } else if (slice_eq_nocase(name, slice_str("retry-after"))) {
+        if (!r->retry_in_ms)
+            r->retry_after_ms = seconds_to_ms(value);
+    } else if (r->provider && r->provider->headers) {
+        provider_header(r, r->provider->headers, name, value);
+    }
+}
+
+static unsigned gap_bucket(uint64_t us)
+{
+    unsigned octave, bucket;
+
+    if (us < 4)
+        return (unsigned)us;
+    octave = 63 - (unsigned)__builtin_clzll(us);
+    bucket = octave * 4 + (unsigned)(us >> (octave - 2) & 3) - 4;
+    return bucket < REPLY_GAP_BUCKETS ? bucket : REPLY_GAP_BUCKETS - 1;
+}
+
+static uint64_t gap_bucket_us(unsigned bucket)
+{
+    unsigned octave = (bucket + 4) / 4;
+
+    if (bucket < 4)
+        return bucket;
+    return (4ULL + bucket % 4) << (octave - 2);
+}
+
+static void output_seen(struct reply *r)
+{
+    struct reply_gaps *g = &r->gaps;
+
+    if (!r->first_output_ns)
+        r->first_output_ns = r->now_ns;
+    if (g->last_ns) {
+        uint64_t us = (r->now_ns - g->last_ns) / NSEC_PER_USEC;
+
+        g->sum_us += us;
+        g->count++;
+        g->bucket[gap_bucket(us)]++;
+    }
+    g->last_ns = r->now_ns;
+}
+
+static bool is_stream(const struct reply *r)
+{
+    if (r->status >= 400)
+        return false;
+    return r->framing == REPLY_SSE || (r->framing == REPLY_JSON_ARRAY && r->ask &&
+                                       r->ask->operation && r->ask->operation->streams);
+}
+
+static void on_value(void *user, const struct json_value *v)
+{
+    struct reply *r = user;
+
+    answer_value(&r->answer, v);
+}
+
+static void on_document(void *user)
+{
+    struct reply *r = user;
+    bool stream = is_stream(r);
+
+    if (r->framing == REPLY_SSE)
+        return; /* the event's end decides */
+    if (answer_event_end(&r->answer, stream ? ANSWER_STREAM : ANSWER_DOCUMENT, "") && stream)
+        output_seen(r);
+}
+
+static void on_data(void *user, struct slice piece)
+{
+    struct reply *r = user;
+
+    for (size_t i = 0; i < piece.len && r->data_len + i < sizeof(r->data_start); i++)
+        r->data_start[r->data_len + i] = piece.data[i];
+    r->data_len += piece.len;
+    json_feed(&r->json, piece);
+}
+
+static void on_event(void *user, const char *name, bool cut)
+{
+    struct reply *r = user;
+    bool done = r->data_len == sizeof(done_text) - 1 &&
+                memcmp(r->data_start, done_text, sizeof(done_text) - 1) == 0;
+
+    json_finish(&r->json);
+    if (done) {
+        r->answer.events++;
+        r->done_mark = true;
+        answer_event_drop(&r->answer);
+    } else if (json_complete(&r->json) || !cut) {
+        if (!json_complete(&r->json))
+            answer_event_drop(&r->answer);
+        if (answer_event_end(&r->answer, is_stream(r) ? ANSWER_STREAM : ANSWER_DOCUMENT, name))
+            output_seen(r);
+    } else {
+        answer_event_drop(&r->answer);
+        r->cut = true;
+    }
+    json_reset(&r->json);
+    explicit_bzero(r->data_start, sizeof(r->data_start));
+    r->data_len = 0;
+}
+
+void reply_head(struct reply *r, const struct ask *ask, uint16_t status)
+{
+    const struct profile_operation *op = ask ? ask->operation : NULL;
+
+    r->ask = ask;
+    r->status = status;
+    answer_init(&r->answer, op ? op->family : NULL);
+    body_init(&r->body, r->coding);
+}
+
+static void framing_begin(struct reply *r, uint8_t first)
+{
+    const struct json_events json_events = {
+        .user = r, .on_value = on_value, .on_document = on_document};
+    const struct sse_events sse_events = {.user = r, .on_data = on_data, .on_event = on_event};
+    const struct profile_family *family = r->answer.family;
+
+    /* Whatever the header says: some providers send JSON errors as streams. */
+    if (first == '{')
+        r->framing = REPLY_JSON;
+    else if (first == '[')
+        r->framing = REPLY_JSON_ARRAY;
+    else
+        r->framing = r->says_event_stream ? REPLY_SSE : REPLY_OTHER;
+    if (!family) {
+        r->framing = r->framing == REPLY_SSE ? REPLY_SSE : REPLY_OTHER;
+        return;
+    }
+    json_init(&r->json, family->answer_paths, &json_events, r->framing == REPLY_JSON_ARRAY);
+    if (r->framing == REPLY_SSE)
+        sse_init(&r->sse, &sse_events);
+}
+
+static void on_piece(void *user, struct slice piece)
+{
+    struct reply *r = user;
+
+    if (r->framing == REPLY_UNSEEN) {
+        size_t skip = 0;
+
+        while (skip < piece.len && strchr(" \t\r\n", piece.data[skip]) && piece.data[skip])
+            skip++;
+        if (skip == piece.len)
+            return;
+        framing_begin(r, piece.data[skip]);
+        piece = slice_of(piece.data + skip, piece.len - skip);
+    }
+    if (!r->answer.family)
+        return;
+    if (r->framing == REPLY_SSE)
+        sse_feed(&r->sse, piece);
+    else if (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY)
+        json_feed(&r->json, piece);
+}
+
+void reply_body(struct reply *r, struct slice piece, uint64_t now_ns)
+{
+    r->now_ns = now_ns;
+    r->body_bytes += piece.len;
+    if (r->ask && !r->body.failed && body_feed(&r->body, piece, on_piece, r))
+        r->cut = true;
+}
+
+void reply_end(struct reply *r, bool whole)
+{
+    if (!r->open)
+        return;
+    r->open = false;
+    if (r->answer.family && r->framing == REPLY_SSE)
+        sse_finish(&r->sse);
+    if (r->answer.family && (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY)) {
+        json_finish(&r->json);
+        if (!json_complete(&r->json)) {
+            r->cut = true;
+            /* A torn document still said what it said; a torn element of a stream did not. */
+            if (r->framing == REPLY_JSON)
+                on_document(r);
+            answer_event_drop(&r->answer);
+        }
+    }
+    r->cut |= !whole;
+    json_fini(&r->json);
+    sse_fini(&r->sse);
+    body_fini(&r->body);
+}
+
+bool reply_failed(const struct reply *r)
+{
+    return r->status >= 400 || r->answer.error;
+}
+
+bool reply_content_complete(const struct reply *r)
+{
+    return is_stream(r) ? r->done_mark || r->answer.end : r->answer.events > 0 && !r->cut;
+}
+
+static void fill_gaps(const struct reply_gaps *g, struct call_latency *l)
+{
+    uint32_t want = (uint32_t)(((uint64_t)g->count * 95 + 99) / 100), seen = 0;
+
+    if (!g->count)
+        return;
+    l->mean_gap_us = opt_u64(g->sum_us / g->count);
+    for (unsigned i = 0; i < REPLY_GAP_BUCKETS; i++) {
+        seen += g->bucket[i];
+        if (seen >= want) {
+            l->p95_gap_us = opt_u64(gap_bucket_us(i));
+            return;
+        }
+    }
+}
+
+static void fill_latency(const struct reply *r, struct call *call)
+{
+    const struct ask *ask = r->ask;
+
+    if (ask->complete && r->first_byte_ns >= ask->complete_ns)
+        call->latency.first_byte_us =
+            opt_u64((r->first_byte_ns - ask->complete_ns) / NSEC_PER_USEC);
+    if (r->first_output_ns)
+        call->latency.first_token_us =
+            opt_u64((r->first_output_ns - ask->start_ns) / NSEC_PER_USEC);
+    fill_gaps(&r->gaps, &call->latency);
+}
+
+static void fill_text(char *to, size_t size, const char *first, const char *second)
+{
+    text_copy(to, size, slice_str(first[0] ? first : second));
+}
+
+void reply_fill(const struct reply *r, bool repeats, struct call *call)
+{
+    const struct answer *a = &r->answer;
+    const struct profile_answer *p = a->family ? a->family->answer : NULL;
+    bool stream = is_stream(r);
+
+    call->status_code = r->status;
+    call->streaming = stream;
+    fill_text(call->model_responded, sizeof(call->model_responded), a->model, r->model);
+    fill_text(call->request_id, sizeof(call->request_id), r->request_id, "");
+    fill_text(call->response_id, sizeof(call->response_id), a->id, "");
+    fill_text(call->service_tier, sizeof(call->service_tier), a->tier, r->service_tier);
+    fill_text(call->finish_reason, sizeof(call->finish_reason), a->finish, "");
+    if (r->organization[0])
+        fill_text(call->billed_organization, sizeof(call->billed_organization), r->organization,
+                  "");
+    if (r->project[0])
+        fill_text(call->billed_project, sizeof(call->billed_project), r->project, "");
+    if (reply_failed(r)) {
+        fill_text(call->error_type, sizeof(call->error_type), a->error_type, "");
+        fill_text(call->error_code, sizeof(call->error_code), a->error_code, "");
+    }
+    call->tool_calls = a->tool_calls;
+    if (stream || (p && p->framing == FRAMING_NDJSON))
+        call->stream_events = a->events;
+    call->stream_complete = stream && reply_content_complete(r);
+    call->limit_requests = r->limit_requests;
+    call->remaining_requests = r->remaining_requests;
+    call->limit_tokens = r->limit_tokens;
+    call->remaining_tokens = r->remaining_tokens;
+    call->retry_after_ms = r->retry_after_ms;
+    call->response_body_bytes = r->body_bytes;
+    usage_fill(a, stream, repeats, call);
+    fill_latency(r, call);
+}
