@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/alert.h"
+
+#include "proto/base/clock.h"
+#include "proto/event.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+enum unit {
+    UNIT_USD,
+    UNIT_CALLS,
+    UNIT_SHARE,
+    UNIT_MICROSECONDS,
+};
+
+static const struct rule {
+    const char *name, *kind, *metric, *unit_name, *severity;
+    const char *subject; /* begins the sentence */
+    enum unit unit;
+    bool is_down;
+} rules[ALERT_RULE__COUNT] = {
+    [ALERT_COST_SPIKE] = {"cost.spike", "cost", "cost_usd", "USD", "warning", "Cost", UNIT_USD,
+                          false},
+    [ALERT_COST_DROP] = {"cost.drop", "cost", "cost_usd", "USD", "info", "Cost", UNIT_USD, true},
+    [ALERT_CALLS_SPIKE] = {"calls.spike", "calls", "calls", "calls", "warning", "Number of calls",
+                           UNIT_CALLS, false},
+    [ALERT_CALLS_DROP] = {"calls.drop", "calls", "calls", "calls", "warning", "Number of calls",
+                          UNIT_CALLS, true},
+    [ALERT_ERRORS_RATE] = {"errors.rate", "errors", "error_ratio", "ratio", "critical",
+                           "Share of failed calls", UNIT_SHARE, false},
+    [ALERT_LATENCY_P95] = {"latency.p95", "latency", "latency_p95", "us", "warning", "p95 latency",
+                           UNIT_MICROSECONDS, false},
+};
+
+const char *alert_rule_name(enum alert_rule rule)
+{
+    return rules[rule].name;
+}
+
+const char *alert_rule_kind(enum alert_rule rule)
+{
+    return rules[rule].kind;
+}
+
+void alert_name(struct alert *a)
+{
+    char name[640];
+
+    snprintf(name, sizeof(name), "alert\n%s\n%s\n%s\n%s\n%s\n%lld", a->org, a->feature, a->provider,
+             a->model, rules[a->rule].name, (long long)a->starts_s);
+    event_uuid_named(slice_str(name), a->fingerprint);
+}
+
+void alert_number(struct alert *a)
+{
+    char name[128];
+
+    snprintf(name, sizeof(name), "transition\n%s\n%d\n%lld", a->fingerprint, a->status,
+             (long long)a->detected_s);
+    event_uuid_named(slice_str(name), a->id);
+}
+
+static void print_value(enum unit unit, double v, char *ret_text, size_t size)
+{
+    switch (unit) {
+    case UNIT_USD:
+        snprintf(ret_text, size, v >= 1 ? "$%.2f" : v >= 0.01 ? "$%.4f" : "$%.3g", v);
+        break;
+    case UNIT_CALLS:
+        snprintf(ret_text, size, v >= 10 || v == floor(v) ? "%.0f" : "%.1f", v);
+        break;
+    case UNIT_SHARE:
+        snprintf(ret_text, size, v >= 0.1 ? "%.0f%%" : "%.2g%%", 100 * v);
+        break;
+    case UNIT_MICROSECONDS:
+        snprintf(ret_text, size, v >= 1e6 ? "%.2f s" : "%.0f ms", v >= 1e6 ? v * 1e-6 : v * 1e-3);
+        break;
+    }
+}
+
+static void print_window(const struct alert *a, char *ret_text, size_t size)
+{
+    int64_t seconds = a->window_end_s - a->window_start_s;
+    time_t end = (time_t)a->window_end_s;
+    struct tm tm;
+    char clock[32];
+
+    gmtime_r(&end, &tm);
+    strftime(clock, sizeof(clock), a->window_end_s % 60 ? "%H:%M:%S" : "%H:%M", &tm);
+    if (seconds % 60 == 0)
+        snprintf(ret_text, size, "%lld min to %s UTC", (long long)(seconds / 60), clock);
+    else
+        snprintf(ret_text, size, "%lld min %lld s to %s UTC", (long long)(seconds / 60),
+                 (long long)(seconds % 60), clock);
+}
+
+static bool has_ratio(const struct alert *a)
+{
+    return a->baseline > 0;
+}
+
+void alert_reason(const struct alert *a, char *ret_text, size_t size)
+{
+    const struct rule *rule = &rules[a->rule];
+    char observed[32], usual[32], lower[32], upper[32], window[96], times[32] = "against";
+
+    print_value(rule->unit, a->observed, observed, sizeof(observed));
+    print_value(rule->unit, a->baseline, usual, sizeof(usual));
+    print_value(rule->unit, a->baseline_lower, lower, sizeof(lower));
+    print_value(rule->unit, a->baseline_upper, upper, sizeof(upper));
+    print_window(a, window, sizeof(window));
+    if (has_ratio(a))
+        snprintf(times, sizeof(times), a->observed < a->baseline / 10 ? "%.2fx" : "%.1fx",
+                 a->observed / a->baseline);
+    snprintf(ret_text, size,
+             "%s%s of feature %s on %s/%s in %s was %s, %s the usual %s (%s-%s), %llu calls; "
+             "%.0f h of history.",
+             a->status == ALERT_RESOLVED ? "Back to normal: " : "", rule->subject,
+             a->feature[0] ? a->feature : "?", a->provider[0] ? a->provider : "?",
+             a->model[0] ? a->model : "?", window, observed, times, usual, lower, upper,
+             (unsigned long long)a->samples, a->history_hours);
+}
+
+static char *borrow(const char *text)
+{
+    return (char *)(uintptr_t)text; /* packed only: never freed or written */
+}
+
+static int append_packed(const Lectr__V1__Alert *m, struct buf *out)
+{
+    uint8_t packed[4096];
+    size_t bytes = 0;
+    int r = event_pack(&m->base, packed, sizeof(packed), &bytes);
+
+    return r < 0 ? r : buf_append(out, slice_of(packed, bytes));
+}
+
+#define SET(field, value) (m.has_##field = true, m.field = (value))
+
+static uint64_t to_ns(int64_t s)
+{
+    return (uint64_t)s * NSEC_PER_SEC;
+}
+
+static void fill_numbers(const struct alert *a, Lectr__V1__Alert *message)
+{
+#define m (*message)
+    SET(observed, a->observed);
+    SET(samples, a->samples);
+    SET(baseline, a->baseline);
+    SET(baseline_lower, a->baseline_lower);
+    SET(baseline_upper, a->baseline_upper);
+    SET(history_hours, a->history_hours);
+    SET(baseline_samples, a->baseline_samples);
+    SET(deviation_absolute, a->observed - a->baseline);
+    if (has_ratio(a))
+        SET(deviation_ratio, a->observed / a->baseline);
+    if (a->has_sigmas)
+        SET(deviation_sigmas, a->sigmas);
+    SET(window_start_unix_nano, to_ns(a->window_start_s));
+    SET(window_end_unix_nano, to_ns(a->window_end_s));
+    SET(starts_at_unix_nano, to_ns(a->starts_s));
+    SET(detected_at_unix_nano, to_ns(a->detected_s));
+    if (a->status == ALERT_RESOLVED)
+        SET(ends_at_unix_nano, to_ns(a->ends_s));
+    SET(synthetic, a->synthetic);
+#undef m
+}
+
+int alert_pack(const struct alert *a, struct buf *out)
+{
+    const struct rule *rule = &rules[a->rule];
+    const char *const labels[][2] = {
+        {"feature", a->feature}, {"provider", a->provider}, {"model", a->model}};
+    Lectr__V1__Alert__Label label[3];
+    Lectr__V1__Alert__Label *label_list[3];
+    Lectr__V1__Alert m = LECTR__V1__ALERT__INIT;
+    char reason[512];
+
+    for (int i = 0; i < 3; i++) {
+        lectr__v1__alert__label__init(&label[i]);
+        label[i].name = borrow(labels[i][0]);
+        label[i].value = borrow(labels[i][1]);
+        label_list[i] = &label[i];
+    }
+    alert_reason(a, reason, sizeof(reason));
+    m.id = borrow(a->id);
+    m.fingerprint = borrow(a->fingerprint);
+    SET(status, (Lectr__V1__Alert__Status)a->status);
+    m.severity = borrow(rule->severity);
+    m.rule = borrow(rule->name);
+    m.org = borrow(a->org);
+    m.labels = label_list;
+    m.n_labels = 3;
+    m.metric = borrow(rule->metric);
+    m.unit = borrow(rule->unit_name);
+    m.baseline_method = borrow(a->method);
+    m.direction = borrow(rule->is_down ? "down" : "up");
+    m.confidence = borrow(a->confidence);
+    m.reason = reason;
+    fill_numbers(a, &m);
+    return append_packed(&m, out);
+}
+
+int alert_pack_resolved(struct slice packed, int64_t ends_s, const char *why, struct buf *out,
+                        char ret_id[37])
+{
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    char name[128];
+    Lectr__V1__Alert m;
+    int r = event_unpack(EVENT_ALERT, packed, &message);
+
+    if (r < 0)
+        return r;
+    /* A shallow copy with the changed fields; `message` goes on owning the rest. */
+    memcpy(&m, message, sizeof(m));
+    snprintf(name, sizeof(name), "transition\n%s\n%d\n%lld", m.fingerprint ? m.fingerprint : "",
+             ALERT_RESOLVED, (long long)ends_s);
+    event_uuid_named(slice_str(name), ret_id);
+    m.id = ret_id;
+    m.reason = borrow(why);
+    SET(status, LECTR__V1__ALERT__STATUS__STATUS_RESOLVED);
+    SET(ends_at_unix_nano, to_ns(ends_s));
+    SET(detected_at_unix_nano, to_ns(ends_s));
+    return append_packed(&m, out);
+}

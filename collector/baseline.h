@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Expectation of a sum over time (cost, calls) in the log domain: a level, the
+ * hour of the day, the hour of the week, and a local correction; with a noise
+ * that has a floor from sampling, so that a series of few calls is judged as
+ * what it is. Event time only; minutes come in order, empty ones included.
+ *
+ * Nothing fires before history_min minutes: the first day is learned, then gone
+ * through once more against what was learned, to know its noise.
+ */
+#pragma once
+
+#include "collector/config.h"
+#include "collector/finding.h"
+#include "collector/tail.h"
+#include "proto/base/cleanup.h"
+
+#define BASELINE_WINDOWS_MAX CONFIG_DETECT_WINDOWS_MAX
+#define BASELINE_RING 128 /* minutes that are kept */
+#define BASELINE_DAY_MIN 1440
+
+struct baseline_settings {
+    uint32_t windows_min[BASELINE_WINDOWS_MAX];
+    unsigned windows_count;
+    uint32_t history_min;
+    double target_weeks;
+    double ratio_min;
+};
+
+/* One minute of a metric: how many, how much, and the sum of squares. */
+struct baseline_minute {
+    float count;
+    float sum;
+    float squares;
+};
+
+struct baseline_window {
+    float local; /* EWMA of the residual, delayed by the window */
+    float noise; /* variance beyond sampling */
+    uint32_t learned;
+    uint32_t frozen_min; /* how long an excursion has held the learning */
+    float residuals[BASELINE_RING];
+    struct tail up, down;
+};
+
+struct baseline {
+    struct baseline_minute ring[BASELINE_RING];
+    struct baseline_minute *day;       /* the first day, until it was gone through again */
+    int64_t first_minute, last_minute; /* Unix minutes; 0 = nothing yet */
+    uint32_t age_min;
+    struct baseline_minute hour; /* the running hour */
+    uint32_t hour_minutes;
+    uint32_t hours; /* learned */
+    bool is_fitted; /* the first day is in the level and the hours of the day */
+    float level;
+    float first_day[24];
+    bool has_first[24];
+    float of_day[24], of_week[168];
+    uint16_t of_day_hours[24], of_week_hours[168];
+    double marks, mark_sum, mark_squares; /* of single calls, forgotten slowly */
+    struct baseline_window windows[BASELINE_WINDOWS_MAX];
+};
+
+int baseline_new(struct baseline **ret_baseline) LECTR_MUST_USE;
+void baseline_free(struct baseline **baseline);
+
+/* A minute that is over; `minute` is Unix minutes, rising by one. */
+int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_t minute,
+                   const struct baseline_minute *m) LECTR_MUST_USE;
+/* `down`: judges a drop. `running` and its length in seconds: a minute that is
+ * not over, judged together with the ones before; NULL: the last one learned. */
+void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
+                    const struct baseline_minute *running, uint32_t running_s,
+                    struct finding *ret_finding);
+bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s);
+/* 20 clusters of the tail and two weeks. */
+bool baseline_is_calibrated(const struct baseline *b);

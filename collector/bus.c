@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/bus.h"
+
+#include "proto/base/clock.h"
+#include "proto/subject.h"
+
+#include <errno.h>
+#include <nats/nats.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ACK_WAIT_MS 30000
+#define API_WAIT_MS 5000
+#define PUBLISH_WAIT_MS 3000
+/* The stream finds a message that is published twice within this time. */
+#define DUPLICATE_WINDOW_MS 120000
+#define ASYNC_PENDING_MAX 4000
+
+struct bus {
+    natsOptions *options;
+    natsConnection *connection;
+    jsCtx *js;
+    natsSubscription *pull;
+    natsSubscription *watch;
+    void (*watch_each)(void *ctx, const struct bus_message *message);
+    void *watch_ctx;
+    uint64_t async_errors; /* written by the library's thread, atomically */
+    char stream[128];
+    char durable[128];
+    char error[256];
+};
+
+struct bus_batch {
+    natsMsgList list;
+};
+
+static int fail(struct bus *b, const char *what, natsStatus status)
+{
+    snprintf(b->error, sizeof(b->error), "%s: %s", what, natsStatus_GetText(status));
+    switch (status) {
+    case NATS_NO_MEMORY:
+        return -ENOMEM;
+    case NATS_NO_SERVER:
+    case NATS_CONNECTION_CLOSED:
+    case NATS_CONNECTION_DISCONNECTED:
+        return -ECONNREFUSED;
+    case NATS_TIMEOUT:
+    case NATS_NO_RESPONDERS:
+        return -ETIMEDOUT;
+    default:
+        return -EIO;
+    }
+}
+
+static void on_publish_error(jsCtx *js, jsPubAckErr *error, void *ctx)
+{
+    struct bus *b = ctx;
+
+    (void)js;
+    (void)error;
+    __atomic_add_fetch(&b->async_errors, 1, __ATOMIC_RELAXED);
+}
+
+static natsStatus set_options(struct bus *b, const struct bus_settings *settings)
+{
+    natsStatus s = natsOptions_Create(&b->options);
+
+    if (s == NATS_OK)
+        s = natsOptions_SetURL(b->options, settings->url);
+    if (s == NATS_OK)
+        s = natsOptions_SetName(b->options, settings->name);
+    if (s == NATS_OK)
+        s = natsOptions_SetMaxReconnect(b->options, -1);
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectWait(b->options, 250);
+    if (s == NATS_OK)
+        s = natsOptions_SetPingInterval(b->options, 5000);
+    if (s == NATS_OK && settings->creds && settings->creds[0])
+        s = natsOptions_SetUserCredentialsFromFiles(b->options, settings->creds, NULL);
+    if (s == NATS_OK && settings->ca_file && settings->ca_file[0])
+        s = natsOptions_LoadCATrustedCertificates(b->options, settings->ca_file);
+    if (s == NATS_OK && settings->ca_file && settings->ca_file[0])
+        s = natsOptions_SetSecure(b->options, true);
+    return s;
+}
+
+static natsStatus connect_bus(struct bus *b)
+{
+    jsOptions js_options;
+    natsStatus s = natsConnection_Connect(&b->connection, b->options);
+
+    if (s == NATS_OK)
+        s = jsOptions_Init(&js_options);
+    if (s != NATS_OK)
+        return s;
+    js_options.Wait = API_WAIT_MS;
+    js_options.PublishAsync.MaxPending = ASYNC_PENDING_MAX;
+    js_options.PublishAsync.StallWait = PUBLISH_WAIT_MS;
+    js_options.PublishAsync.ErrHandler = on_publish_error;
+    js_options.PublishAsync.ErrHandlerClosure = b;
+    return natsConnection_JetStream(&b->js, b->connection, &js_options);
+}
+
+int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
+{
+    struct bus *b = calloc(1, sizeof(*b));
+    natsStatus s;
+    int r = 0;
+
+    if (!b)
+        return -ENOMEM;
+    snprintf(b->stream, sizeof(b->stream), "%s", settings->stream ? settings->stream : "");
+    snprintf(b->durable, sizeof(b->durable), "%s", settings->durable ? settings->durable : "");
+    s = set_options(b, settings);
+    if (s == NATS_OK)
+        s = connect_bus(b);
+    if (s != NATS_OK) {
+        r = fail(b, "connect", s);
+        bus_close(&b);
+        return r;
+    }
+    *ret_bus = b;
+    return 0;
+}
+
+void bus_close(struct bus **bus)
+{
+    struct bus *b = *bus;
+
+    if (!b)
+        return;
+    natsSubscription_Destroy(b->pull);
+    natsSubscription_Destroy(b->watch);
+    jsCtx_Destroy(b->js);
+    natsConnection_Destroy(b->connection);
+    natsOptions_Destroy(b->options);
+    free(b);
+    *bus = NULL;
+}
+
+const char *bus_error(const struct bus *b)
+{
+    return b ? b->error : "";
+}
+
+bool bus_is_connected(const struct bus *b)
+{
+    return b && natsConnection_Status(b->connection) == NATS_CONN_STATUS_CONNECTED;
+}
+
+int bus_ensure_stream(struct bus *b)
+{
+    const char *subjects[] = {SUBJECT_ALL};
+    jsStreamInfo *info = NULL;
+    jsStreamConfig config;
+    jsErrCode code = 0;
+    natsStatus s = js_GetStreamInfo(&info, b->js, b->stream, NULL, &code);
+
+    jsStreamInfo_Destroy(info);
+    if (s == NATS_OK)
+        return 0;
+    if (s != NATS_NOT_FOUND)
+        return fail(b, "stream", s);
+    s = jsStreamConfig_Init(&config);
+    if (s != NATS_OK)
+        return fail(b, "stream", s);
+    config.Name = b->stream;
+    config.Subjects = subjects;
+    config.SubjectsLen = 1;
+    config.Storage = js_FileStorage;
+    config.Duplicates = DUPLICATE_WINDOW_MS * (int64_t)NSEC_PER_MSEC;
+    s = js_AddStream(NULL, b->js, &config, NULL, &code);
+    /* Somebody else was faster: as good. */
+    if (s != NATS_OK && code != JSStreamNameExistErr)
+        return fail(b, "create the stream", s);
+    return 0;
+}
+
+int bus_consume(struct bus *b)
+{
+    jsSubOptions options;
+    jsErrCode code = 0;
+    natsStatus s;
+    int r = bus_ensure_stream(b);
+
+    if (r < 0)
+        return r;
+    s = jsSubOptions_Init(&options);
+    if (s != NATS_OK)
+        return fail(b, "consume", s);
+    options.Stream = b->stream;
+    options.ManualAck = true;
+    options.Config.DeliverPolicy = js_DeliverAll;
+    options.Config.AckPolicy = js_AckExplicit;
+    options.Config.AckWait = ACK_WAIT_MS * (int64_t)NSEC_PER_MSEC;
+    options.Config.MaxAckPending = BUS_ACKS_PENDING_MAX;
+    natsSubscription_Destroy(b->pull);
+    b->pull = NULL;
+    s = js_PullSubscribe(&b->pull, b->js, SUBJECT_ALL, b->durable, NULL, &options, &code);
+    return s == NATS_OK ? 0 : fail(b, "consume", s);
+}
+
+int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_batch)
+{
+    struct bus_batch *batch = calloc(1, sizeof(*batch));
+    jsErrCode code = 0;
+    natsStatus s;
+
+    if (!batch)
+        return -ENOMEM;
+    s = natsSubscription_Fetch(&batch->list, b->pull, max, wait_ms, &code);
+    if (s != NATS_OK && s != NATS_TIMEOUT) {
+        free(batch);
+        return fail(b, "fetch", s);
+    }
+    *ret_batch = batch;
+    return 0;
+}
+
+int bus_batch_count(const struct bus_batch *batch)
+{
+    return batch->list.Count;
+}
+
+struct bus_message bus_batch_at(const struct bus_batch *batch, int index)
+{
+    natsMsg *msg = batch->list.Msgs[index];
+    struct bus_message m = {
+        .subject = natsMsg_GetSubject(msg),
+        .data = slice_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)),
+    };
+    jsMsgMetaData *meta = NULL;
+
+    if (natsMsg_GetMetaData(&meta, msg) == NATS_OK)
+        m.stream_seq = meta->Sequence.Stream;
+    jsMsgMetaData_Destroy(meta);
+    return m;
+}
+
+void bus_batch_ack(struct bus_batch *batch)
+{
+    for (int i = 0; i < batch->list.Count; i++)
+        natsMsg_Ack(batch->list.Msgs[i], NULL);
+}
+
+void bus_batch_free(struct bus_batch **batch)
+{
+    if (!*batch)
+        return;
+    natsMsgList_Destroy(&(*batch)->list);
+    free(*batch);
+    *batch = NULL;
+}
+
+int bus_pending(struct bus *b, uint64_t *ret_pending)
+{
+    jsConsumerInfo *info = NULL;
+    jsErrCode code = 0;
+    natsStatus s = js_GetConsumerInfo(&info, b->js, b->stream, b->durable, NULL, &code);
+
+    if (s != NATS_OK)
+        return fail(b, "consumer info", s);
+    *ret_pending = info->NumPending + (uint64_t)info->NumAckPending;
+    jsConsumerInfo_Destroy(info);
+    return 0;
+}
+
+int bus_publish(struct bus *b, const char *subject, const char *id, struct slice data)
+{
+    jsPubOptions options;
+    jsErrCode code = 0;
+    natsStatus s = jsPubOptions_Init(&options);
+
+    if (s == NATS_OK) {
+        options.MsgId = id;
+        options.MaxWait = PUBLISH_WAIT_MS;
+        s = js_Publish(NULL, b->js, subject, data.data, (int)data.len, &options, &code);
+    }
+    return s == NATS_OK ? 0 : fail(b, "publish", s);
+}
+
+int bus_publish_async(struct bus *b, const char *subject, const char *id, struct slice data)
+{
+    jsPubOptions options;
+    natsStatus s = jsPubOptions_Init(&options);
+
+    if (s == NATS_OK) {
+        options.MsgId = id;
+        /* Without it an ack that is lost stays silent for ever. */
+        options.MaxWait = PUBLISH_WAIT_MS;
+        s = js_PublishAsync(b->js, subject, data.data, (int)data.len, &options);
+    }
+    return s == NATS_OK ? 0 : fail(b, "publish", s);
+}
+
+int bus_flush(struct bus *b, uint32_t wait_ms)
+{
+    jsPubOptions options;
+    natsStatus s = jsPubOptions_Init(&options);
+
+    if (s == NATS_OK) {
+        options.MaxWait = wait_ms;
+        s = js_PublishAsyncComplete(b->js, &options);
+    }
+    if (s != NATS_OK)
+        return fail(b, "flush", s);
+    return __atomic_exchange_n(&b->async_errors, 0, __ATOMIC_RELAXED) ? -EIO : 0;
+}
+
+static void on_watch(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *ctx)
+{
+    struct bus *b = ctx;
+    struct bus_message m = {
+        .subject = natsMsg_GetSubject(msg),
+        .data = slice_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)),
+    };
+
+    (void)nc;
+    (void)sub;
+    b->watch_each(b->watch_ctx, &m);
+    natsMsg_Destroy(msg);
+}
+
+int bus_watch(struct bus *b, const char *subject,
+              void (*each)(void *ctx, const struct bus_message *message), void *ctx)
+{
+    natsStatus s;
+
+    b->watch_each = each;
+    b->watch_ctx = ctx;
+    s = natsConnection_Subscribe(&b->watch, b->connection, subject, on_watch, b);
+    if (s == NATS_OK)
+        s = natsConnection_Flush(b->connection);
+    return s == NATS_OK ? 0 : fail(b, "watch", s);
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/config.h"
+
+#include <cyaml/cyaml.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FILE_BYTES_MAX (256 * 1024)
+
+/* The file as it was written: what is NULL was left out. */
+struct file_nats {
+    char *url, *creds, *ca_file, *stream, *durable;
+    bool *publish_rollups;
+};
+struct file_store {
+    char *path;
+    uint32_t *series_max;
+};
+struct file_http {
+    char *listen;
+};
+struct file_ingest {
+    uint32_t *batch;
+};
+struct file_detect {
+    bool *enabled, *open_minute;
+    uint32_t *windows_s;
+    unsigned windows_s_count;
+    uint32_t *history_h, *lateness_ms, *idle_ms, *resolve_after_min;
+    double *target_weeks, *ratio_min;
+    char *clock;
+};
+struct file_retention {
+    uint32_t *calls_h, *minutes_d, *hours_d, *days_d;
+};
+struct file {
+    char *log_level;
+    struct file_nats nats;
+    struct file_store store;
+    struct file_http http;
+    struct file_ingest ingest;
+    struct file_detect detect;
+    struct file_retention retention;
+};
+
+#define OPTIONAL (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER)
+#define TEXT(type, name) CYAML_FIELD_STRING_PTR(#name, OPTIONAL, struct type, name, 0, 1024)
+#define UINT(type, name) CYAML_FIELD_UINT_PTR(#name, OPTIONAL, struct type, name)
+#define BOOL(type, name) CYAML_FIELD_BOOL_PTR(#name, OPTIONAL, struct type, name)
+#define REAL(type, name) CYAML_FIELD_FLOAT_PTR(#name, OPTIONAL, struct type, name)
+#define SECTION(name)                                                                              \
+    CYAML_FIELD_MAPPING(#name, CYAML_FLAG_OPTIONAL, struct file, name, name##_fields)
+
+static const cyaml_schema_value_t window_value = {CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, uint32_t)};
+
+static const cyaml_schema_field_t nats_fields[] = {
+    TEXT(file_nats, url),    TEXT(file_nats, creds),   TEXT(file_nats, ca_file),
+    TEXT(file_nats, stream), TEXT(file_nats, durable), BOOL(file_nats, publish_rollups),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t store_fields[] = {
+    TEXT(file_store, path),
+    UINT(file_store, series_max),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t http_fields[] = {TEXT(file_http, listen), CYAML_FIELD_END};
+static const cyaml_schema_field_t ingest_fields[] = {UINT(file_ingest, batch), CYAML_FIELD_END};
+static const cyaml_schema_field_t detect_fields[] = {
+    BOOL(file_detect, enabled),
+    BOOL(file_detect, open_minute),
+    CYAML_FIELD_SEQUENCE("windows_s", OPTIONAL, struct file_detect, windows_s, &window_value, 1,
+                         CONFIG_DETECT_WINDOWS_MAX),
+    UINT(file_detect, history_h),
+    UINT(file_detect, lateness_ms),
+    UINT(file_detect, idle_ms),
+    UINT(file_detect, resolve_after_min),
+    REAL(file_detect, target_weeks),
+    REAL(file_detect, ratio_min),
+    TEXT(file_detect, clock),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t retention_fields[] = {
+    UINT(file_retention, calls_h),
+    UINT(file_retention, minutes_d),
+    UINT(file_retention, hours_d),
+    UINT(file_retention, days_d),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_field_t file_fields[] = {
+    TEXT(file, log_level), SECTION(nats),   SECTION(store),     SECTION(http),
+    SECTION(ingest),       SECTION(detect), SECTION(retention), CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t file_schema = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file, file_fields),
+};
+
+/* libcyaml tells its reason, then a backtrace of (field, line): both are kept. */
+struct cyaml_story {
+    char reason[256];
+    char field[128]; /* a.b.c, outermost first */
+    int line;
+};
+
+static void story_log(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
+{
+    struct cyaml_story *story = ctx;
+    char text[256], name[64];
+    int line = 0;
+
+    if (level < CYAML_LOG_ERROR)
+        return;
+    vsnprintf(text, sizeof(text), fmt, args);
+    text[strcspn(text, "\n")] = '\0';
+    if (sscanf(text, "  in mapping field '%63[^']' (line: %d", name, &line) == 2) {
+        char inner[64];
+
+        snprintf(inner, sizeof(inner), "%.63s", story->field);
+        snprintf(story->field, sizeof(story->field), "%.63s%s%.63s", name, inner[0] ? "." : "",
+                 inner);
+    } else if (!story->reason[0]) {
+        snprintf(story->reason, sizeof(story->reason), "%s",
+                 strncmp(text, "Load: ", 6) == 0 ? text + 6 : text);
+    }
+    if (!line) {
+        const char *at = strstr(text, "line: ");
+
+        line = at ? atoi(at + 6) : 0;
+    }
+    if (line && !story->line)
+        story->line = line;
+}
+
+/* Where "section.key" (or "key") stands in the text; 0 when it does not. */
+static int find_line(const char *text, const char *field)
+{
+    const char *dot = strchr(field, '.');
+    size_t section_len = dot ? (size_t)(dot - field) : 0;
+    const char *key = dot ? dot + 1 : field;
+    bool inside = !dot;
+    int line = 1;
+
+    for (const char *p = text; *p; line++) {
+        size_t indent = strspn(p, " ");
+        const char *word = p + indent;
+
+        if (indent == 0 && dot && *p != '#' && *p != '\n')
+            inside = strncmp(p, field, section_len) == 0 && p[section_len] == ':';
+        else if (inside && strncmp(word, key, strlen(key)) == 0 && word[strlen(key)] == ':')
+            return line;
+        if (inside && !dot && indent == 0 && strncmp(word, key, strlen(key)) == 0)
+            return line;
+        p += strcspn(p, "\n");
+        p += *p == '\n';
+    }
+    return 0;
+}
+
+static int read_file(const char *path, char **ret_text, struct config_error *ret_error)
+{
+    CLEAN_FILE FILE *f = fopen(path, "re");
+    CLEAN_FREE char *text = calloc(1, FILE_BYTES_MAX + 1);
+    size_t len;
+
+    if (!text)
+        return -ENOMEM;
+    if (!f) {
+        snprintf(ret_error->text, sizeof(ret_error->text), "%s: cannot be read: %m", path);
+        return -EINVAL;
+    }
+    len = fread(text, 1, FILE_BYTES_MAX + 1, f);
+    if (len > FILE_BYTES_MAX || ferror(f)) {
+        snprintf(ret_error->text, sizeof(ret_error->text),
+                 "%s: cannot be read, or longer than %d bytes", path, FILE_BYTES_MAX);
+        return -EINVAL;
+    }
+    *ret_text = TAKE_PTR(text);
+    return 0;
+}
+
+/* What the schema cannot say. `bad` names the field. */
+struct rule {
+    const char *field;
+    const char *needs;
+    bool (*holds)(const struct config *c);
+};
+
+static bool has_level(const struct config *c)
+{
+    enum log_level level;
+
+    return log_level_parse(c->log_level, &level) == 0;
+}
+
+static bool has_clock(const struct config *c)
+{
+    return strcmp(c->detect.clock, "auto") == 0 || strcmp(c->detect.clock, "event") == 0;
+}
+
+static bool has_windows(const struct config *c)
+{
+    for (unsigned i = 0; i < c->detect.windows_count; i++)
+        if (c->detect.windows_s[i] < 60 || c->detect.windows_s[i] > 3600 ||
+            c->detect.windows_s[i] % 60 ||
+            (i && c->detect.windows_s[i] <= c->detect.windows_s[i - 1]))
+            return false;
+    return true;
+}
+
+static bool has_history(const struct config *c)
+{
+    return c->detect.history_h >= 24 && c->detect.history_h <= 24 * 28;
+}
+
+static bool has_target(const struct config *c)
+{
+    return isfinite(c->detect.target_weeks) && c->detect.target_weeks >= 1;
+}
+
+static bool has_ratio(const struct config *c)
+{
+    return isfinite(c->detect.ratio_min) && c->detect.ratio_min > 1;
+}
+
+static bool has_batch(const struct config *c)
+{
+    return c->ingest.batch >= 1 && c->ingest.batch <= 10000;
+}
+
+static bool has_listen(const struct config *c)
+{
+    return !c->http.listen[0] || strrchr(c->http.listen, ':');
+}
+
+static bool has_minutes(const struct config *c)
+{
+    return c->retention.minutes_d >= 3 && c->retention.hours_d >= c->retention.minutes_d &&
+           c->retention.days_d >= c->retention.hours_d;
+}
+
+static bool has_stream(const struct config *c)
+{
+    return c->nats.stream[0] && !strpbrk(c->nats.stream, " .*>/\\") && c->nats.durable[0] &&
+           !strpbrk(c->nats.durable, " .*>/\\");
+}
+
+static const struct rule rules[] = {
+    {"log_level", "error, warn, info or debug", has_level},
+    {"nats.stream", "a name without blank, dot, slash or wildcard (durable likewise)", has_stream},
+    {"http.listen", "host:port, or \"\" to switch it off", has_listen},
+    {"ingest.batch", "1 to 10000", has_batch},
+    {"detect.clock", "auto or event", has_clock},
+    {"detect.windows_s", "rising multiples of 60, at most 3600", has_windows},
+    {"detect.history_h", "24 to 672: a day must have been seen", has_history},
+    {"detect.target_weeks", "at least 1", has_target},
+    {"detect.ratio_min", "more than 1", has_ratio},
+    {"retention.minutes_d", "at least 3, and minutes_d <= hours_d <= days_d", has_minutes},
+};
+
+static int check_rules(const struct config *c, const char *path, const char *text,
+                       struct config_error *ret_error)
+{
+    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+        if (rules[i].holds(c))
+            continue;
+        snprintf(ret_error->text, sizeof(ret_error->text), "%s:%d: %s: use %s", path,
+                 find_line(text, rules[i].field), rules[i].field, rules[i].needs);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* The value of the file moves over; the default is copied. */
+static int settle_text(char **from, const char *fallback, char **ret_to)
+{
+    *ret_to = *from ? TAKE_PTR(*from) : strdup(fallback);
+    return *ret_to ? 0 : -ENOMEM;
+}
+
+static int settle_texts(struct file *f, struct config *c)
+{
+    const struct {
+        char **from;
+        const char *fallback;
+        char **to;
+    } texts[] = {
+        {&f->log_level, "info", &c->log_level},
+        {&f->nats.url, "nats://127.0.0.1:4222", &c->nats.url},
+        {&f->nats.creds, "", &c->nats.creds},
+        {&f->nats.ca_file, "", &c->nats.ca_file},
+        {&f->nats.stream, "LECTR", &c->nats.stream},
+        {&f->nats.durable, "lectr-collector", &c->nats.durable},
+        {&f->store.path, "/var/lib/lectr/collector.db", &c->store.path},
+        {&f->http.listen, "127.0.0.1:9464", &c->http.listen},
+        {&f->detect.clock, "auto", &c->detect.clock},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        int r = settle_text(texts[i].from, texts[i].fallback, texts[i].to);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+#define OR(pointer, fallback) ((pointer) ? *(pointer) : (fallback))
+
+static void settle_numbers(const struct file *f, struct config *c)
+{
+    static const uint32_t windows[] = {60, 300, 900, 3600};
+    const struct file_detect *d = &f->detect;
+
+    c->nats.publish_rollups = OR(f->nats.publish_rollups, true);
+    c->store.series_max = OR(f->store.series_max, 20000);
+    c->ingest.batch = OR(f->ingest.batch, 1000);
+    c->detect.enabled = OR(d->enabled, true);
+    c->detect.open_minute = OR(d->open_minute, true);
+    c->detect.windows_count = d->windows_s ? d->windows_s_count : 4;
+    memcpy(c->detect.windows_s, d->windows_s ? d->windows_s : windows,
+           c->detect.windows_count * sizeof(windows[0]));
+    c->detect.history_h = OR(d->history_h, 24);
+    c->detect.target_weeks = OR(d->target_weeks, 100.0);
+    c->detect.ratio_min = OR(d->ratio_min, 1.3);
+    c->detect.lateness_ms = OR(d->lateness_ms, 2000);
+    c->detect.idle_ms = OR(d->idle_ms, 1500);
+    c->detect.resolve_after_min = OR(d->resolve_after_min, 5);
+    c->retention.calls_h = OR(f->retention.calls_h, 24);
+    c->retention.minutes_d = OR(f->retention.minutes_d, 14);
+    c->retention.hours_d = OR(f->retention.hours_d, 400);
+    c->retention.days_d = OR(f->retention.days_d, 3650);
+}
+
+static int parse(const char *path, const char *text, const cyaml_config_t *cyaml,
+                 struct file **ret_file, struct config_error *ret_error)
+{
+    struct cyaml_story *story = cyaml->log_ctx;
+    cyaml_data_t *data = NULL;
+    cyaml_err_t err;
+
+    /* An empty document means the defaults; libcyaml refuses it. */
+    if (text[strspn(text, " \n\t")] == '\0')
+        return 0;
+    err = cyaml_load_data((const uint8_t *)text, strlen(text), cyaml, &file_schema, &data, NULL);
+    if (err != CYAML_OK) {
+        snprintf(ret_error->text, sizeof(ret_error->text), "%.100s:%d: %s%s%s", path, story->line,
+                 story->field, story->field[0] ? ": " : "",
+                 story->reason[0] ? story->reason : cyaml_strerror(err));
+        return -EINVAL;
+    }
+    *ret_file = data;
+    return 0;
+}
+
+static int build(const char *path, const char *text, struct config **ret_config,
+                 struct config_error *ret_error)
+{
+    struct cyaml_story story = {.line = 0};
+    const cyaml_config_t cyaml = {
+        .log_fn = story_log,
+        .log_ctx = &story,
+        .mem_fn = cyaml_mem,
+        .log_level = CYAML_LOG_ERROR,
+        .flags = CYAML_CFG_NO_ALIAS,
+    };
+    CLEAN_CONFIG struct config *c = calloc(1, sizeof(*c));
+    struct file empty = {0};
+    struct file *file = NULL;
+    int r = c ? parse(path, text, &cyaml, &file, ret_error) : -ENOMEM;
+
+    if (r < 0)
+        return r;
+    settle_numbers(file ? file : &empty, c);
+    r = settle_texts(file ? file : &empty, c);
+    if (file)
+        cyaml_free(&cyaml, &file_schema, file, 0);
+    if (r == 0)
+        r = check_rules(c, path, text, ret_error);
+    if (r == 0)
+        *ret_config = TAKE_PTR(c);
+    return r;
+}
+
+int config_load(const char *path, struct config **ret_config, struct config_error *ret_error)
+{
+    CLEAN_FREE char *text = NULL;
+    int r;
+
+    if (!path)
+        return build("defaults", "", ret_config, ret_error);
+    r = read_file(path, &text, ret_error);
+    return r < 0 ? r : build(path, text, ret_config, ret_error);
+}
+
+void config_free(struct config **config)
+{
+    struct config *c = *config;
+
+    if (!c)
+        return;
+    free(c->log_level);
+    free(c->nats.url);
+    free(c->nats.creds);
+    free(c->nats.ca_file);
+    free(c->nats.stream);
+    free(c->nats.durable);
+    free(c->store.path);
+    free(c->http.listen);
+    free(c->detect.clock);
+    free(c);
+    *config = NULL;
+}
+
+enum log_level config_log_level(const struct config *config)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+
+    /* The word was checked when the file was read. */
+    return log_level_parse(config->log_level, &level) == 0 ? level : LOG_LEVEL_INFO;
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Settings of lectr-collector: one YAML file (default /etc/lectr/collector.yaml),
+ * all keys optional. A wrong file is refused with file, line and field.
+ */
+#pragma once
+
+#include "proto/base/cleanup.h"
+#include "proto/base/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CONFIG_DETECT_WINDOWS_MAX 4
+
+struct config {
+    char *log_level; /* error|warn|info|debug, default info */
+
+    struct config_nats {
+        char *url;            /* default nats://127.0.0.1:4222 */
+        char *creds;          /* credentials file, default "" */
+        char *ca_file;        /* TLS, default "" */
+        char *stream;         /* default LECTR; created when absent */
+        char *durable;        /* name of the consumer, default lectr-collector */
+        bool publish_rollups; /* lectr.v1.rollup.<org>.1m, default true */
+    } nats;
+
+    struct config_store {
+        char *path;          /* default /var/lib/lectr/collector.db */
+        uint32_t series_max; /* default 20000; further ones share the feature "(other)" */
+    } store;
+
+    struct config_http {
+        char *listen; /* host:port, default 127.0.0.1:9464; "" = off */
+    } http;
+
+    struct config_ingest {
+        uint32_t batch; /* messages in one transaction, default 1000 */
+    } ingest;
+
+    struct config_detect {
+        bool enabled;                                  /* default true */
+        uint32_t windows_s[CONFIG_DETECT_WINDOWS_MAX]; /* default [60, 300, 900, 3600] */
+        unsigned windows_count;
+        uint32_t history_h;   /* no alert on a series younger than this, default 24, at least 24 */
+        double target_weeks;  /* one false alarm per series in so many weeks, default 100 */
+        double ratio_min;     /* smaller deviations are no alert, default 1.3 */
+        uint32_t lateness_ms; /* a minute closes this long after its end, default 2000 */
+        uint32_t idle_ms;     /* without events the wall clock closes minutes, default 1500 */
+        char *clock;          /* auto (default): as above | event: only event time counts */
+        bool open_minute;     /* judge the running minute as well, default true */
+        uint32_t resolve_after_min; /* quiet minutes before an alert is resolved, default 5 */
+    } detect;
+
+    struct config_retention {
+        uint32_t calls_h;   /* single calls, default 24; 0 = none are kept */
+        uint32_t minutes_d; /* 1 m roll-ups, gaps, coverage: default 14 */
+        uint32_t hours_d;   /* default 400 */
+        uint32_t days_d;    /* default 3650 */
+    } retention;
+};
+
+/* An error a person can act on. */
+struct config_error {
+    char text[1024]; /* "collector.yaml:12: detect.clock: …" */
+};
+
+/* `path` NULL: the defaults. -EINVAL with ret_error filled on a bad file. */
+int config_load(const char *path, struct config **ret_config,
+                struct config_error *ret_error) LECTR_MUST_USE;
+void config_free(struct config **config);
+static inline void config_cleanup_free(struct config **config)
+{
+    config_free(config);
+}
+#define CLEAN_CONFIG __attribute__((cleanup(config_cleanup_free)))
+enum log_level config_log_level(const struct config *config);

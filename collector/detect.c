@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/detect.h"
+
+#include "collector/baseline.h"
+#include "collector/rate.h"
+#include "collector/text.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <uthash.h>
+
+#define MINUTE_S 60
+/* An update is told when the deviation grew by this factor, not more often than that. */
+#define UPDATE_GROWTH 1.5
+#define UPDATE_EVERY_S 300
+/* Slower than this many times the usual p95 is slow. */
+#define SLOW_RATIO 1.5
+#define SLOW_SHARE_MIN 0.05 /* then the window's p95 is beyond the bound */
+#define ERROR_SHARE_MIN 0.05
+/* The latency sketches are exchanged after this long: the baseline spans one to two. */
+#define LATENCY_GENERATION_MIN (3 * 1440 + 720)
+#define LATENCY_RING 5
+
+struct episode {
+    bool is_active;
+    bool was_told;
+    uint32_t calm_minutes;
+    int64_t told_s;
+    double told_ratio;
+    struct alert last; /* as told last */
+};
+
+struct latency {
+    struct sketch ring[LATENCY_RING]; /* minutes */
+    struct sketch generations[2];     /* young, old */
+    uint32_t young_min;
+    double bound; /* above it a call is slow; 0 = not known yet */
+    struct rate slow;
+};
+
+/* What the minute being told has for a series. */
+struct pending {
+    bool is_there;
+    struct rollup_sums sums;
+    struct sketch latency;
+};
+
+struct series {
+    UT_hash_handle hh;
+    char org[64], feature[96], provider[64], model[160];
+    struct baseline *cost, *calls;
+    struct rate errors;
+    struct latency latency;
+    struct pending pending;
+    bool is_synthetic; /* the last calls were */
+    struct episode episodes[ALERT_RULE__COUNT];
+    char key[];
+};
+
+struct detect {
+    struct baseline_settings settings;
+    uint32_t resolve_after_min;
+    struct series *series;
+    int64_t last_minute_s; /* the last one closed, 0 = none */
+    int64_t minute_s;      /* being told, 0 = none */
+    uint64_t refused;
+};
+
+int detect_new(const struct config_detect *settings, struct detect **ret_detect)
+{
+    struct detect *d = calloc(1, sizeof(*d));
+
+    if (!d)
+        return -ENOMEM;
+    d->settings.windows_count = settings->windows_count;
+    for (unsigned i = 0; i < settings->windows_count; i++)
+        d->settings.windows_min[i] = settings->windows_s[i] / MINUTE_S;
+    d->settings.history_min = settings->history_h * 60;
+    d->settings.target_weeks = settings->target_weeks;
+    d->settings.ratio_min = settings->ratio_min;
+    d->resolve_after_min = settings->resolve_after_min;
+    *ret_detect = d;
+    return 0;
+}
+
+static void series_free(struct series *s)
+{
+    baseline_free(&s->cost);
+    baseline_free(&s->calls);
+    for (int i = 0; i < LATENCY_RING; i++)
+        sketch_fini(&s->latency.ring[i]);
+    for (int i = 0; i < 2; i++)
+        sketch_fini(&s->latency.generations[i]);
+    sketch_fini(&s->pending.latency);
+    free(s);
+}
+
+void detect_free(struct detect **detect)
+{
+    struct series *s, *next;
+
+    if (!*detect)
+        return;
+    HASH_ITER(hh, (*detect)->series, s, next)
+    {
+        HASH_DEL((*detect)->series, s);
+        series_free(s);
+    }
+    free(*detect);
+    *detect = NULL;
+}
+
+uint64_t detect_series(const struct detect *d)
+{
+    return HASH_COUNT(d->series);
+}
+
+uint64_t detect_refused(const struct detect *d)
+{
+    return d->refused;
+}
+
+/* --- telling a minute --- */
+
+static int series_new(const struct store_series_name *n, const char *key, size_t key_len,
+                      struct series **ret_series)
+{
+    struct series *s = calloc(1, sizeof(*s) + key_len);
+    int r = s ? baseline_new(&s->cost) : -ENOMEM;
+
+    if (r == 0)
+        r = baseline_new(&s->calls);
+    if (r < 0) {
+        if (s)
+            series_free(s);
+        return r;
+    }
+    memcpy(s->key, key, key_len);
+    text_copy(s->org, sizeof(s->org), n->org);
+    text_copy(s->feature, sizeof(s->feature), n->feature);
+    text_copy(s->provider, sizeof(s->provider), n->provider);
+    text_copy(s->model, sizeof(s->model), n->model);
+    *ret_series = s;
+    return 0;
+}
+
+static int series_of(struct detect *d, const struct store_series_name *n,
+                     struct series **ret_series)
+{
+    char key[512];
+    int len = snprintf(key, sizeof(key), "%s%c%s%c%s%c%s", n->org, 0, n->feature, 0, n->provider, 0,
+                       n->model);
+    size_t key_len = (size_t)len < sizeof(key) ? (size_t)len : sizeof(key) - 1;
+    struct series *s;
+    int r;
+
+    HASH_FIND(hh, d->series, key, key_len, s);
+    if (!s) {
+        if (HASH_COUNT(d->series) >= DETECT_SERIES_MAX)
+            return -ENOSPC;
+        r = series_new(n, key, key_len, &s);
+        if (r < 0)
+            return r;
+        HASH_ADD_KEYPTR(hh, d->series, s->key, key_len, s);
+    }
+    *ret_series = s;
+    return 0;
+}
+
+static void forget_pending(struct detect *d)
+{
+    for (struct series *s = d->series; s; s = s->hh.next) {
+        s->pending.is_there = false;
+        s->pending.sums = (struct rollup_sums){0};
+        sketch_reset(&s->pending.latency);
+    }
+    d->minute_s = 0;
+}
+
+int detect_begin(struct detect *d, int64_t minute_s)
+{
+    if (minute_s % MINUTE_S || (d->last_minute_s && minute_s != d->last_minute_s + MINUTE_S))
+        return -EINVAL;
+    forget_pending(d);
+    d->minute_s = minute_s;
+    return 0;
+}
+
+int detect_add(void *ctx, const struct store_series_name *name, const struct rollup_cell *cell)
+{
+    struct detect *d = ctx;
+    struct series *s = NULL;
+    int r = series_of(d, name, &s);
+
+    if (r == -ENOSPC) {
+        d->refused++;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    s->pending.is_there = true;
+    rollup_sums_add(&s->pending.sums, &cell->sums);
+    return sketch_merge(&s->pending.latency, &cell->latency);
+}
+
+static struct baseline_minute cost_minute(const struct rollup_sums *s)
+{
+    return (struct baseline_minute){
+        .count = (float)(s->calls - s->cost_unknown),
+        .sum = (float)(1e-9 * (double)s->cost_expected_nanousd),
+        .squares = (float)s->cost_squares,
+    };
+}
+
+static struct baseline_minute calls_minute(const struct rollup_sums *s)
+{
+    float calls = (float)s->calls;
+
+    return (struct baseline_minute){.count = calls, .sum = calls, .squares = calls};
+}
+
+static struct rate_counts error_counts(const struct rollup_sums *s)
+{
+    return (struct rate_counts){.calls = (float)s->calls, .hits = (float)s->errors};
+}
+
+static struct rate_counts slow_counts(const struct latency *l, const struct sketch *minute)
+{
+    return (struct rate_counts){
+        .calls = (float)minute->count,
+        .hits = l->bound > 0 ? (float)sketch_count_above(minute, l->bound) : 0,
+    };
+}
+
+/* --- latency: its baseline is a distribution --- */
+
+static int usual_latency(const struct latency *l, struct sketch *ret_usual)
+{
+    int r = sketch_merge(ret_usual, &l->generations[0]);
+
+    return r < 0 ? r : sketch_merge(ret_usual, &l->generations[1]);
+}
+
+static int renew_bound(struct latency *l)
+{
+    struct sketch usual = {0};
+    int r = usual_latency(l, &usual);
+
+    if (r == 0 && usual.count > 0)
+        l->bound = SLOW_RATIO * sketch_quantile(&usual, 0.95);
+    sketch_fini(&usual);
+    return r;
+}
+
+static int learn_latency(struct latency *l, int64_t minute, const struct sketch *m, bool hold)
+{
+    struct sketch *place = &l->ring[minute % LATENCY_RING];
+    struct rate_counts counts = slow_counts(l, m);
+    int r;
+
+    sketch_reset(place);
+    r = sketch_merge(place, m);
+    rate_learn(&l->slow, minute, &counts, hold);
+    if (r == 0 && (!hold || l->slow.held_min > 90))
+        r = sketch_merge(&l->generations[0], m);
+    if (r == 0 && ++l->young_min >= LATENCY_GENERATION_MIN) {
+        sketch_fini(&l->generations[1]);
+        l->generations[1] = l->generations[0];
+        l->generations[0] = (struct sketch){0};
+        l->young_min = 0;
+    }
+    /* Each hour the bound follows. */
+    if (r == 0 && (minute + 1) % 60 == 0)
+        r = renew_bound(l);
+    return r;
+}
+
+/* The share of slow calls decides; what is told is the p95. */
+static int judge_latency(const struct series *s, const struct baseline_settings *settings,
+                         const struct sketch *running, uint32_t running_s,
+                         struct finding *ret_finding)
+{
+    const struct latency *l = &s->latency;
+    struct sketch window = {0}, usual = {0};
+    struct rate_counts counts = {0};
+    unsigned minutes;
+    int r = 0;
+
+    if (running)
+        counts = slow_counts(l, running);
+    rate_judge(&l->slow, settings, SLOW_SHARE_MIN, running ? &counts : NULL, running_s,
+               ret_finding);
+    if (!ret_finding->fires && ret_finding->is_calm)
+        return 0;
+    minutes = ret_finding->window_s / MINUTE_S;
+    for (unsigned i = 0; i < minutes && i < LATENCY_RING && r == 0; i++)
+        r = sketch_merge(&window, &l->ring[(size_t)(l->slow.last_minute - i) % LATENCY_RING]);
+    if (r == 0 && running)
+        r = sketch_merge(&window, running);
+    if (r == 0)
+        r = usual_latency(l, &usual);
+    if (r == 0) {
+        ret_finding->observed = sketch_quantile(&window, 0.95);
+        ret_finding->baseline = sketch_quantile(&usual, 0.95);
+        ret_finding->lower = sketch_quantile(&usual, 0.90);
+        ret_finding->upper = sketch_quantile(&usual, 0.98);
+        ret_finding->fires &= ret_finding->observed > ret_finding->baseline;
+    }
+    sketch_fini(&window);
+    sketch_fini(&usual);
+    return r;
+}
+
+/* --- judging --- */
+
+/* A minute that is still running; NULL members of it: judge what was learned. */
+struct running {
+    bool is_there;
+    uint32_t seconds;
+};
+
+static int judge_rule(const struct detect *d, const struct series *s, enum alert_rule rule,
+                      const struct running *running, struct finding *ret_finding)
+{
+    const struct baseline_settings *settings = &d->settings;
+    struct baseline_minute cost = cost_minute(&s->pending.sums);
+    struct baseline_minute calls = calls_minute(&s->pending.sums);
+    struct rate_counts errors = error_counts(&s->pending.sums);
+    const bool live = running->is_there;
+
+    switch (rule) {
+    case ALERT_COST_SPIKE:
+        baseline_judge(s->cost, settings, false, live ? &cost : NULL, running->seconds,
+                       ret_finding);
+        return 0;
+    case ALERT_CALLS_SPIKE:
+        baseline_judge(s->calls, settings, false, live ? &calls : NULL, running->seconds,
+                       ret_finding);
+        return 0;
+    case ALERT_CALLS_DROP:
+        *ret_finding = (struct finding){.is_calm = true};
+        /* A generator that ends is no outage; and a running minute is not over. */
+        if (!s->is_synthetic && !live)
+            baseline_judge(s->calls, settings, true, NULL, 0, ret_finding);
+        return 0;
+    case ALERT_ERRORS_RATE:
+        rate_judge(&s->errors, settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
+                   ret_finding);
+        return 0;
+    case ALERT_LATENCY_P95:
+        return judge_latency(s, settings, live ? &s->pending.latency : NULL, running->seconds,
+                             ret_finding);
+    default:
+        *ret_finding = (struct finding){.is_calm = true};
+        return 0;
+    }
+}
+
+static double history_hours(const struct series *s)
+{
+    return s->calls->age_min / 60.0;
+}
+
+static void fill_alert(const struct series *s, enum alert_rule rule, const struct finding *f,
+                       int64_t end_s, struct alert *a)
+{
+    const bool is_sum = rule <= ALERT_CALLS_DROP;
+
+    a->rule = rule;
+    memcpy(a->org, s->org, sizeof(a->org));
+    memcpy(a->feature, s->feature, sizeof(a->feature));
+    memcpy(a->provider, s->provider, sizeof(a->provider));
+    memcpy(a->model, s->model, sizeof(a->model));
+    a->window_end_s = end_s;
+    a->window_start_s = end_s - f->window_s;
+    a->observed = f->observed;
+    a->samples = (uint64_t)llround(f->samples);
+    a->baseline = f->baseline;
+    a->baseline_lower = f->lower;
+    a->baseline_upper = f->upper;
+    a->has_sigmas = f->sigmas != 0;
+    a->sigmas = f->sigmas;
+    a->method = !is_sum                         ? "binomial vs bad hour of the last day"
+                : s->calls->hours >= 2 * 7 * 24 ? "hour_of_week+local"
+                                                : "hour_of_day+local";
+    a->history_hours = history_hours(s);
+    a->baseline_samples = s->calls->hours;
+    a->confidence = baseline_is_calibrated(s->calls) ? "calibrated" : "provisional";
+    a->synthetic = s->is_synthetic;
+    a->detected_s = end_s;
+}
+
+static int tell(struct episode *e, enum alert_status status, bool quiet, detect_emit emit,
+                void *ctx)
+{
+    e->last.status = status;
+    alert_number(&e->last);
+    e->told_s = e->last.detected_s;
+    e->told_ratio = e->last.baseline > 0 ? e->last.observed / e->last.baseline : 0;
+    if (quiet)
+        return 0;
+    e->was_told = true;
+    return emit(ctx, &e->last);
+}
+
+static bool has_grown(const struct episode *e, const struct finding *f, int64_t end_s)
+{
+    double ratio = f->baseline > 0 ? f->observed / f->baseline : 0;
+
+    return f->fires && end_s >= e->told_s + UPDATE_EVERY_S && ratio > e->told_ratio * UPDATE_GROWTH;
+}
+
+/* Firing, updated, resolved: one step for one look. */
+static int step_episode(const struct detect *d, struct series *s, enum alert_rule rule,
+                        const struct finding *f, int64_t minute_s, int64_t end_s, bool may_end,
+                        bool quiet, detect_emit emit, void *ctx)
+{
+    struct episode *e = &s->episodes[rule];
+
+    if (!e->is_active) {
+        if (!f->fires)
+            return 0;
+        *e = (struct episode){.is_active = true};
+        fill_alert(s, rule, f, end_s, &e->last);
+        e->last.starts_s = minute_s;
+        alert_name(&e->last);
+        return tell(e, ALERT_FIRING, quiet, emit, ctx);
+    }
+    if (has_grown(e, f, end_s)) {
+        fill_alert(s, rule, f, end_s, &e->last);
+        return tell(e, ALERT_UPDATED, quiet, emit, ctx);
+    }
+    if (!may_end)
+        return 0;
+    e->calm_minutes = f->is_calm && !f->fires ? e->calm_minutes + 1 : 0;
+    if (e->calm_minutes < d->resolve_after_min)
+        return 0;
+    e->is_active = false;
+    e->last.ends_s = end_s;
+    e->last.detected_s = end_s;
+    if (f->window_s)
+        fill_alert(s, rule, f, end_s, &e->last);
+    return tell(e, ALERT_RESOLVED, quiet, emit, ctx);
+}
+
+static int judge_series(const struct detect *d, struct series *s, int64_t minute_s,
+                        const struct running *running, bool quiet, detect_emit emit, void *ctx)
+{
+    int64_t end_s = minute_s + (running->is_there ? running->seconds : MINUTE_S);
+
+    for (int rule = 0; rule < ALERT_RULE__COUNT; rule++) {
+        struct finding f = {0};
+        int r = judge_rule(d, s, (enum alert_rule)rule, running, &f);
+
+        if (r == 0)
+            r = step_episode(d, s, (enum alert_rule)rule, &f, minute_s, end_s, !running->is_there,
+                             quiet, emit, ctx);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int learn_series(struct detect *d, struct series *s, int64_t minute)
+{
+    const struct rollup_sums *sums = &s->pending.sums;
+    struct baseline_minute cost = cost_minute(sums), calls = calls_minute(sums);
+    struct rate_counts errors = error_counts(sums);
+    int r = baseline_learn(s->cost, &d->settings, minute, &cost);
+
+    if (r == 0)
+        r = baseline_learn(s->calls, &d->settings, minute, &calls);
+    rate_learn(&s->errors, minute, &errors, s->episodes[ALERT_ERRORS_RATE].is_active);
+    if (sums->calls)
+        s->is_synthetic = sums->synthetic == sums->calls;
+    return r < 0 ? r
+                 : learn_latency(&s->latency, minute, &s->pending.latency,
+                                 s->episodes[ALERT_LATENCY_P95].is_active);
+}
+
+static int close_minute(struct detect *d, int64_t minute_s, bool quiet, detect_emit emit, void *ctx)
+{
+    const struct running over = {0};
+
+    for (struct series *s = d->series; s; s = s->hh.next) {
+        int r = learn_series(d, s, minute_s / MINUTE_S);
+
+        if (r == 0)
+            r = judge_series(d, s, minute_s, &over, quiet, emit, ctx);
+        if (r < 0)
+            return r;
+    }
+    d->last_minute_s = minute_s;
+    return 0;
+}
+
+int detect_close(struct detect *d, bool quiet, detect_emit emit, void *ctx)
+{
+    int64_t minute_s = d->minute_s;
+    int r;
+
+    if (minute_s == 0)
+        return -EINVAL;
+    r = close_minute(d, minute_s, quiet, emit, ctx);
+    forget_pending(d);
+    return r;
+}
+
+int detect_peek(struct detect *d, uint32_t elapsed_s, detect_emit emit, void *ctx)
+{
+    const struct running running = {.is_there = true, .seconds = elapsed_s};
+    int r = 0;
+
+    if (d->minute_s == 0 || elapsed_s == 0 || elapsed_s >= MINUTE_S)
+        return -EINVAL;
+    for (struct series *s = d->series; s && r == 0; s = s->hh.next)
+        if (s->pending.is_there)
+            r = judge_series(d, s, d->minute_s, &running, false, emit, ctx);
+    forget_pending(d);
+    return r;
+}
+
+/* --- episodes after a quiet learning --- */
+
+static struct episode *find_episode(const struct detect *d, const char *fingerprint)
+{
+    for (struct series *s = d->series; s; s = s->hh.next)
+        for (int rule = 0; rule < ALERT_RULE__COUNT; rule++)
+            if (s->episodes[rule].is_active &&
+                strcmp(s->episodes[rule].last.fingerprint, fingerprint) == 0)
+                return &s->episodes[rule];
+    return NULL;
+}
+
+bool detect_has_episode(const struct detect *d, const char *fingerprint)
+{
+    return find_episode(d, fingerprint) != NULL;
+}
+
+void detect_set_told(struct detect *d, const char *fingerprint)
+{
+    struct episode *e = find_episode(d, fingerprint);
+
+    if (e)
+        e->was_told = true;
+}
+
+void detect_drop_untold(struct detect *d)
+{
+    for (struct series *s = d->series; s; s = s->hh.next)
+        for (int rule = 0; rule < ALERT_RULE__COUNT; rule++)
+            if (!s->episodes[rule].was_told)
+                s->episodes[rule].is_active = false;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lectr-collector: NATS -> config bus ingest rollup store | detect alert publish | serve */
+#include "collector/config.h"
+#include "collector/pipeline.h"
+#include "collector/serve.h"
+#include "proto/base/log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_CONFIG LECTR_SYSCONFDIR "/lectr/collector.yaml"
+
+static atomic_bool stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    atomic_store(&stop, true);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+/* The default file may be absent, a named one may not. */
+static int load_config(const char *path, struct config **ret_config)
+{
+    struct config_error error = {.text = ""};
+    int r;
+
+    if (!path && access(DEFAULT_CONFIG, F_OK) == 0)
+        path = DEFAULT_CONFIG;
+    r = config_load(path, ret_config, &error);
+    if (r < 0)
+        fprintf(stderr, "%s\n", error.text[0] ? error.text : strerror(-r));
+    return r;
+}
+
+static int run_serve(const char *config_path)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+    struct pipeline *pipeline = NULL;
+    struct serve *serve = NULL;
+    int r = load_config(config_path, &config);
+
+    if (r < 0)
+        return 2;
+    log_setup("lectr-collector", config_log_level(config));
+    catch_signals();
+    r = pipeline_new(config, &pipeline);
+    if (r == 0)
+        r = serve_start(config, pipeline, &serve);
+    if (r == 0)
+        r = pipeline_run(pipeline, &stop);
+    serve_stop(&serve);
+    pipeline_free(&pipeline);
+    return r == 0 ? 0 : 1;
+}
+
+static int run_check_config(const char *config_path)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+
+    if (load_config(config_path, &config) < 0)
+        return 2;
+    printf("ok\n");
+    return 0;
+}
+
+static int run_version(const char *config_path)
+{
+    (void)config_path;
+    printf("lectr-collector %s\n", LECTR_VERSION);
+    return 0;
+}
+
+static int run_help(const char *config_path);
+
+static const struct command {
+    const char *name;
+    const char *help;
+    int (*run)(const char *config_path);
+} commands[] = {
+    {"serve", "collect, keep, judge, answer (the default)", run_serve},
+    {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
+    {"version", "print the version", run_version},
+    {"help", "print this", run_help},
+};
+
+static int run_help(const char *config_path)
+{
+    (void)config_path;
+    printf("usage: lectr-collector [COMMAND] [-c FILE]\n\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        printf("  %-14s %s\n", commands[i].name, commands[i].help);
+    printf("\n  -c FILE        settings, default %s\n", DEFAULT_CONFIG);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {0},
+    };
+    const char *config_path = NULL, *name = "serve";
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        if (opt == 'c')
+            config_path = optarg;
+        else if (opt == 'h')
+            name = "help";
+        else if (opt == 'V')
+            name = "version";
+        else
+            return 2;
+    }
+    if (optind < argc)
+        name = argv[optind];
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(config_path);
+    fprintf(stderr, "unknown command '%s'; see lectr-collector help\n", name);
+    return 2;
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/pipeline.h"
+
+#include "collector/bus.h"
+#include "collector/ingest.h"
+#include "collector/rollup.h"
+#include "collector/store.h"
+#include "collector/watch.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FETCH_WAIT_MS 100
+#define RETRY_MS 500
+#define PRUNE_EVERY_S 3600
+
+struct pipeline {
+    const struct config *config;
+    struct store *store;
+    struct rollup *rollup;
+    struct watch *watch;
+    struct bus *bus;
+    bool is_consuming;
+    bool said_away; /* the bus being away is told once */
+    int64_t pruned_s;
+    pthread_mutex_t lock; /* of shared */
+    struct pipeline_stats shared;
+    struct pipeline_stats stats; /* the loop's own */
+};
+
+/* What one batch did; counted when it was committed. */
+struct tally {
+    uint64_t calls, gaps, coverages, others, duplicates, malformed;
+};
+
+static void share_stats(struct pipeline *p)
+{
+    p->stats.connected = p->is_consuming && bus_is_connected(p->bus);
+    p->stats.tick_mono_ns = clock_mono_ns();
+    watch_fill_stats(p->watch, &p->stats);
+    pthread_mutex_lock(&p->lock);
+    p->shared = p->stats;
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pipeline_get_stats(struct pipeline *p, struct pipeline_stats *ret_stats)
+{
+    pthread_mutex_lock(&p->lock);
+    *ret_stats = p->shared;
+    pthread_mutex_unlock(&p->lock);
+}
+
+int pipeline_new(const struct config *config, struct pipeline **ret_pipeline)
+{
+    struct pipeline *p = calloc(1, sizeof(*p));
+    int r = p ? 0 : -ENOMEM;
+
+    if (r < 0)
+        return r;
+    p->config = config;
+    pthread_mutex_init(&p->lock, NULL);
+    p->stats.started_ns = clock_wall_ns();
+    r = store_open(config->store.path, &p->store);
+    if (r < 0)
+        log_error("store cannot be opened", "path=%s error=%s", config->store.path, strerror(-r));
+    if (r == 0)
+        r = rollup_new(&p->rollup);
+    if (r == 0)
+        r = watch_new(config, p->store, &p->watch);
+    if (r == 0) {
+        p->stats.store_ok = true;
+        share_stats(p);
+        *ret_pipeline = TAKE_PTR(p);
+    }
+    pipeline_free(&p);
+    return r;
+}
+
+void pipeline_free(struct pipeline **pipeline)
+{
+    struct pipeline *p = *pipeline;
+
+    if (!p)
+        return;
+    bus_close(&p->bus);
+    watch_free(&p->watch);
+    rollup_free(&p->rollup);
+    store_close(&p->store);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+    *pipeline = NULL;
+}
+
+static void nap(uint32_t ms)
+{
+    usleep(ms * 1000);
+}
+
+static int take_call(struct pipeline *p, const struct record *rec, struct slice payload)
+{
+    uint64_t keep_ns = p->config->retention.calls_h * 3600 * NSEC_PER_SEC;
+    int64_t series = 0;
+    int r = store_series(p->store, rec, p->config->store.series_max, &series);
+
+    if (r == 0)
+        r = rollup_add(p->rollup, series, rec);
+    if (r == 0 && keep_ns && rec->end_ns + keep_ns > clock_wall_ns())
+        r = store_add_call(p->store, rec, payload);
+    return r;
+}
+
+static int take_message(struct pipeline *p, const struct bus_message *m, struct tally *tally)
+{
+    struct record rec;
+    const char *reason = NULL;
+    bool is_new = false;
+    int r = ingest_decode(m->subject, m->data, &rec, &reason);
+
+    if (r == -EBADMSG) {
+        tally->malformed++;
+        return store_add_malformed(p->store, m->stream_seq, m->subject, reason, m->data);
+    }
+    if (r < 0)
+        return r;
+    if (rec.kind == RECORD_OTHER) {
+        tally->others++;
+        return 0;
+    }
+    r = store_claim(p->store, rec.instance, rec.part, rec.seq, &is_new);
+    if (r < 0 || !is_new) {
+        tally->duplicates += r == 0;
+        return r;
+    }
+    watch_note(p->watch, &rec);
+    switch (rec.kind) {
+    case RECORD_CALL:
+        tally->calls++;
+        return take_call(p, &rec, m->data);
+    case RECORD_GAP:
+        tally->gaps++;
+        return store_add_gap(p->store, &rec);
+    default:
+        tally->coverages++;
+        return store_add_coverage(p->store, &rec);
+    }
+}
+
+static int merge_cell(void *ctx, const struct rollup_cell *cell)
+{
+    return store_merge_cell(ctx, cell);
+}
+
+static int write_batch(struct pipeline *p, const struct bus_batch *batch, struct tally *tally)
+{
+    int r = 0;
+
+    for (int i = 0; i < bus_batch_count(batch) && r == 0; i++) {
+        struct bus_message m = bus_batch_at(batch, i);
+
+        r = take_message(p, &m, tally);
+    }
+    if (r == 0)
+        r = rollup_fold(p->rollup);
+    if (r == 0)
+        r = rollup_each(p->rollup, merge_cell, p->store);
+    if (r == 0)
+        r = store_number_add(p->store, "duplicates", (int64_t)tally->duplicates);
+    return r;
+}
+
+/* All of the batch or nothing of it. */
+static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
+{
+    struct tally tally = {0};
+    uint64_t began_ns = clock_mono_ns(), took_ns;
+    int r;
+
+    rollup_reset(p->rollup);
+    r = store_begin(p->store);
+    if (r < 0)
+        return r;
+    r = write_batch(p, batch, &tally);
+    if (r == 0)
+        r = store_commit(p->store);
+    if (r < 0) {
+        log_error("batch not stored, trying again", "error=%s sqlite=%s", strerror(-r),
+                  store_error(p->store));
+        store_rollback(p->store);
+        return r;
+    }
+    took_ns = clock_mono_ns() - began_ns;
+    p->stats.calls += tally.calls;
+    p->stats.gaps += tally.gaps;
+    p->stats.coverages += tally.coverages;
+    p->stats.others += tally.others;
+    p->stats.duplicates += tally.duplicates;
+    p->stats.malformed += tally.malformed;
+    p->stats.batches++;
+    p->stats.commit_ns_total += took_ns;
+    if (took_ns > p->stats.commit_ns_max)
+        p->stats.commit_ns_max = took_ns;
+    return 0;
+}
+
+/* Keeps the batch until the store takes it: nothing is acked before. */
+static void take_batch(struct pipeline *p, struct bus_batch *batch, const atomic_bool *stop)
+{
+    while (!atomic_load(stop)) {
+        int r = commit_batch(p, batch);
+
+        p->stats.store_ok = r == 0;
+        if (r == 0) {
+            bus_batch_ack(batch);
+            return;
+        }
+        p->stats.store_errors++;
+        share_stats(p);
+        nap(RETRY_MS);
+    }
+}
+
+static int reach_bus(struct pipeline *p)
+{
+    const struct config_nats *n = &p->config->nats;
+    const struct bus_settings settings = {
+        .url = n->url,
+        .creds = n->creds,
+        .ca_file = n->ca_file,
+        .stream = n->stream,
+        .durable = n->durable,
+        .name = "lectr-collector",
+    };
+    int r = 0;
+
+    if (!p->bus)
+        r = bus_open(&settings, &p->bus);
+    if (r == 0)
+        r = bus_consume(p->bus);
+    if (r < 0) {
+        p->stats.bus_errors++;
+        if (!p->said_away)
+            log_warn("nats is away, trying again", "url=%s error=%s reason=%s", n->url,
+                     strerror(-r), bus_error(p->bus));
+        p->said_away = true;
+        return r;
+    }
+    log_info("consuming", "url=%s stream=%s durable=%s", n->url, n->stream, n->durable);
+    p->said_away = false;
+    p->is_consuming = true;
+    return 0;
+}
+
+static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
+{
+    struct bus_batch *batch = NULL;
+    int r;
+
+    if (!p->is_consuming && reach_bus(p) < 0) {
+        nap(RETRY_MS);
+        return;
+    }
+    r = bus_fetch(p->bus, (int)p->config->ingest.batch, FETCH_WAIT_MS, &batch);
+    if (r < 0) {
+        log_warn("fetch failed, consuming anew", "reason=%s", bus_error(p->bus));
+        p->stats.bus_errors++;
+        p->is_consuming = false;
+        nap(RETRY_MS);
+        return;
+    }
+    if (bus_batch_count(batch) > 0)
+        take_batch(p, batch, stop);
+    bus_batch_free(&batch);
+}
+
+static int prune(struct pipeline *p, int64_t now_s)
+{
+    const struct config_retention *k = &p->config->retention;
+    const int64_t days[ROLLUP__COUNT] = {k->minutes_d, k->hours_d, k->days_d};
+    int r = store_begin(p->store);
+
+    if (r < 0)
+        return r;
+    for (int i = 0; i < ROLLUP__COUNT && r == 0; i++)
+        r = store_prune_cells(p->store, (enum rollup_resolution)i, now_s - days[i] * 86400);
+    if (r == 0)
+        r = store_prune_calls(p->store, clock_wall_ns() - k->calls_h * 3600 * NSEC_PER_SEC);
+    if (r == 0)
+        r = store_commit(p->store);
+    if (r < 0)
+        store_rollback(p->store);
+    return r;
+}
+
+static void prune_turn(struct pipeline *p)
+{
+    int64_t now_s = (int64_t)(p->stats.watermark_ns / NSEC_PER_SEC);
+
+    if (now_s == 0 || now_s < p->pruned_s + PRUNE_EVERY_S)
+        return;
+    if (prune(p, now_s) < 0)
+        log_warn("old data not deleted, trying again later", "sqlite=%s", store_error(p->store));
+    p->pruned_s = now_s;
+}
+
+int pipeline_run(struct pipeline *p, const atomic_bool *stop)
+{
+    while (!atomic_load(stop)) {
+        fetch_turn(p, stop);
+        watch_turn(p->watch, p->is_consuming ? p->bus : NULL);
+        share_stats(p);
+        prune_turn(p);
+    }
+    return 0;
+}

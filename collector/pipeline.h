@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coordinator: bus -> ingest -> claim -> rollup -> store -> ack, then
+ * detect -> alert -> store -> bus. One thread; the only writer of the store.
+ */
+#pragma once
+
+#include "collector/config.h"
+#include "proto/base/cleanup.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct pipeline;
+
+/* A copy of what other threads may know. Counters count since the start. */
+struct pipeline_stats {
+    bool connected, store_ok;
+    uint64_t calls, gaps, coverages, others;
+    uint64_t duplicates, malformed, late;
+    uint64_t batches, store_errors, bus_errors;
+    uint64_t commit_ns_total, commit_ns_max;
+    uint64_t alerts, alerts_pending;
+    uint64_t series;       /* the detector's */
+    uint64_t watermark_ns; /* latest end time seen, 0 = none */
+    int64_t closed_s;      /* minutes before this are closed, 0 = none */
+    uint64_t tick_mono_ns; /* last turn of the loop */
+    uint64_t started_ns;
+};
+
+/* Opens the store; NATS is reached for when it runs. -errno, logged. */
+int pipeline_new(const struct config *config, struct pipeline **ret_pipeline) LECTR_MUST_USE;
+/* Until *stop. A NATS or store that is away is waited for. */
+int pipeline_run(struct pipeline *p, const atomic_bool *stop) LECTR_MUST_USE;
+void pipeline_free(struct pipeline **pipeline);
+/* Any thread. */
+void pipeline_get_stats(struct pipeline *p, struct pipeline_stats *ret_stats);

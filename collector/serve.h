@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * HTTP: the API, probes and /metrics. Sole microhttpd user. One thread of its
+ * own with its own reader of the store; never writes.
+ */
+#pragma once
+
+#include "collector/config.h"
+#include "collector/pipeline.h"
+#include "proto/base/cleanup.h"
+
+#define SERVE_CONNECTIONS_MAX 64
+#define SERVE_ANSWER_BYTES_MAX (32 * 1024 * 1024)
+
+struct serve;
+
+/* The pipeline outlives it. -EADDRINUSE and others, logged. */
+int serve_start(const struct config *config, struct pipeline *pipeline,
+                struct serve **ret_serve) LECTR_MUST_USE;
+void serve_stop(struct serve **serve);

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/sketch.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define ENCODING_VERSION 1
+
+static const double gamma_ratio = (1.0 + SKETCH_RELATIVE_ERROR) / (1.0 - SKETCH_RELATIVE_ERROR);
+
+static uint32_t bucket_of(double value)
+{
+    double index;
+
+    if (value <= 1.0)
+        return 0;
+    /* The tolerance keeps exact bucket bounds in their own bucket. */
+    index = ceil(log(value) / log(gamma_ratio) - 1e-9);
+    return index >= SKETCH_BUCKETS - 1 ? SKETCH_BUCKETS - 1 : (uint32_t)index;
+}
+
+static double bucket_value(uint32_t index)
+{
+    if (index == 0)
+        return 1.0;
+    return 2.0 * pow(gamma_ratio, index) / (gamma_ratio + 1.0);
+}
+
+void sketch_fini(struct sketch *s)
+{
+    free(s->bins);
+    *s = (struct sketch){0};
+}
+
+void sketch_reset(struct sketch *s)
+{
+    if (s->bins_count)
+        memset(s->bins, 0, s->bins_count * sizeof(*s->bins));
+    s->count = 0;
+    s->sum = 0;
+}
+
+/* Makes buckets first..last addressable. */
+static int cover(struct sketch *s, uint32_t first, uint32_t last)
+{
+    uint64_t *bins;
+
+    if (s->bins_count) {
+        if (first >= s->first && last < s->first + s->bins_count)
+            return 0;
+        if (s->first < first)
+            first = s->first;
+        if (s->first + s->bins_count - 1 > last)
+            last = s->first + s->bins_count - 1;
+    }
+    bins = calloc(last - first + 1, sizeof(*bins));
+    if (!bins)
+        return -ENOMEM;
+    if (s->bins_count)
+        memcpy(bins + (s->first - first), s->bins, s->bins_count * sizeof(*bins));
+    free(s->bins);
+    s->bins = bins;
+    s->first = first;
+    s->bins_count = last - first + 1;
+    return 0;
+}
+
+int sketch_add(struct sketch *s, uint64_t value)
+{
+    uint32_t index = bucket_of((double)value);
+    int r = cover(s, index, index);
+
+    if (r < 0)
+        return r;
+    s->bins[index - s->first]++;
+    s->count++;
+    s->sum += value;
+    return 0;
+}
+
+int sketch_merge(struct sketch *into, const struct sketch *from)
+{
+    int r;
+
+    if (from->count == 0)
+        return 0;
+    r = cover(into, from->first, from->first + from->bins_count - 1);
+    if (r < 0)
+        return r;
+    for (uint32_t i = 0; i < from->bins_count; i++)
+        into->bins[from->first + i - into->first] += from->bins[i];
+    into->count += from->count;
+    into->sum += from->sum;
+    return 0;
+}
+
+double sketch_quantile(const struct sketch *s, double q)
+{
+    uint64_t rank, seen = 0;
+
+    if (s->count == 0)
+        return 0.0;
+    rank = (uint64_t)(q * (double)(s->count - 1));
+    for (uint32_t i = 0; i < s->bins_count; i++) {
+        seen += s->bins[i];
+        if (seen > rank)
+            return bucket_value(s->first + i);
+    }
+    return bucket_value(s->first + s->bins_count - 1);
+}
+
+uint64_t sketch_count_above(const struct sketch *s, double bound)
+{
+    uint32_t limit = bucket_of(bound);
+    uint64_t above = 0;
+
+    for (uint32_t i = 0; i < s->bins_count; i++)
+        if (s->first + i > limit)
+            above += s->bins[i];
+    return above;
+}
+
+void sketch_scale(struct sketch *s, double factor)
+{
+    uint64_t count = 0;
+
+    for (uint32_t i = 0; i < s->bins_count; i++) {
+        s->bins[i] = (uint64_t)((double)s->bins[i] * factor + 0.5);
+        count += s->bins[i];
+    }
+    s->sum = (uint64_t)((double)s->sum * factor + 0.5);
+    s->count = count;
+}
+
+static int put_varint(struct buf *b, uint64_t v)
+{
+    uint8_t bytes[10];
+    size_t n = 0;
+
+    do {
+        bytes[n++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
+        v >>= 7;
+    } while (v);
+    return buf_append(b, slice_of(bytes, n));
+}
+
+static uint64_t get_varint(struct cursor *c)
+{
+    uint64_t v = 0;
+
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t byte = cursor_u8(c);
+
+        v |= (uint64_t)(byte & 0x7f) << shift;
+        if (!(byte & 0x80))
+            return v;
+    }
+    c->failed = true;
+    return 0;
+}
+
+int sketch_encode(const struct sketch *s, struct buf *b)
+{
+    uint32_t previous = 0;
+    int r;
+
+    if (s->count == 0)
+        return 0;
+    r = put_varint(b, ENCODING_VERSION);
+    if (r == 0)
+        r = put_varint(b, s->sum);
+    for (uint32_t i = 0; i < s->bins_count && r == 0; i++) {
+        if (s->bins[i] == 0)
+            continue;
+        r = put_varint(b, s->first + i - previous);
+        if (r == 0)
+            r = put_varint(b, s->bins[i]);
+        previous = s->first + i;
+    }
+    return r;
+}
+
+int sketch_decode_merge(struct sketch *into, struct slice data)
+{
+    struct cursor c = cursor_of(data);
+    uint64_t index = 0, sum;
+
+    if (data.len == 0)
+        return 0;
+    if (get_varint(&c) != ENCODING_VERSION)
+        return -EBADMSG;
+    sum = get_varint(&c);
+    while (c.rest.len && !c.failed) {
+        uint64_t count;
+        int r;
+
+        index += get_varint(&c);
+        count = get_varint(&c);
+        if (c.failed || index >= SKETCH_BUCKETS)
+            return -EBADMSG;
+        r = cover(into, (uint32_t)index, (uint32_t)index);
+        if (r < 0)
+            return r;
+        into->bins[index - into->first] += count;
+        into->count += count;
+    }
+    if (c.failed)
+        return -EBADMSG;
+    into->sum += sum;
+    return 0;
+}

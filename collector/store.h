@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the collector keeps, in one SQLite file (WAL).
+ *
+ * One writer: everything that a batch of messages changed, the numbers of the
+ * messages included, is one transaction between store_begin() and
+ * store_commit(); a message is acked after that. Readers open the file for
+ * themselves (store_open_reader) and see whole transactions only.
+ *
+ * Functions return 0 or -errno: -EIO for what SQLite reports, with its text in
+ * store_error().
+ */
+#pragma once
+
+#include "collector/record.h"
+#include "collector/rollup.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STORE_SCHEMA_VERSION 1
+/* Malformed messages kept for inspection; all are counted. */
+#define STORE_MALFORMED_MAX 1000
+#define STORE_MALFORMED_BYTES 1024
+
+struct store;
+
+/* Creates or migrates forward. -ENOTSUP: written by a newer version. */
+int store_open(const char *path, struct store **ret_store) LECTR_MUST_USE;
+int store_open_reader(const char *path, struct store **ret_store) LECTR_MUST_USE;
+void store_close(struct store **store);
+static inline void store_cleanup_close(struct store **store)
+{
+    store_close(store);
+}
+#define CLEAN_STORE __attribute__((cleanup(store_cleanup_close)))
+/* Text of the last failure; valid until the next call. */
+const char *store_error(const struct store *s);
+
+int store_begin(struct store *s) LECTR_MUST_USE;
+int store_commit(struct store *s) LECTR_MUST_USE;
+void store_rollback(struct store *s);
+
+/* --- numbers of messages: (instance, part, seq), kept for ever as intervals --- */
+
+/* True when this number was not there yet; it is from now on. */
+int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t seq,
+                bool *ret_is_new) LECTR_MUST_USE;
+
+struct store_loss {
+    uint64_t streams;  /* (instance, part) pairs */
+    uint64_t received; /* numbers that are there */
+    uint64_t missing;  /* numbers below the highest of their stream that are not */
+};
+int store_loss(struct store *s, struct store_loss *ret_loss) LECTR_MUST_USE;
+/* Every hole: first and last missing number of a stream. Oldest streams first. */
+struct store_hole {
+    const char *instance;
+    uint32_t part;
+    uint64_t first, last;
+};
+int store_each_hole(struct store *s, unsigned limit,
+                    int (*each)(void *ctx, const struct store_hole *hole),
+                    void *ctx) LECTR_MUST_USE;
+
+/* --- writing --- */
+
+/* Number of the record's series (org, feature, provider, model, workload).
+ * Beyond `series_max` series, new ones of an organisation share the feature "(other)". */
+int store_series(struct store *s, const struct record *rec, uint32_t series_max,
+                 int64_t *ret_series) LECTR_MUST_USE;
+int store_merge_cell(struct store *s, const struct rollup_cell *cell) LECTR_MUST_USE;
+int store_add_gap(struct store *s, const struct record *rec) LECTR_MUST_USE;
+int store_add_coverage(struct store *s, const struct record *rec) LECTR_MUST_USE;
+int store_add_call(struct store *s, const struct record *rec, struct slice payload) LECTR_MUST_USE;
+/* Once for each position in the JetStream stream, however often it is delivered. */
+int store_add_malformed(struct store *s, uint64_t stream_seq, const char *subject,
+                        const char *reason, struct slice data) LECTR_MUST_USE;
+
+/* Small durable numbers: counters and marks. Absent reads as 0. */
+int store_number_get(struct store *s, const char *name, int64_t *ret_value) LECTR_MUST_USE;
+int store_number_set(struct store *s, const char *name, int64_t value) LECTR_MUST_USE;
+int store_number_add(struct store *s, const char *name, int64_t by) LECTR_MUST_USE;
+
+/* Deletes cells of a resolution (coverage and gaps go with the minutes), and calls that ended
+ * before. */
+int store_prune_cells(struct store *s, enum rollup_resolution res, int64_t before_s) LECTR_MUST_USE;
+int store_prune_calls(struct store *s, uint64_t before_ns) LECTR_MUST_USE;
+
+/* --- alerts: one row per transition --- */
+
+struct store_alert {
+    const char *id;
+    const char *fingerprint;
+    int status; /* lectr.v1.Alert.Status */
+    const char *org;
+    const char *kind; /* names the subject */
+    int64_t at_ns;
+    struct slice payload; /* lectr.v1.Alert */
+    int64_t row;          /* set when read */
+};
+/* An id that is there already is left as it is. */
+int store_add_alert(struct store *s, const struct store_alert *alert) LECTR_MUST_USE;
+int store_each_unpublished_alert(struct store *s, unsigned limit,
+                                 int (*each)(void *ctx, const struct store_alert *alert),
+                                 void *ctx) LECTR_MUST_USE;
+int store_set_alert_published(struct store *s, int64_t row) LECTR_MUST_USE;
+/* Newest first; `active_only`: the last transition of each episode, when not resolved. */
+int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,
+                     int (*each)(void *ctx, const struct store_alert *alert),
+                     void *ctx) LECTR_MUST_USE;

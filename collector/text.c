@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Length of the character at `p`, 0 when it is no shortest-form UTF-8. */
+static size_t utf8_length(const unsigned char *p)
+{
+    size_t n = p[0] < 0x80             ? 1
+               : (p[0] & 0xe0) == 0xc0 ? 2
+               : (p[0] & 0xf0) == 0xe0 ? 3
+               : (p[0] & 0xf8) == 0xf0 ? 4
+                                       : 0;
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    uint32_t code = n == 1 ? p[0] : p[0] & (0x7fu >> n);
+
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (p[i] & 0x3f);
+    }
+    if (n && (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)))
+        return 0;
+    return n;
+}
+
+static bool is_control(const unsigned char *p, size_t n)
+{
+    return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
+}
+
+void text_copy(char *to, size_t size, const char *from)
+{
+    const unsigned char *p = (const unsigned char *)(from ? from : "");
+    size_t used = 0;
+
+    while (*p) {
+        size_t n = utf8_length(p);
+        bool bad = n == 0 || is_control(p, n);
+        size_t out = bad ? 1 : n;
+
+        if (used + out + 1 > size)
+            break;
+        if (bad)
+            to[used] = '?';
+        else
+            memcpy(to + used, p, n);
+        used += out;
+        p += n ? n : 1;
+    }
+    to[used] = '\0';
+}

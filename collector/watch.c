@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/watch.h"
+
+#include "collector/detect.h"
+#include "collector/minutes.h"
+#include "collector/publish.h"
+#include "collector/store_query.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/event.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MINUTE_S 60
+#define PEEK_EVERY_NS NSEC_PER_SEC
+/* Late data is learned from again, not more often than this. */
+#define RELEARN_EVERY_NS (60 * NSEC_PER_SEC)
+/* Minutes closed in one transaction. */
+#define CLOSE_AT_ONCE 120
+#define ALERTS_ACTIVE_MAX 10000
+
+static const char closed_mark[] = "closed_s";
+
+struct watch {
+    const struct config *config;
+    struct store *store;
+    struct detect *detect;
+    struct publish *publish;
+    struct minutes minutes;
+    bool must_relearn;
+    uint64_t relearned_mono_ns, peeked_mono_ns;
+    uint64_t late, alerts;
+    bool has_news; /* events since the last look at the running minute */
+};
+
+static int tell_minute(struct watch *w, int64_t minute_s)
+{
+    int r = detect_begin(w->detect, minute_s);
+
+    if (r == 0)
+        r = store_each_cell(w->store, ROLLUP_MINUTE, minute_s, minute_s + MINUTE_S, detect_add,
+                            w->detect);
+    return r;
+}
+
+static int store_transition(struct watch *w, const struct alert *a)
+{
+    struct buf packed;
+    struct store_alert row = {
+        .id = a->id,
+        .fingerprint = a->fingerprint,
+        .status = a->status,
+        .org = a->org,
+        .kind = alert_rule_kind(a->rule),
+        .at_ns = a->detected_s * (int64_t)NSEC_PER_SEC,
+    };
+    int r;
+
+    buf_init(&packed, EVENT_MAX_BYTES);
+    r = alert_pack(a, &packed);
+    row.payload = buf_slice(&packed);
+    if (r == 0)
+        r = store_add_alert(w->store, &row);
+    buf_fini(&packed);
+    return r;
+}
+
+static int on_alert(void *ctx, const struct alert *a)
+{
+    struct watch *w = ctx;
+    char reason[512];
+
+    alert_reason(a, reason, sizeof(reason));
+    log_info("alert", "rule=%s status=%d fingerprint=%s reason=%s", alert_rule_name(a->rule),
+             a->status, a->fingerprint, reason);
+    w->alerts++;
+    return store_transition(w, a);
+}
+
+/* An episode that the store has as active and the detector, who knows the late
+ * data as well, has not: it is over. */
+static int end_unknown(void *ctx, const struct store_alert *row)
+{
+    struct watch *w = ctx;
+    struct buf packed;
+    char id[EVENT_UUID_BYTES];
+    struct store_alert ended = *row;
+    int r;
+
+    if (detect_has_episode(w->detect, row->fingerprint))
+        return 0;
+    buf_init(&packed, EVENT_MAX_BYTES);
+    r = alert_pack_resolved(row->payload, w->minutes.closed_s,
+                            "Late data explained it: it is no deviation any more.", &packed, id);
+    ended.id = id;
+    ended.status = ALERT_RESOLVED;
+    ended.at_ns = w->minutes.closed_s * (int64_t)NSEC_PER_SEC;
+    ended.payload = buf_slice(&packed);
+    if (r == 0)
+        r = store_add_alert(w->store, &ended);
+    buf_fini(&packed);
+    return r;
+}
+
+static int note_told(void *ctx, const struct store_alert *row)
+{
+    detect_set_told(ctx, row->fingerprint);
+    return 0;
+}
+
+static int reconcile(struct watch *w)
+{
+    int r = store_begin(w->store);
+
+    if (r < 0)
+        return r;
+    r = store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, end_unknown, w);
+    if (r == 0)
+        r = store_commit(w->store);
+    if (r < 0) {
+        store_rollback(w->store);
+        return r;
+    }
+    r = store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, note_told, w->detect);
+    detect_drop_untold(w->detect);
+    return r;
+}
+
+/* The minutes of the store, from the first to the last one that was closed. */
+static int learn(struct watch *w)
+{
+    int64_t first = 0, last = 0;
+    int r;
+
+    detect_free(&w->detect);
+    r = detect_new(&w->config->detect, &w->detect);
+    if (r == 0)
+        r = store_span(w->store, ROLLUP_MINUTE, &first, &last);
+    for (int64_t m = first; r == 0 && m && m < w->minutes.closed_s; m += MINUTE_S) {
+        r = tell_minute(w, m);
+        if (r == 0)
+            r = detect_close(w->detect, true, NULL, NULL);
+    }
+    if (r == 0)
+        r = reconcile(w);
+    if (r < 0) {
+        log_error("baselines not learned, trying again", "error=%s sqlite=%s", strerror(-r),
+                  store_error(w->store));
+        return r;
+    }
+    w->must_relearn = false;
+    log_info("baselines learned", "series=%llu from=%lld to=%lld",
+             (unsigned long long)detect_series(w->detect), (long long)first,
+             (long long)w->minutes.closed_s);
+    return 0;
+}
+
+int watch_new(const struct config *config, struct store *store, struct watch **ret_watch)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+    int r;
+
+    if (!w)
+        return -ENOMEM;
+    w->config = config;
+    w->store = store;
+    w->minutes.event_clock = strcmp(config->detect.clock, "event") == 0;
+    w->minutes.lateness_ns = config->detect.lateness_ms * NSEC_PER_MSEC;
+    w->minutes.idle_ns = config->detect.idle_ms * NSEC_PER_MSEC;
+    r = store_number_get(store, closed_mark, &w->minutes.closed_s);
+    if (r == 0)
+        r = publish_new(config, store, &w->publish);
+    if (r == 0 && config->detect.enabled)
+        r = learn(w);
+    if (r == 0)
+        *ret_watch = TAKE_PTR(w);
+    watch_free(&w);
+    return r;
+}
+
+void watch_free(struct watch **watch)
+{
+    if (!*watch)
+        return;
+    detect_free(&(*watch)->detect);
+    publish_free(&(*watch)->publish);
+    free(*watch);
+    *watch = NULL;
+}
+
+void watch_note(struct watch *w, const struct record *rec)
+{
+    if (rec->kind != RECORD_CALL)
+        return;
+    w->has_news = true;
+    if (minutes_note(&w->minutes, rec->end_ns, clock_wall_ns())) {
+        w->late++;
+        w->must_relearn = true;
+        publish_note_late(w->publish, (int64_t)(rec->end_ns / NSEC_PER_SEC));
+    }
+}
+
+static int close_one(struct watch *w, int64_t minute_s)
+{
+    int r = tell_minute(w, minute_s);
+
+    return r < 0 ? r : detect_close(w->detect, false, on_alert, w);
+}
+
+/* Alerts and how far they were looked for go together. */
+static int close_some(struct watch *w, int64_t due_s)
+{
+    int64_t closed_s = w->minutes.closed_s;
+    int r = store_begin(w->store);
+
+    if (r < 0)
+        return r;
+    for (int i = 0; i < CLOSE_AT_ONCE && closed_s < due_s && r == 0; i++) {
+        if (w->config->detect.enabled)
+            r = close_one(w, closed_s);
+        closed_s += MINUTE_S;
+    }
+    if (r == 0)
+        r = store_number_set(w->store, closed_mark, closed_s);
+    if (r == 0)
+        r = store_commit(w->store);
+    if (r < 0) {
+        store_rollback(w->store);
+        return r;
+    }
+    w->minutes.closed_s = closed_s;
+    return 0;
+}
+
+static int close_due(struct watch *w)
+{
+    int64_t due_s = minutes_due(&w->minutes, clock_wall_ns());
+
+    if (due_s == 0)
+        return 0;
+    if (w->minutes.closed_s == 0) {
+        int64_t first_s = (int64_t)(w->minutes.first_ns / NSEC_PER_SEC);
+
+        if (w->minutes.first_ns == 0)
+            return 0;
+        w->minutes.closed_s = first_s - first_s % MINUTE_S;
+    }
+    while (w->minutes.closed_s < due_s) {
+        int r = close_some(w, due_s);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* The running minute, when all before it are closed. */
+static int peek(struct watch *w)
+{
+    int64_t minute_s = w->minutes.closed_s;
+    int64_t now_s = (int64_t)(minutes_now_ns(&w->minutes, clock_wall_ns()) / NSEC_PER_SEC);
+    int r;
+
+    if (!w->config->detect.open_minute || !w->minutes.is_live || !w->has_news ||
+        now_s <= minute_s || now_s >= minute_s + MINUTE_S ||
+        clock_mono_ns() < w->peeked_mono_ns + PEEK_EVERY_NS)
+        return 0;
+    w->peeked_mono_ns = clock_mono_ns();
+    w->has_news = false;
+    r = store_begin(w->store);
+    if (r < 0)
+        return r;
+    r = tell_minute(w, minute_s);
+    if (r == 0)
+        r = detect_peek(w->detect, (uint32_t)(now_s - minute_s), on_alert, w);
+    if (r == 0)
+        r = store_commit(w->store);
+    if (r < 0)
+        store_rollback(w->store);
+    return r;
+}
+
+static int relearn(struct watch *w)
+{
+    if (!w->must_relearn || clock_mono_ns() < w->relearned_mono_ns + RELEARN_EVERY_NS)
+        return 0;
+    w->relearned_mono_ns = clock_mono_ns();
+    return learn(w);
+}
+
+void watch_turn(struct watch *w, struct bus *bus)
+{
+    int r = close_due(w);
+
+    if (r == 0 && w->config->detect.enabled)
+        r = relearn(w);
+    if (r == 0 && w->config->detect.enabled)
+        r = peek(w);
+    if (r < 0) {
+        log_error("minute not judged, trying again", "error=%s sqlite=%s", strerror(-r),
+                  store_error(w->store));
+        /* The detector may be ahead of the store: let it start from there. */
+        w->must_relearn = true;
+        w->relearned_mono_ns = 0;
+    }
+    publish_turn(w->publish, bus, w->minutes.closed_s);
+}
+
+void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats)
+{
+    stats->late = w->late;
+    stats->alerts = w->alerts;
+    stats->alerts_pending = publish_pending(w->publish);
+    stats->series = w->detect ? detect_series(w->detect) : 0;
+    stats->watermark_ns = w->minutes.watermark_ns;
+    stats->closed_s = w->minutes.closed_s;
+}

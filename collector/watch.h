@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Coordinates what happens when minutes end: the store's cells go to the
+ * detector, its alerts to the store and from there to the bus, roll-ups that
+ * changed to the bus. Runs on the pipeline's thread.
+ */
+#pragma once
+
+#include "collector/bus.h"
+#include "collector/config.h"
+#include "collector/pipeline.h"
+#include "collector/record.h"
+#include "collector/store.h"
+#include "proto/base/cleanup.h"
+
+struct watch;
+
+/* Learns again what the store has. The store stays the caller's. -errno, logged. */
+int watch_new(const struct config *config, struct store *store,
+              struct watch **ret_watch) LECTR_MUST_USE;
+void watch_free(struct watch **watch);
+/* A record that is on its way into the store. */
+void watch_note(struct watch *w, const struct record *rec);
+/* Closes the minutes that are over, judges the running one, publishes. `bus`
+ * may be NULL: what is to be published waits in the store. */
+void watch_turn(struct watch *w, struct bus *bus);
+void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats);
