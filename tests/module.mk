@@ -1,19 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-# A unit test names the sources it links in a line "LINK: agent/json.c agent/buf.c"
+# A test names the sources it links in a line "LINK: agent/json.c agent/buf.c"
 # (liblectr.a is always there). `make build/tests/unit/agent/test_json` builds one.
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
+BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+HARNESS_SRC := $(shell grep -ls 'LINK:' tests/harness/*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
-test_link = $(patsubst %.c,$(B)/obj/%.o,$(shell sed -n 's,.*LINK: *\([^*]*\).*,\1,p' $(1)))
+BPF_TEST_BIN := $(BPF_TEST_SRC:%.c=$(B)/%)
+# Tools of the end-to-end tests: those with a LINK line, and those with a rule of their own.
+HARNESS_BIN += $(HARNESS_SRC:%.c=$(B)/%) $(B)/tests/harness/publish_flood $(B)/tests/harness/synth
+FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 
-define UNIT_RULE
-$(B)/$(basename $(1)): $(B)/obj/$(basename $(1)).o $(call test_link,$(1)) $(B)/liblectr.a \
-    $(if $(findstring http1.c,$(shell sed -n '/LINK:/p' $(1))),$(B)/obj/vendor/llhttp.o $(B)/obj/vendor/llhttp_api.o $(B)/obj/vendor/llhttp_http.o)
-	@mkdir -p $$(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $$@ $$^ $(AGENT_LIBS) $(COLLECTOR_LIBS) -lcmocka
-endef
-$(foreach t,$(UNIT_SRC),$(eval $(call UNIT_RULE,$(t))))
+$(B)/tests.mk: tests/harness/link-rules $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC)
+	@mkdir -p $(@D)
+	@t=$@.$$$$; $< $(B) $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC) >$$t && mv $$t $@
+-include $(B)/tests.mk
+
+$(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_SRC:%.c=$(B)/%):
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS) $(COLLECTOR_LIBS) -lcmocka
+
+# A wrapper program tests/bpf/NAME.bpf.c gives "tests/bpf/NAME.skel.h".
+BPF_TEST_SKEL := $(patsubst %.bpf.c,$(B)/gen/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
+$(BPF_TEST_SRC:%.c=$(B)/obj/%.o): $(BPF_TEST_SKEL)
+$(B)/gen/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c $(wildcard bpf/*.h) $(B)/gen/bpf/vmlinux.h
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+$(B)/gen/tests/bpf/%.skel.h: $(B)/gen/tests/bpf/%.bpf.o
+	$(Q)bpftool gen skeleton $< name $(subst .,_,$*) >$@
+
+# Fuzzers: everything they link is built by clang, with ASan and UBSan, apart from the rest.
+FUZZ_CFLAGS := -std=gnu17 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+               -fno-sanitize-recover=undefined
+FUZZ_PROTO_OBJ := $(PROTO_SRC:%.c=$(B)/fuzz/obj/%.o) $(B)/fuzz/obj/gen/lectr.pb-c.o
+$(B)/fuzz/obj/%.o: %.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/fuzz/obj/gen/lectr.pb-c.o: $(B)/gen/proto/lectr.pb-c.c
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) $(FUZZ_CFLAGS) -c $< -o $@
+$(B)/fuzz/obj/vendor/llhttp.o: /usr/share/llhttp/llhttp.c
+$(B)/fuzz/obj/vendor/llhttp_api.o: /usr/share/llhttp/api.c
+$(B)/fuzz/obj/vendor/llhttp_http.o: /usr/share/llhttp/http.c
+$(B)/fuzz/obj/vendor/%.o:
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_CFLAGS) -I/usr/share/include/llhttp -c $< -o $@
+$(B)/fuzz/liblectr.a: $(FUZZ_PROTO_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(FUZZ_BIN):
+	@echo "  FUZZ    $@"
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined -o $@ $^ $(AGENT_LIBS)
+-include $(shell find $(B)/fuzz/obj -name '*.d' 2>/dev/null)
+
+# Floods NATS through the agent's own publisher.
+FLOOD_SRC := agent/publish.c agent/nkey.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c agent/event.c
+$(B)/tests/harness/publish_flood: $(B)/obj/tests/harness/publish_flood.o $(FLOOD_SRC:%.c=$(B)/obj/%.o) $(B)/liblectr.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lnats -lprotobuf-c -lm
+
+# The benchmark's own client and upstream; single files on OpenSSL.
+BENCH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+$(B)/tests/bench/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lssl -lcrypto
+
+# ONLY=name runs the tests whose path matches; SECONDS is the time of one fuzzer.
+SECONDS ?= 5
+RUN_TESTS := tests/harness/run-tests --build $(B) --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
+TEST_BIN := $(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_BIN)
+
+test: deps ## everything, from a fresh machine on: check, unit, fuzz, bpf, e2e (root)
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all test-programs
+	$(Q)$(RUN_TESTS) check unit fuzz bpf e2e; r=$$?; $(GIVE_BACK); exit $$r
+
+test-programs: $(TEST_BIN) $(FUZZ_BIN)
+
+check: ## house rules: includes, sizes, licences, format
+	$(Q)$(RUN_TESTS) check
 
 unit: $(UNIT_BIN) ## unit tests only (no root, seconds)
-	$(Q)fail=0; for t in $(UNIT_BIN); do $$t || fail=1; done; exit $$fail
+	$(Q)$(RUN_TESTS) unit
 
-.PHONY: unit
+fuzz-smoke: $(FUZZ_BIN) ## every fuzzer for SECONDS=5 each
+	$(Q)$(RUN_TESTS) fuzz
+
+fuzz: ## every fuzzer for a minute each, or SECONDS=N
+	$(Q)$(MAKE) --no-print-directory fuzz-smoke SECONDS=$(if $(filter command line,$(origin SECONDS)),$(SECONDS),60)
+
+bpf-test: $(BPF_TEST_BIN) ## the steering decision in the kernel, by BPF_PROG_RUN (root)
+	$(Q)$(RUN_TESTS) bpf
+
+e2e: all $(HARNESS_BIN) ## the whole path in network namespaces (root); ONLY=name
+	$(Q)$(RUN_TESTS) e2e
+
+replay: all ## EXCHANGES=DIR through the captured path, each event against its truth (root)
+	$(Q)B=$(B) tests/harness/replay $(if $(EXCHANGES),'$(EXCHANGES)') $(REPLAY_ARGS)
+
+bench: all $(BENCH_BIN) ## CPU and latency per request next to HAProxy and direct (root)
+	$(Q)tests/harness/deps bench
+	$(Q)tests/bench/run --build $(B) $(BENCH_ARGS)
+
+.PHONY: test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay bench

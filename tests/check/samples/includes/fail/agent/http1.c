@@ -1,0 +1,3 @@
+#include "agent/meter.h"
+#include <openssl/ssl.h>
+#include "meter.h"

@@ -1,0 +1,1 @@
+#include "proto/base/clock.h"

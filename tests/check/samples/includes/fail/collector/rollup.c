@@ -1,0 +1,3 @@
+#include "agent/call.h"
+#include "bpf/abi.h"
+#include "collector/alert.h"

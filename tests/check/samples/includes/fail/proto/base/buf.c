@@ -1,0 +1,2 @@
+#include "proto/event.h"
+#include <nats/nats.h>

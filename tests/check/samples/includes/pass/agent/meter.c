@@ -1,0 +1,2 @@
+#include "agent/http1.h"
+#include "proto/base/buf.h"

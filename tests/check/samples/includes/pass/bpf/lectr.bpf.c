@@ -1,0 +1,3 @@
+#include "vmlinux.h"
+#include "bpf/abi.h"
+#include <bpf/bpf_helpers.h>

@@ -1,0 +1,3 @@
+/* s */
+#include "proto/base/buf.h"
+#include <stdint.h>

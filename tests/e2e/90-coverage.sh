@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# lectrctl coverage: for every workload, what the kernel's census saw is what was metered plus what
+# the gaps tell of, each with its reason.
+source "$(dirname "$0")/../harness/e2e-lib.sh"
+e2e_begin coverage
+
+lab_up
+stack_init
+stack_start nats agent collector
+for name in good plain h2 refuses mixed; do lab pod add $name; done
+lab pod add silent --no-consent
+curl_client() { pod "$1" -- "$top/tests/harness/clients/curl-client" "${@:2}" >>"$tmp/curl" 2>>"$log/curl"; }
+
+# Connections to providers per pod, and what is to become of them.
+client good api.openai.com --calls 12 >"$tmp/good"
+client plain api.anthropic.com --workers 3 --calls 5 --keep-alive >"$tmp/plain"
+for _ in 1 2 3; do curl_client h2 --http2 api.openai.com; done
+client silent api.groq.com --calls 4 >"$tmp/silent"
+for _ in 1 2 3; do
+    pod refuses -- curl -sS --http1.1 -o /dev/null --cacert "$lab_trust" -d '{}' https://api.groq.com/openai/v1/chat/completions 2>>"$log/curl"
+done
+client mixed generativelanguage.googleapis.com --calls 2 >"$tmp/mixed"
+curl_client mixed --http2 generativelanguage.googleapis.com
+
+# row WORKLOAD: {seen, metered, gaps: {reason: connections}} of everything whose workload ends so.
+api() { curl -s "$collector_url/api/v1/coverage"; }
+row() {
+    api | jq -c --arg w "$1" '
+        def mine: select(.workload | endswith($w));
+        {seen: ([.workloads[] | mine | .seen] | add // 0), metered: ([.workloads[] | mine | .metered] | add // 0),
+         gaps: ([.gaps[] | mine | {key: .reason, value: .connections}] | group_by(.key) |
+             map({key: .[0].key, value: (map(.value) | add)}) | from_entries)}'
+}
+balanced() { row "$1" | jq -e '.seen > 0 and .seen == .metered + ([.gaps[]] | add // 0)' >/dev/null; }
+
+# expect WORKLOAD SEEN METERED GAPS
+expect() {
+    wait_for 20 eval "balanced $1 && [ \$(row $1 | jq .seen) -ge $2 ]"
+    same "$1: seen, metered and why not" "{\"seen\":$2,\"metered\":$3,\"gaps\":$4}" "$(row "$1")"
+}
+expect good 12 12 '{}'
+expect plain 3 3 '{}'
+expect h2 3 0 '{"http2_unmetered":3}'
+expect silent 4 0 '{"no_consent":4}'
+expect refuses 3 0 '{"untrusted_ca":3}'
+expect mixed 3 2 '{"http2_unmetered":1}'
+
+stack ctl coverage --format json >"$tmp/ctl" 2>"$log/ctl"
+check "lectrctl coverage --format json is JSON" jq -es 'length > 0' "$tmp/ctl"
+stack ctl coverage >"$tmp/ctl.text" 2>>"$log/ctl"
+for reason in http2_unmetered no_consent untrusted_ca; do
+    check "lectrctl coverage tells of $reason" grep -q $reason "$tmp/ctl.text"
+done
+sed 's/^/# /' "$tmp/ctl.text" | head -n 30

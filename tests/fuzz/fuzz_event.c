@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: */
+/* Target: event_unpack(), event_json(), event_pack(). The first byte chooses the
+ * type. What was accepted prints as JSON, packs again and then prints the same. */
+#include "proto/event.h"
+
+#include <assert.h>
+#include <errno.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void print(const ProtobufCMessage *message, struct buf *ret_out)
+{
+    buf_init(ret_out, 16 * EVENT_MAX_BYTES);
+    assert(event_json(message, ret_out) == 0);
+    assert(ret_out->len >= 2);
+    assert(ret_out->data[0] == '{' && ret_out->data[ret_out->len - 1] == '}');
+    assert(!memchr(ret_out->data, '\n', ret_out->len));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t packed[EVENT_MAX_BYTES];
+    CLEAN_EVENT ProtobufCMessage *message = NULL, *again = NULL;
+    struct buf first, second;
+    enum event_type type;
+    size_t len;
+    int r;
+
+    if (size == 0)
+        return 0;
+    type = (enum event_type)(data[0] % EVENT__COUNT);
+    r = event_unpack(type, slice_of(data + 1, size - 1), &message);
+    assert((r == 0) == (message != NULL));
+    if (r < 0)
+        return 0;
+    print(message, &first);
+    /* a non-minimal encoding may only get shorter */
+    r = event_pack(message, packed, sizeof(packed), &len);
+    assert(r == 0 && len <= size - 1);
+    r = event_unpack(type, slice_of(packed, len), &again);
+    /* protobuf-c lets an unknown field of number 0 pass in an overlong form only */
+    assert(r == 0 || r == -EBADMSG);
+    if (r == 0) {
+        print(again, &second);
+        assert(slice_eq(buf_slice(&first), buf_slice(&second)));
+        buf_fini(&second);
+    }
+    buf_fini(&first);
+    return 0;
+}
