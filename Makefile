@@ -34,7 +34,7 @@ CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(SAN_FLAGS) -fstack-protector-strong -fn
           -ffile-prefix-map=$(CURDIR)=. $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += $(SAN_FLAGS) -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
 AGENT_LIBS := -lbpf -luv -lssl -lcrypto -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lz -lbrotlidec -lzstd \
-              -lseccomp -lcap -lm
+              -lseccomp -lm
 COLLECTOR_LIBS := -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lmicrohttpd -lsqlite3 -lcurl -lcrypto -lm
 
 all: ## build every binary into build/
@@ -52,10 +52,73 @@ $(B)/obj/%.o: %.c | $(GENERATED)
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
+# Under sudo what was made is given to who called.
+GIVE_BACK = if [ -n "$$SUDO_UID" ] && [ -d build ]; then chown -R "$$SUDO_UID:$$SUDO_GID" build; fi
+
+deps: ## install what is needed on Debian 12 (root when something is missing)
+	$(Q)tests/harness/deps
+
+demo: deps ## build it, show it: real SDKs in a lab, live table, an alert (root)
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
+	$(Q)$(GIVE_BACK)
+	$(Q)B=$(B) tests/harness/demo
+
+run: deps ## nats-server, collector and agent here, for real providers (root)
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
+	$(Q)$(GIVE_BACK)
+	$(Q)B=$(B) tests/harness/run
+
+# Our own C; what is generated lives in build/.
+FORMAT_SRC := $(wildcard bpf/*.[ch] proto/*.[ch] proto/base/*.[ch] agent/*.[ch] collector/*.[ch] collector/ctl/*.[ch] \
+                tests/*/*.[ch] tests/unit/*/*.[ch])
+
+format: ## rewrite the C sources in the house format
+	$(Q)clang-format -i $(FORMAT_SRC)
+
+format-check: ## say which sources are not
+	$(Q)clang-format --dry-run -Werror $(FORMAT_SRC)
+
+prices-update: ## fetch the newest list prices into agent/prices.json
+	$(Q)node tests/harness/prices-update.mjs --out agent/prices.json
+
+INSTALL := install
+PLACES := -e 's,/usr/local/share/lectr,$(DATADIR),g' -e 's,/etc/lectr,$(SYSCONFDIR)/lectr,g' -e 's,/usr/local/bin,$(PREFIX)/bin,g' \
+          -e 's,/var/lib/lectr/collector.db,/var/lib/lectr-collector/collector.db,'
+PROVIDERS := $(wildcard agent/providers/*.yaml)
+MAN8 := agent/lectr-agent.8 collector/lectr-collector.8
+UNITS := agent/lectr-agent.service collector/lectr-collector.service
+SETTINGS := $(wildcard agent/agent.yaml collector/collector.yaml)
+
+install: all ## binaries, man pages, profiles, prices, units, settings (DESTDIR, PREFIX)
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(DATADIR)/providers $(DESTDIR)$(MANDIR)/man1 \
+	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/lectr
+	$(INSTALL) -m 755 $(B)/lectr-agent $(B)/lectr-collector $(B)/lectrctl $(DESTDIR)$(PREFIX)/bin
+	$(INSTALL) -m 644 $(PROVIDERS) $(DESTDIR)$(DATADIR)/providers
+	$(INSTALL) -m 644 agent/prices.json proto/lectr.proto $(DESTDIR)$(DATADIR)
+	$(INSTALL) -m 755 tests/harness/prices-update.mjs $(DESTDIR)$(DATADIR)
+	$(INSTALL) -m 644 collector/ctl/lectrctl.1 $(DESTDIR)$(MANDIR)/man1
+	$(INSTALL) -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8
+	for f in $(UNITS); do sed $(PLACES) $$f >$(DESTDIR)$(UNITDIR)/$${f##*/}; done
+	@# A file that somebody may have edited is left alone.
+	for f in $(SETTINGS); do t=$(DESTDIR)$(SYSCONFDIR)/lectr/$${f##*/}; \
+	    [ -e "$$t" ] && t=$$t.example; sed $(PLACES) $$f >$$t; done
+
+uninstall: ## all of that but the settings, the CA and the state
+	-[ -n "$(DESTDIR)" ] || ! [ -x $(PREFIX)/bin/lectr-agent ] || $(PREFIX)/bin/lectr-agent cleanup
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,lectr-agent lectr-collector lectrctl) \
+	    $(DESTDIR)$(MANDIR)/man1/lectrctl.1 $(addprefix $(DESTDIR)$(MANDIR)/man8/,$(notdir $(MAN8))) \
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	rm -rf $(DESTDIR)$(DATADIR)
+
+# The same commit gives the same archive.
+dist: ## build/lectr-VERSION.tar.gz from the last commit
+	@mkdir -p build
+	git archive --format=tar --prefix=lectr-$(VERSION)/ HEAD | gzip -n >build/lectr-$(VERSION).tar.gz
+
 clean: ## remove what was built
 	rm -rf build
 
 help: ## list the targets
-	@grep -hE '^[a-zA-Z_-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-zA-Z0-9_-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
-.PHONY: all clean help
+.PHONY: all deps demo run format format-check prices-update install uninstall dist clean help
