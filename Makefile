@@ -45,10 +45,16 @@ include proto/module.mk bpf/module.mk agent/module.mk collector/module.mk tests/
 all: $(B)/lectr-agent $(B)/lectr-collector $(B)/lectrctl
 
 # Objects: build/obj/<path>.o; `make build/obj/agent/hello.o` compiles one file.
-$(B)/obj/%.o: %.c | $(GENERATED)
+$(B)/obj/%.o: %.c $(B)/places | $(GENERATED)
 	@mkdir -p $(@D)
 	@$(if $(filter 1,$(V)),,echo "  CC      $<")
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(basename $(notdir $<))) -MMD -MP -c $< -o $@
+
+# What is compiled in: other places, other objects.
+$(B)/places: FORCE
+	@mkdir -p $(@D)
+	@echo '$(VERSION) $(DATADIR) $(SYSCONFDIR)' | cmp -s - $@ || echo '$(VERSION) $(DATADIR) $(SYSCONFDIR)' >$@
+FORCE:
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
@@ -121,4 +127,4 @@ clean: ## remove what was built
 help: ## list the targets
 	@grep -hE '^[a-zA-Z0-9_-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
-.PHONY: all deps demo run format format-check prices-update install uninstall dist clean help
+.PHONY: FORCE all deps demo run format format-check prices-update install uninstall dist clean help

@@ -25,6 +25,7 @@ void answer_event_drop(struct answer *a)
     e->error_mark = e->output = e->end = e->has_usage = false;
     memset(e->slot, 0, sizeof(e->slot));
     e->absolute_mask = 0;
+    memset(e->whole_tools, 0, sizeof(e->whole_tools));
     e->part_count = e->entry_count = e->tool_count = e->raw_count = 0;
 }
 
@@ -93,28 +94,20 @@ static void keep_raw(struct answer_event *e, const struct json_value *v)
 
 static void tool_value(struct answer *a, const struct json_value *v, uint16_t kind, uint8_t rule)
 {
+    const struct profile_tool_calls *p = &a->family->answer->tool_calls[rule];
     struct answer_event *e = &a->event;
-    struct answer_tool *t;
 
-    if (kind == FIELD_TOOL) {
-        if (e->tool_count >= ANSWER_TOOLS_MAX || !says_something(v))
-            return;
-        e->tools[e->tool_count++] = (struct answer_tool){.rule = rule, .choice = v->index[0]};
-        return;
-    }
-    /* Members follow their object's beginning, so the last of this rule it is. */
-    for (uint32_t i = e->tool_count; i > 0; i--) {
-        t = &e->tools[i - 1];
-        if (t->rule != rule)
-            continue;
-        if (kind == FIELD_TOOL_INDEX) {
-            t->has_index = number_of(v).known;
-            t->index = (uint32_t)number_of(v).value;
-        } else {
-            t->type_fits = v->type == JSON_STRING &&
-                           text_match(a->family->answer->tool_calls[rule].type, v->text);
-        }
-        return;
+    if (kind == FIELD_TOOL_TYPE) {
+        e->whole_tools[rule] += v->type == JSON_STRING && text_match(p->type, v->text);
+    } else if (kind == FIELD_TOOL && !p->by_index) {
+        e->whole_tools[rule] += !p->type && says_something(v);
+    } else if (kind == FIELD_TOOL) {
+        if (e->tool_count < ANSWER_TOOLS_MAX && says_something(v))
+            e->tools[e->tool_count++] = (struct answer_tool){.rule = rule, .choice = v->index[0]};
+    } else if (e->tool_count && e->tools[e->tool_count - 1].rule == rule) {
+        /* Members follow their object's beginning: it is the last one's. */
+        e->tools[e->tool_count - 1].has_index = number_of(v).known;
+        e->tools[e->tool_count - 1].index = (uint32_t)number_of(v).value;
     }
 }
 
@@ -137,19 +130,31 @@ static void modality_value(struct answer_event *e, const struct json_value *v, u
         keep_number(&p->count, v);
 }
 
-static void entry_value(struct answer_event *e, const struct json_value *v, uint16_t kind,
-                        uint8_t slot)
+static bool entry_counts(const struct profile_usage *u, const struct answer_entry *entry)
 {
-    struct answer_entry *entry;
+    for (unsigned i = 0; i < u->entries_types_count; i++)
+        if (strcmp(u->entries_types[i], entry->type) == 0)
+            return true;
+    return false;
+}
+
+static void entry_value(struct answer *a, const struct json_value *v, uint16_t kind, uint8_t slot)
+{
+    struct answer_event *e = &a->event;
+    struct answer_entry *entry = e->entry_count ? &e->entries[e->entry_count - 1] : NULL;
 
     if (kind == FIELD_ENTRY) {
-        if (e->entry_count < ANSWER_ENTRIES_MAX && v->type == JSON_OBJECT)
-            memset(&e->entries[e->entry_count++], 0, sizeof(e->entries[0]));
+        if (v->type != JSON_OBJECT)
+            return;
+        /* Those inside the top-level numbers need not be kept. */
+        if (!entry ||
+            (entry_counts(a->family->usage, entry) && e->entry_count < ANSWER_ENTRIES_MAX))
+            entry = &e->entries[e->entry_count++];
+        memset(entry, 0, sizeof(*entry));
         return;
     }
-    if (!e->entry_count)
+    if (!entry)
         return;
-    entry = &e->entries[e->entry_count - 1];
     if (kind == FIELD_ENTRY_TYPE)
         text_copy(entry->type, sizeof(entry->type), v->text);
     else if (kind == FIELD_ENTRY_MODEL)
@@ -235,7 +240,7 @@ void answer_value(struct answer *a, const struct json_value *v)
     case FIELD_ENTRY_TYPE:
     case FIELD_ENTRY_MODEL:
     case FIELD_ENTRY_NUMBER:
-        entry_value(e, v, kind, low);
+        entry_value(a, v, kind, low);
         break;
     default:
         break;
@@ -335,21 +340,23 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
 static void take_tools(struct answer *a, const char *name)
 {
     const struct profile_answer *p = a->family->answer;
+    const struct answer_event *e = &a->event;
 
-    for (uint32_t i = 0; i < a->event.tool_count; i++) {
-        const struct answer_tool *t = &a->event.tools[i];
-        const struct profile_tool_calls *rule = &p->tool_calls[t->rule];
-        uint32_t choice = t->choice ? t->choice : a->event.choice;
+    for (unsigned i = 0; i < p->tool_calls_count; i++) {
+        const char *on_event = p->tool_calls[i].on_event;
+
+        if (!on_event || text_match(on_event, slice_str(name)))
+            a->tool_calls += e->whole_tools[i];
+    }
+    for (uint32_t i = 0; i < e->tool_count; i++) {
+        const struct answer_tool *t = &e->tools[i];
+        uint32_t choice = t->choice ? t->choice : e->choice;
         uint32_t bit = (choice & 7) * 32 + (t->index & 31);
 
-        if ((rule->type && !t->type_fits) ||
-            (rule->on_event && !text_match(rule->on_event, slice_str(name))))
+        if (t->has_index && a->tools_seen[bit / 64] & 1ULL << bit % 64)
             continue;
-        if (rule->by_index && t->has_index) {
-            if (a->tools_seen[bit / 64] & 1ULL << bit % 64)
-                continue;
+        if (t->has_index)
             a->tools_seen[bit / 64] |= 1ULL << bit % 64;
-        }
         a->tool_calls++;
     }
 }

@@ -31,9 +31,9 @@ struct answer_entry {
     struct opt_double slot[SLOT__COUNT];
 };
 
+/* A piece of a tool call that comes in deltas. */
 struct answer_tool {
     uint8_t rule;
-    bool type_fits;
     bool has_index;
     uint32_t choice, index;
 };
@@ -48,6 +48,7 @@ struct answer_event {
     struct answer_part parts[ANSWER_PARTS_MAX];
     struct answer_entry entries[ANSWER_ENTRIES_MAX];
     struct answer_tool tools[ANSWER_TOOLS_MAX];
+    uint32_t whole_tools[TOOL_RULES_MAX]; /* by rule: calls that come in one piece */
     uint32_t raw_count;
     struct usage_raw raw[CALL_RAW_MAX];
 };

@@ -13,6 +13,7 @@
 #include <sys/vfs.h>
 
 #define MOUNTED_MARK "lectr_mounted"
+#define MADE_MARK "lectr_made" /* the mount point as well */
 #define PIN_DIR_PREFIX "lectr-v"
 
 bool bpffs_is_mounted(const char *path)
@@ -25,14 +26,16 @@ bool bpffs_is_mounted(const char *path)
 int bpffs_ensure(const char *path)
 {
     char mark[BPFFS_PATH_MAX];
+    bool made;
 
     if (bpffs_is_mounted(path))
         return 0;
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+    made = mkdir(path, 0755) == 0;
+    if (!made && errno != EEXIST)
         return -errno;
     if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
         return -errno;
-    snprintf(mark, sizeof(mark), "%s/" MOUNTED_MARK, path);
+    snprintf(mark, sizeof(mark), "%s/%s", path, made ? MADE_MARK : MOUNTED_MARK);
     return mkdir(mark, 0700) < 0 ? -errno : 0;
 }
 
@@ -74,6 +77,27 @@ static int clean_dir(const char *path, bpffs_told_fn told, void *user)
     return r;
 }
 
+static bool has_mark(const char *path, const char *name)
+{
+    char mark[BPFFS_PATH_MAX];
+
+    snprintf(mark, sizeof(mark), "%s/%s", path, name);
+    return access(mark, F_OK) == 0;
+}
+
+static int unmount_own(const char *path, bpffs_told_fn told, void *user)
+{
+    bool made = has_mark(path, MADE_MARK);
+
+    if (!made && !has_mark(path, MOUNTED_MARK))
+        return 0;
+    if (umount2(path, 0) < 0 || (made && rmdir(path) < 0))
+        return -errno;
+    if (told)
+        told(user, path);
+    return 0;
+}
+
 int bpffs_clean(const char *path, bool unmount, bpffs_told_fn told, void *user)
 {
     char what[BPFFS_PATH_MAX + 257];
@@ -97,12 +121,5 @@ int bpffs_clean(const char *path, bool unmount, bpffs_told_fn told, void *user)
             r = here;
     }
     closedir(dir);
-    snprintf(what, sizeof(what), "%s/" MOUNTED_MARK, path);
-    if (r < 0 || !unmount || access(what, F_OK) < 0)
-        return r;
-    if (umount2(path, 0) < 0)
-        return -errno;
-    if (told)
-        told(user, path);
-    return 0;
+    return r < 0 || !unmount ? r : unmount_own(path, told, user);
 }

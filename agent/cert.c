@@ -326,6 +326,9 @@ static int mint(const struct cert_authority *ca, const char *host, uint64_t now_
         return r;
     req.subject_key = made.leaf.key;
     r = cert_issue(&req, &made.leaf.cert);
+    /* Fills in what the check looks at: without it a new certificate has no names. */
+    if (r == 0 && X509_check_purpose(made.leaf.cert, -1, 0) != 1)
+        r = -EINVAL;
     for (unsigned i = 0; r == 0 && i < 2; i++) {
         if (ca->constraints[i] &&
             NAME_CONSTRAINTS_check(made.leaf.cert, ca->constraints[i]) != X509_V_OK)

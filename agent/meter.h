@@ -20,9 +20,9 @@
 #define METER_STATE_MAX_BYTES (256 * 1024)
 
 struct meter;
-struct provider_set;  /* agent/provider.h: the profiles */
-struct price_table;   /* agent/price.h */
-struct estimator;     /* agent/estimate.h; may be NULL */
+struct provider_set; /* agent/provider.h: the profiles */
+struct price_table;  /* agent/price.h */
+struct estimator;    /* agent/estimate.h; may be NULL */
 
 /* What can be said of a request when its head is complete. Borrowed for the
  * callback. No header values, no query. */
@@ -47,9 +47,9 @@ struct meter_env {
 };
 
 enum meter_state {
-    METER_HTTP1,     /* metering */
-    METER_NOT_HTTP,  /* what passed is not HTTP/1.x: nothing more will be metered */
-    METER_UPGRADED,  /* 101 or CONNECT: the rest is opaque */
+    METER_HTTP1,    /* metering */
+    METER_NOT_HTTP, /* what passed is not HTTP/1.x: nothing more will be metered */
+    METER_UPGRADED, /* 101 or CONNECT: the rest is opaque */
 };
 
 enum meter_end {
@@ -60,8 +60,8 @@ enum meter_end {
 };
 
 /* `host` is the SNI (lower case); copied. */
-int meter_new(const struct meter_env *env, struct slice host, struct meter **ret_meter)
-    LECTR_MUST_USE;
+int meter_new(const struct meter_env *env, struct slice host,
+              struct meter **ret_meter) LECTR_MUST_USE;
 void meter_free(struct meter **meter);
 
 void meter_request(struct meter *m, struct slice bytes, uint64_t now_mono_ns);

@@ -41,5 +41,5 @@ struct metrics_sample {
     const char *name, *type, *help, *labels;
     uint64_t value;
 };
-int metrics_sample(struct buf *out, const struct metrics_sample *sample, const char **last_name)
-    LECTR_MUST_USE;
+int metrics_sample(struct buf *out, const struct metrics_sample *sample,
+                   const char **last_name) LECTR_MUST_USE;

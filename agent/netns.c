@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/netns.h"
 
-#include "bpf/abi.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -225,16 +223,9 @@ static bool has_default_route6(void)
     return false;
 }
 
-uint32_t netns_flags(void)
+bool netns_reachable(int family)
 {
-    uint32_t flags = 0;
-
-    if (!loopback_is_up())
-        return 0;
-    flags |= LECTR_NETNS_V4;
-    if (has_loopback6() && has_default_route6())
-        flags |= LECTR_NETNS_V6;
-    return flags;
+    return family == AF_INET ? loopback_is_up() : has_loopback6() && has_default_route6();
 }
 
 int netns_monitor(int *ret_fd)

@@ -34,8 +34,10 @@ int netns_cookie(uint64_t *ret_cookie) LECTR_MUST_USE;
 int netns_listen(int family, int *ret_fd, uint16_t *ret_port) LECTR_MUST_USE;
 /* A non-blocking, unconnected TCP socket. */
 int netns_socket(int family, int *ret_fd) LECTR_MUST_USE;
-/* LECTR_NETNS_V4, LECTR_NETNS_V6: what can be steered now. */
-uint32_t netns_flags(void);
-/* Readable whenever netns_flags() may have changed; read and forget. Keeps the
- * namespace alive. */
+/* Can connections of this family be steered now? Loopback must be up; for IPv6
+ * there must be a default route as well: where there is none a client is to see
+ * that at once and go on to IPv4. */
+bool netns_reachable(int family);
+/* Readable whenever netns_reachable() may have changed; read and forget. Keeps
+ * the namespace alive. */
 int netns_monitor(int *ret_fd) LECTR_MUST_USE;

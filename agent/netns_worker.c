@@ -41,8 +41,9 @@ struct known {
     int ns_fd, monitor_fd;
     uint16_t port[FAMILIES];
     uint32_t flags;
-    uint32_t filled; /* bit per family: its pool was filled for this proxy */
-    bool incomplete; /* the proxy could not be given everything */
+    uint64_t ready_ns; /* since when IPv4 is served */
+    uint32_t filled;   /* bit per family: its pool was filled for this proxy */
+    bool incomplete;   /* the proxy could not be given everything */
 };
 
 struct netns_worker {
@@ -149,8 +150,29 @@ static void set_incomplete(struct netns_worker *w, struct known *k, bool incompl
     k->incomplete = incomplete;
 }
 
+/* In the namespace: whether and where connections of a family are steered. */
+static int serve_family(struct netns_worker *w, struct known *k, int f)
+{
+    uint32_t flags = k->flags & ~family_flag[f];
+    bool changed = false;
+    int r = 0;
+
+    if (netns_reachable(families[f]))
+        flags |= family_flag[f];
+    if (!k->port[f]) {
+        r = give_listener(w, k, f);
+        changed = r == 0;
+        /* A namespace without IPv6 is complete. */
+        if (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL)
+            r = 0;
+    }
+    changed |= flags != k->flags;
+    k->flags = flags;
+    return r == 0 && changed ? publish_ports(w, k) : r;
+}
+
 /* In the namespace: whatever the proxy lacks. Listeners and the map first, the
- * pools after: a client can connect from then on. */
+ * pools after: clients can connect from then on. */
 static void equip(struct netns_worker *w, struct known *k)
 {
     bool incomplete = false;
@@ -159,26 +181,23 @@ static void equip(struct netns_worker *w, struct known *k)
     if (w->ipc_fd < 0)
         return;
     for (int f = 0; f < FAMILIES; f++) {
-        if (k->port[f])
-            continue;
-        r = give_listener(w, k, f);
-        /* A namespace without IPv6 is complete. */
-        if (r < 0 && r != -EAFNOSUPPORT && r != -EADDRNOTAVAIL) {
-            incomplete = true;
+        r = serve_family(w, k, f);
+        if (r < 0)
             log_debug("listener not handed over", "netns=%llu family=%d error=%s",
                       (unsigned long long)k->cookie, families[f], strerror(-r));
-        }
+        incomplete |= r < 0;
+        if (!k->ready_ns)
+            k->ready_ns = clock_mono_ns();
     }
-    r = publish_ports(w, k);
-    for (int f = 0; r == 0 && f < FAMILIES; f++) {
-        if (!(k->flags & family_flag[f]) || (k->filled & family_flag[f]))
+    for (int f = 0; f < FAMILIES; f++) {
+        if (!k->port[f] || !(k->flags & family_flag[f]) || (k->filled & family_flag[f]))
             continue;
         if (fill_pool(w, k, families[f], w->config->capture.pool_size) == 0)
             k->filled |= family_flag[f];
         else
             incomplete = true;
     }
-    set_incomplete(w, k, incomplete || r < 0);
+    set_incomplete(w, k, incomplete);
 }
 
 static void go_home(struct netns_worker *w)
@@ -250,8 +269,8 @@ static void report(struct netns_worker *w, const struct known *k,
     if (event) {
         met.cgroup_id = event->cgroup_id;
         met.pid = event->pid;
-        if (event->at_ns)
-            met.ready_us = (uint32_t)((clock_mono_ns() - event->at_ns) / NSEC_PER_USEC);
+        if (event->at_ns && k->ready_ns > event->at_ns)
+            met.ready_us = (uint32_t)((k->ready_ns - event->at_ns) / NSEC_PER_USEC);
     }
     (void)send(w->report_fd[1], &met, sizeof(met), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
@@ -279,10 +298,10 @@ static int meet(struct netns_worker *w, int ns_fd, const struct lectr_netns_even
         r = k ? 0 : -ENOSPC;
     }
     if (k) {
-        k->flags = netns_flags();
         equip(w, k);
         report(w, k, event);
         watch_flags(w, k);
+        equip(w, k); /* what changed before it was watched */
     }
     go_home(w);
     return r;
@@ -315,18 +334,10 @@ static void meet_name(void *user, const char *name, int ns_fd)
 static void refresh(struct netns_worker *w, struct known *k)
 {
     char drain[4096];
-    uint32_t flags;
 
     while (recv(k->monitor_fd, drain, sizeof(drain), 0) > 0 || errno == ENOBUFS)
         ;
-    if (netns_enter(k->ns_fd) < 0)
-        return;
-    flags = netns_flags();
-    if (flags != k->flags) {
-        k->flags = flags;
-        equip(w, k);
-    }
-    go_home(w);
+    equip_from_outside(w, k);
 }
 
 static void forget(struct netns_worker *w, uint64_t cookie)

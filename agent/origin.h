@@ -34,7 +34,7 @@ void origin_free(struct origin **origin);
 
 /* Removes and returns the record of a steered connection. -ENOENT: there is
  * none; -EAGAIN: a record that is still being written hides what is behind it. */
-int origin_take(struct origin *o, const struct origin_key *key, struct lectr_origin *ret_record)
-    LECTR_MUST_USE;
+int origin_take(struct origin *o, const struct origin_key *key,
+                struct lectr_origin *ret_record) LECTR_MUST_USE;
 
 void origin_stats(const struct origin *o, struct origin_stats *ret_stats);

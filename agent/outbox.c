@@ -75,7 +75,7 @@ static int make_id(const char *given, uint64_t wall_ns, char ret_id[EVENT_UUID_B
     return 0;
 }
 
-/* What Call, Gap and Coverage have in common. `id` stays the caller's. */
+/* What Call, Gap and Coverage have in common, onto a copy of the caller's. */
 #define STAMP(o, m, wall_ns)                                                                       \
     do {                                                                                           \
         (m)->agent_instance = (o)->instance;                                                       \
@@ -176,21 +176,30 @@ static int append_event(struct outbox *o, const ProtobufCMessage *message, const
     return r;
 }
 
+/* What the caller gets to know: the number its event has. */
+#define TELL_NUMBER(message, stamped)                                                              \
+    do {                                                                                           \
+        (message)->has_part = (message)->has_seq = true;                                           \
+        (message)->part = (stamped).part;                                                          \
+        (message)->seq = (stamped).seq;                                                            \
+    } while (0)
+
 int outbox_call(struct outbox *o, Lectr__V1__Call *call)
 {
     char id[EVENT_UUID_BYTES], subject[SUBJECT_BYTES];
     uint64_t wall_ns = clock_wall_ns();
-    char *given = call->id;
-    int r = make_id(given, wall_ns, id);
+    Lectr__V1__Call stamped = *call;
+    int r = make_id(call->id, wall_ns, id);
 
+    stamped.id = id;
     pthread_mutex_lock(&o->lock);
-    STAMP(o, call, wall_ns);
-    call->id = id;
+    STAMP(o, &stamped, wall_ns);
     if (r == 0)
-        r = subject_call(call->org, call->provider, o->part, subject);
-    r = append_event(o, &call->base, subject, r, wall_ns);
+        r = subject_call(stamped.org, stamped.provider, o->part, subject);
+    r = append_event(o, &stamped.base, subject, r, wall_ns);
     pthread_mutex_unlock(&o->lock);
-    call->id = given;
+    if (r == 0)
+        TELL_NUMBER(call, stamped);
     return r;
 }
 
@@ -198,17 +207,18 @@ int outbox_gap(struct outbox *o, Lectr__V1__Gap *gap)
 {
     char id[EVENT_UUID_BYTES], subject[SUBJECT_BYTES];
     uint64_t wall_ns = clock_wall_ns();
-    char *given = gap->id;
-    int r = make_id(given, wall_ns, id);
+    Lectr__V1__Gap stamped = *gap;
+    int r = make_id(gap->id, wall_ns, id);
 
+    stamped.id = id;
     pthread_mutex_lock(&o->lock);
-    STAMP(o, gap, wall_ns);
-    gap->id = id;
+    STAMP(o, &stamped, wall_ns);
     if (r == 0)
-        r = subject_gap(gap->org, subject);
-    r = append_event(o, &gap->base, subject, r, wall_ns);
+        r = subject_gap(stamped.org, subject);
+    r = append_event(o, &stamped.base, subject, r, wall_ns);
     pthread_mutex_unlock(&o->lock);
-    gap->id = given;
+    if (r == 0)
+        TELL_NUMBER(gap, stamped);
     return r;
 }
 
@@ -216,17 +226,18 @@ int outbox_coverage(struct outbox *o, Lectr__V1__Coverage *coverage)
 {
     char id[EVENT_UUID_BYTES], subject[SUBJECT_BYTES];
     uint64_t wall_ns = clock_wall_ns();
-    char *given = coverage->id;
-    int r = make_id(given, wall_ns, id);
+    Lectr__V1__Coverage stamped = *coverage;
+    int r = make_id(coverage->id, wall_ns, id);
 
+    stamped.id = id;
     pthread_mutex_lock(&o->lock);
-    STAMP(o, coverage, wall_ns);
-    coverage->id = id;
+    STAMP(o, &stamped, wall_ns);
     if (r == 0)
-        r = subject_coverage(coverage->org, subject);
-    r = append_event(o, &coverage->base, subject, r, wall_ns);
+        r = subject_coverage(stamped.org, subject);
+    r = append_event(o, &stamped.base, subject, r, wall_ns);
     pthread_mutex_unlock(&o->lock);
-    coverage->id = given;
+    if (r == 0)
+        TELL_NUMBER(coverage, stamped);
     return r;
 }
 

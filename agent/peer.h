@@ -27,7 +27,7 @@ bool peer_is_alive(const struct peer *p);
 
 /* -EPIPE: gone; -ENOSPC: too much waits. */
 int peer_who(struct peer *p, const struct ipc_who *who) LECTR_MUST_USE;
-int peer_need_sockets(struct peer *p, uint64_t netns_cookie, int family, unsigned count)
-    LECTR_MUST_USE;
+int peer_need_sockets(struct peer *p, uint64_t netns_cookie, int family,
+                      unsigned count) LECTR_MUST_USE;
 int peer_census_ack(struct peer *p, uint64_t id) LECTR_MUST_USE;
 int peer_ready(struct peer *p) LECTR_MUST_USE;

@@ -156,6 +156,8 @@ static int add_answer(struct compiler *c, struct json_paths *p, const struct pro
                      table[i].how);
     if (!r && a->choice_index)
         r = add_path(c, p, NULL, a->choice_index, FIELD_CHOICE_INDEX, JSON_KEEP);
+    if (!r && a->tool_calls_count > TOOL_RULES_MAX)
+        r = complain(c, "tool_calls", "tool_calls: more than %d rules", TOOL_RULES_MAX);
     for (unsigned i = 0; !r && i < a->tool_calls_count; i++) {
         const struct profile_tool_calls *t = &a->tool_calls[i];
 

@@ -47,6 +47,7 @@ enum usage_slot {
 };
 
 #define SUM_TERMS_MAX 12
+#define TOOL_RULES_MAX 8
 
 struct usage_sum {
     uint8_t count;

@@ -45,12 +45,12 @@ void publish_close(struct publish **publish, uint32_t drain_ms);
 /* UUID of this agent process, 36 characters. */
 const char *publish_instance(const struct publish *p);
 
-/* These fill in agent_instance, part, seq, agent_version and, where they are
- * absent, org, start and end time; pack and append. A missing id becomes a new
- * UUIDv7, one that is no UUID becomes the UUID of that name (the same name gives
- * the same id in any process); message->id itself is left as it was. The message
- * stays the caller's. On failure the event is dropped, counted and told later,
- * and takes no number: -ENOSPC full, -EMSGSIZE, -ENAMETOOLONG org or provider. */
+/* Packs the message and appends it, with agent_instance, part, seq,
+ * agent_version and, where they are absent, id, org, start and end time filled
+ * in. An id that is no UUID becomes the UUID of that name: the same name gives
+ * the same id in any process. The message stays the caller's, unchanged but for
+ * part and seq. On failure the event is dropped, counted and told later, and
+ * takes no number: -ENOSPC full, -EMSGSIZE, -ENAMETOOLONG org or provider. */
 int publish_call(struct publish *p, struct Lectr__V1__Call *call) LECTR_MUST_USE;
 int publish_gap(struct publish *p, struct Lectr__V1__Gap *gap) LECTR_MUST_USE;
 int publish_coverage(struct publish *p, struct Lectr__V1__Coverage *coverage) LECTR_MUST_USE;

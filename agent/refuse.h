@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define REFUSE_MAX 4096
-#define REFUSE_MS 600000     /* spliced for so long */
+#define REFUSE_MS 600000      /* spliced for so long */
 #define REFUSE_PROBE_MS 20000 /* a probe may take so long; meanwhile others are spliced */
 
 struct refuse;

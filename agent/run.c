@@ -133,6 +133,18 @@ static int trust_file(const char *ca_dir, const char *file, char *ret_path, size
     return access(ret_path, R_OK) < 0 ? -errno : 0;
 }
 
+/* Somebody at a terminal is told why a client may go on refusing. */
+static void tell_kept(const struct trust *t, const char *path)
+{
+    const char *kept = getenv(t->variable);
+
+    if (kept && strcmp(kept, path) != 0 && isatty(STDERR_FILENO))
+        fprintf(
+            stderr,
+            "lectr-agent run: %s=%s is kept; calls are metered only if that file has %s in it\n",
+            t->variable, kept, path);
+}
+
 static int set_trust(const char *ca_dir)
 {
     char path[CONTROL_MESSAGE_MAX + 64];
@@ -148,6 +160,7 @@ static int set_trust(const char *ca_dir)
         /* What the workload chose stands, even if it makes it refuse us. */
         if (setenv(trusts[i].variable, path, 0) < 0)
             return EXIT_FAILED;
+        tell_kept(&trusts[i], path);
     }
     for (size_t i = 0; i < sizeof(java_stores) / sizeof(java_stores[0]); i++) {
         char option[sizeof(path) + 96];

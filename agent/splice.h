@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PIPES_MAX 1024     /* in use at once */
-#define PIPES_IDLE_MAX 64  /* kept open for the next */
+#define PIPES_MAX 1024    /* in use at once */
+#define PIPES_IDLE_MAX 64 /* kept open for the next */
 
 struct pipes;
 
@@ -27,7 +27,7 @@ enum splice_result {
     SPLICE_END,        /* the source ended and everything was passed on */
     SPLICE_SOURCE_BROKE,
     SPLICE_SINK_BROKE,
-    SPLICE_AGAIN,      /* enough for one turn */
+    SPLICE_AGAIN, /* enough for one turn */
 };
 
 struct splice_flow {

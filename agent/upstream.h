@@ -40,8 +40,8 @@ void upstreams_set_peer(struct upstreams *u, struct peer *peer);
 /* Begins a connection to the record's original address. Returns the connecting
  * socket; -EINPROGRESS: none was ready, `fn` will be called once, unless
  * cancelled; any other -errno: it cannot be had. */
-int upstream_connect(struct upstreams *u, const struct lectr_origin *to, upstream_fn fn,
-                     void *user, uint64_t now_ms, struct upstream_wait *wait) LECTR_MUST_USE;
+int upstream_connect(struct upstreams *u, const struct lectr_origin *to, upstream_fn fn, void *user,
+                     uint64_t now_ms, struct upstream_wait *wait) LECTR_MUST_USE;
 void upstream_cancel(struct upstreams *u, struct upstream_wait *wait);
 
 /* Who wants to speak to whom, and how. */

@@ -58,8 +58,11 @@ enum watchdog_action watchdog_look(struct watchdog *w, uint64_t proxy_beat_ns, u
     bool silent = w->ready && now_ns > proxy_beat_ns && now_ns - proxy_beat_ns > stale_ns;
 
     w->tick_ns = now_ns;
+    /* A proxy that drains is given its time, whatever it waits for. */
+    if (w->draining)
+        return WATCHDOG_NOTHING;
     if (!w->running)
-        return !w->draining && now_ns >= w->start_at_ns ? WATCHDOG_START : WATCHDOG_NOTHING;
+        return now_ns >= w->start_at_ns ? WATCHDOG_START : WATCHDOG_NOTHING;
     if (!w->ready && now_ns - w->started_ns > READY_WITHIN_NS)
         return WATCHDOG_KILL;
     if (!w->stopped && !silent)

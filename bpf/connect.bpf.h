@@ -5,9 +5,8 @@
 
 /* Fills what steer_decide() needs beyond gather_scope(). */
 static __always_inline void gather_agent(struct bpf_sock_addr *ctx, const struct dest *d,
-                                         const struct lectr_settings *s,
-                                         const struct lectr_beat *b, const struct lectr_netns *n,
-                                         struct steer_facts *f)
+                                         const struct lectr_settings *s, const struct lectr_beat *b,
+                                         const struct lectr_netns *n, struct steer_facts *f)
 {
     f->ipv6 = d->key.family == AF_INET6;
     f->device_bound = ctx->sk && ctx->sk->bound_dev_if != 0;

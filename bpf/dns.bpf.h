@@ -58,8 +58,7 @@ static __always_inline __u32 dns_payload(struct __sk_buff *skb)
     } else {
         return 0;
     }
-    if (bpf_skb_load_bytes(skb, offset, &udp, sizeof(udp)) < 0 ||
-        udp.source != bpf_htons(DNS_PORT))
+    if (bpf_skb_load_bytes(skb, offset, &udp, sizeof(udp)) < 0 || udp.source != bpf_htons(DNS_PORT))
         return 0;
     return offset + sizeof(udp);
 }

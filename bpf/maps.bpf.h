@@ -93,8 +93,8 @@ struct {
  * packet on this CPU excluded. */
 struct dns_scratch {
     struct lectr_name_key key;
-    __u8 wire[LECTR_NAME_MAX];  /* the question's name as it came */
-    __u8 text[LECTR_NAME_MAX];  /* lower case, dots */
+    __u8 wire[LECTR_NAME_MAX]; /* the question's name as it came */
+    __u8 text[LECTR_NAME_MAX]; /* lower case, dots */
     struct lectr_addr_key addr;
     __u32 offset, label_left, length, answers, skipping;
 };

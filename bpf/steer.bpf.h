@@ -70,8 +70,8 @@ steer_listener(__u32 state, const struct lectr_own *own, __u32 generation)
 }
 
 /* A beat from the future is one that was written after `now_ns` was read. */
-static inline __attribute__((always_inline)) int
-steer_alive(const struct lectr_beat *beat, __u64 now_ns, __u64 stale_ns)
+static inline __attribute__((always_inline)) int steer_alive(const struct lectr_beat *beat,
+                                                             __u64 now_ns, __u64 stale_ns)
 {
     __u64 proxy_ns = beat->proxy_ns, helper_ns = beat->helper_ns;
 

@@ -111,8 +111,24 @@ struct look {
     double residual; /* ln(sum / expected), both with half a call added */
     double variance;
     double corrected; /* after the local correction */
-    double z;
+    double z;         /* in the log domain: for what is too much */
+    double z_down;    /* from the Poisson deviance: for what is too little */
 };
+
+/* The logarithm exaggerates how rare few calls are: none where nine are usual is
+ * one hour in ten thousand. In units of calls, widened for what is not Poisson. */
+static double deviance_z(const struct look *k, double mark, double noise, double spread)
+{
+    double seen, usual, deviance;
+
+    if (mark <= 0)
+        return 0;
+    seen = k->sum / mark;
+    usual = k->corrected / mark;
+    deviance = 2.0 * ((seen > 0 ? seen * log(seen / usual) : 0) - (seen - usual));
+    deviance = sqrt(fmax(deviance, 0) / (spread + noise * usual));
+    return seen < usual ? -deviance : deviance;
+}
 
 static void finish_look(const struct baseline *b, const struct baseline_window *w, struct look *k)
 {
@@ -125,6 +141,7 @@ static void finish_look(const struct baseline *b, const struct baseline_window *
     k->variance =
         (double)w->noise + (1.0 + mark_cv2(b)) / (mark > 0 ? k->corrected / mark + 1.0 : 1.0);
     k->z = corrected / sqrt(k->variance);
+    k->z_down = deviance_z(k, mark, (double)w->noise, 1.0 + mark_cv2(b));
 }
 
 static void look_at(const struct baseline *b, const struct baseline_window *w, int64_t minute,
@@ -236,7 +253,7 @@ static void learn_window(struct baseline *b, struct baseline_window *w, int64_t 
     bool is_excursion;
 
     look_at(b, w, minute, window_min, &k);
-    is_excursion = fabs(k.z) > EXCURSION_SIGMAS;
+    is_excursion = k.z > EXCURSION_SIGMAS || k.z_down < -EXCURSION_SIGMAS;
     w->residuals[minute % BASELINE_RING] = (float)k.residual;
     /* While an excursion or what it left in the delay line is there, hold. */
     if (is_excursion && w->frozen_min < FREEZE_MAX_MIN + window_min)
@@ -249,7 +266,7 @@ static void learn_window(struct baseline *b, struct baseline_window *w, int64_t 
         return;
     learn_noise(w, &k);
     tail_learn(&w->up, k.z, minute, window_min);
-    tail_learn(&w->down, -k.z, minute, window_min);
+    tail_learn(&w->down, -k.z_down, minute, window_min);
     w->learned++;
 }
 
@@ -344,24 +361,24 @@ static void look_running(const struct baseline *b, const struct baseline_window 
 
 struct verdict {
     struct look look;
+    double z; /* rises with the deviation, up or down */
     double ratio;
     double weeks;
 };
 
 static bool is_beyond(const struct baseline_settings *s, const struct verdict *v, bool down)
 {
-    return down ? v->ratio <= 1.0 / DROP_RATIO : v->ratio >= s->ratio_min;
+    return v->z >= CALM_SIGMAS && (down ? v->ratio <= 1.0 / DROP_RATIO : v->ratio >= s->ratio_min);
 }
 
 static void judge_window(const struct baseline *b, const struct baseline_settings *s, unsigned i,
                          bool down, struct verdict *v)
 {
     const struct baseline_window *w = &b->windows[i];
-    double z = down ? -v->look.z : v->look.z;
-
+    v->z = down ? -v->look.z_down : v->look.z;
     v->ratio = v->look.corrected > 0 ? v->look.sum / v->look.corrected : 0;
     v->weeks =
-        tail_return_weeks(down ? &w->down : &w->up, z, b->age_min / WEEK_MIN, s->windows_min[i]);
+        tail_return_weeks(down ? &w->down : &w->up, v->z, b->age_min / WEEK_MIN, s->windows_min[i]);
 }
 
 static void describe(const struct verdict *v, double length_s, struct finding *ret_finding)
@@ -374,12 +391,12 @@ static void describe(const struct verdict *v, double length_s, struct finding *r
     ret_finding->lower = v->look.corrected * exp(-band);
     ret_finding->upper = v->look.corrected * exp(band);
     ret_finding->samples = v->look.samples;
-    ret_finding->sigmas = v->look.z;
+    ret_finding->sigmas = v->ratio < 1 ? -fabs(v->z) : v->z;
     ret_finding->return_weeks = v->weeks;
 }
 
 void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
-                    const struct baseline_minute *running, uint32_t running_s,
+                    uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
                     struct finding *ret_finding)
 {
     struct verdict verdicts[BASELINE_WINDOWS_MAX] = {0};
@@ -399,11 +416,11 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
             look_at(b, &b->windows[i], b->last_minute, s->windows_min[i], &verdicts[i].look);
         judge_window(b, s, i, down, &verdicts[i]);
     }
-    for (unsigned i = 0; i < s->windows_count; i++) {
+    for (unsigned i = 0; i < s->windows_count && s->windows_min[i] <= fresh_min; i++) {
         bool hit = verdicts[i].weeks >= s->windows_count * s->target_weeks &&
                    is_beyond(s, &verdicts[i], down) && is_beyond(s, &verdicts[recent], down);
 
-        if (hit && (!fires || fabs(verdicts[i].look.z) > fabs(verdicts[best].look.z)))
+        if (hit && (!fires || verdicts[i].z > verdicts[best].z))
             best = i;
         fires |= hit;
     }
@@ -411,6 +428,5 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
              60.0 * (s->windows_min[best] - (running ? 1 : 0)) + (running ? running_s : 0),
              ret_finding);
     ret_finding->fires = fires;
-    ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down) &&
-                           (down ? -1.0 : 1.0) * verdicts[recent].look.z < CALM_SIGMAS;
+    ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down);
 }

@@ -67,10 +67,12 @@ void baseline_free(struct baseline **baseline);
 /* A minute that is over; `minute` is Unix minutes, rising by one. */
 int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_t minute,
                    const struct baseline_minute *m) LECTR_MUST_USE;
-/* `down`: judges a drop. `running` and its length in seconds: a minute that is
- * not over, judged together with the ones before; NULL: the last one learned. */
+/* `down`: judges a drop. `fresh_min`: longer windows have no say, for they still
+ * remember an episode that is over. `running` and its length in seconds: a
+ * minute that is not over, judged together with the ones before; NULL: the last
+ * one learned. */
 void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
-                    const struct baseline_minute *running, uint32_t running_s,
+                    uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
                     struct finding *ret_finding);
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s);
 /* 20 clusters of the tail and two weeks. */

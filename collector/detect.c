@@ -27,6 +27,7 @@ struct episode {
     bool is_active;
     bool was_told;
     uint32_t calm_minutes;
+    int64_t ended_s; /* the one before, 0 = none */
     int64_t told_s;
     double told_ratio;
     struct alert last; /* as told last */
@@ -321,6 +322,14 @@ struct running {
     uint32_t seconds;
 };
 
+/* Since the episode before ended. */
+static uint32_t fresh_minutes(const struct detect *d, const struct episode *e)
+{
+    int64_t minutes = (d->minute_s - e->ended_s) / MINUTE_S;
+
+    return e->is_active || e->ended_s == 0 || minutes > UINT32_MAX ? UINT32_MAX : (uint32_t)minutes;
+}
+
 static int judge_rule(const struct detect *d, const struct series *s, enum alert_rule rule,
                       const struct running *running, struct finding *ret_finding)
 {
@@ -329,21 +338,22 @@ static int judge_rule(const struct detect *d, const struct series *s, enum alert
     struct baseline_minute calls = calls_minute(&s->pending.sums);
     struct rate_counts errors = error_counts(&s->pending.sums);
     const bool live = running->is_there;
+    const uint32_t fresh = fresh_minutes(d, &s->episodes[rule]);
 
     switch (rule) {
     case ALERT_COST_SPIKE:
-        baseline_judge(s->cost, settings, false, live ? &cost : NULL, running->seconds,
+        baseline_judge(s->cost, settings, false, fresh, live ? &cost : NULL, running->seconds,
                        ret_finding);
         return 0;
     case ALERT_CALLS_SPIKE:
-        baseline_judge(s->calls, settings, false, live ? &calls : NULL, running->seconds,
+        baseline_judge(s->calls, settings, false, fresh, live ? &calls : NULL, running->seconds,
                        ret_finding);
         return 0;
     case ALERT_CALLS_DROP:
         *ret_finding = (struct finding){.is_calm = true};
         /* A generator that ends is no outage; and a running minute is not over. */
         if (!s->is_synthetic && !live)
-            baseline_judge(s->calls, settings, true, NULL, 0, ret_finding);
+            baseline_judge(s->calls, settings, true, fresh, NULL, 0, ret_finding);
         return 0;
     case ALERT_ERRORS_RATE:
         rate_judge(&s->errors, settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
@@ -438,6 +448,7 @@ static int step_episode(const struct detect *d, struct series *s, enum alert_rul
     if (e->calm_minutes < d->resolve_after_min)
         return 0;
     e->is_active = false;
+    e->ended_s = end_s;
     e->last.ends_s = end_s;
     e->last.detected_s = end_s;
     if (f->window_s)

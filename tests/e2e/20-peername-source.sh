@@ -10,6 +10,9 @@ stack_init
 stack_start nats agent
 lab pod add a
 
+# The first connection of a new namespace is another script's matter.
+client a www.example.com >/dev/null
+
 # All SYNs that reach the provider side, whatever their source.
 background tcpdump nsenter --net="/run/netns/$lab_prefix.inet" tcpdump -i any -n -l --immediate-mode \
     '(ip and tcp port 443 and tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn) or (ip6 and tcp port 443 and ip6[53] & 0x12 == 2)'

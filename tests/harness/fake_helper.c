@@ -152,8 +152,8 @@ static void send_census(int fd)
     struct ipc_msg msg = {.type = IPC_CENSUS};
 
     msg.census.id = ++id;
-    snprintf(msg.census.gap_id, sizeof(msg.census.gap_id),
-             "00000000-0000-8000-8000-%012llu", (unsigned long long)id);
+    snprintf(msg.census.gap_id, sizeof(msg.census.gap_id), "00000000-0000-8000-8000-%012llu",
+             (unsigned long long)id);
     snprintf(msg.census.provider, sizeof(msg.census.provider), "openai");
     snprintf(msg.census.reason, sizeof(msg.census.reason), "quic");
     msg.census.connections = 3;

@@ -155,7 +155,8 @@ static void fill_numbers(Lectr__V1__Call *c, struct parts *p, const struct serie
     SET(&p->cost, high_nanousd, (int64_t)nano);
     p->cost.price_version = borrow("synthetic");
     p->cost.basis = borrow("table");
-    SET(&p->latency, total_us, (uint64_t)random_lognormal(400e3 + 8e3 * (double)output / factor, 0.35));
+    SET(&p->latency, total_us,
+        (uint64_t)random_lognormal(400e3 + 8e3 * (double)output / factor, 0.35));
     SET(&p->latency, first_token_us, p->latency.total_us / 4);
     SET(&p->latency, added_us, (uint64_t)random_lognormal(180, 0.4));
 }

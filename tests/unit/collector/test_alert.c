@@ -2,7 +2,8 @@
 /*
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
- * LINK: collector/detect.c collector/baseline.c collector/rate.c collector/tail.c collector/alert.c collector/rollup.c collector/sketch.c collector/text.c
+ * LINK: collector/detect.c collector/baseline.c collector/rate.c collector/tail.c
+ * LINK: collector/alert.c collector/rollup.c collector/sketch.c collector/text.c
  */
 #include "collector/detect.h"
 #include "proto/event.h"
@@ -215,10 +216,335 @@ static void test_spike_of_cost(void **state)
     assert_true(late <= 12);
 }
 
+/* The episode ends once, after the spike did, and does not come back. */
+static void test_spike_is_resolved(void **state)
+{
+    const struct change dear = {.cost = 5, .calls = 1, .latency = 1};
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct run r;
+        int64_t over_s;
+
+        run_init(&r, seed, 20);
+        run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+        run_minutes(&r, 30, &dear);
+        over_s = r.next_s;
+        run_minutes(&r, 180, &as_usual);
+        assert_int_equal(count_of(&r.told, ALERT_COST_SPIKE, ALERT_FIRING), 1);
+        assert_int_equal(count_of(&r.told, ALERT_COST_SPIKE, ALERT_RESOLVED), 1);
+        assert_int_equal(count_firing(&r.told), 1);
+        assert_true(r.told.alerts[r.told.count - 1].ends_s > over_s);
+        assert_true(r.told.alerts[r.told.count - 1].ends_s <= over_s + 30 * 60);
+        assert_string_equal(r.told.alerts[0].fingerprint,
+                            r.told.alerts[r.told.count - 1].fingerprint);
+        run_fini(&r);
+    }
+}
+
+/* A series that is not a day old never fires, whatever happens. */
+static void test_nothing_while_warming(void **state)
+{
+    const struct change wild = {.cost = 50, .calls = 3, .latency = 10, .errors = 0.5};
+    struct run r;
+
+    (void)state;
+    run_init(&r, 1, 20);
+    run_minutes(&r, 22 * HOUR_MIN, &as_usual);
+    run_minutes(&r, 100, &wild);
+    assert_int_equal(r.told.count, 0);
+    run_fini(&r);
+}
+
+/* Two days of ordinary traffic of every size: silence. */
+static void test_ordinary_days_are_quiet(void **state)
+{
+    static const double per_min[] = {200, 20, 2, 0.2};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(per_min) / sizeof(per_min[0]); i++)
+        for (uint64_t seed = 1; seed <= 6; seed++) {
+            struct run r;
+
+            run_init(&r, 100 * seed + i, per_min[i]);
+            run_minutes(&r, 48 * HOUR_MIN, &as_usual);
+            assert_int_equal(count_firing(&r.told), 0);
+            run_fini(&r);
+        }
+}
+
+static void test_spike_of_calls(void **state)
+{
+    const struct change many = {.cost = 1, .calls = 5, .latency = 1};
+    struct run r;
+
+    (void)state;
+    run_init(&r, 3, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    run_minutes(&r, 15, &many);
+    assert_int_equal(count_of(&r.told, ALERT_CALLS_SPIKE, ALERT_FIRING), 1);
+    /* More calls cost more: both are said. */
+    assert_int_equal(count_of(&r.told, ALERT_COST_SPIKE, ALERT_FIRING), 1);
+    assert_int_equal(count_firing(&r.told), 2);
+    run_fini(&r);
+}
+
+static void test_calls_stop(void **state)
+{
+    const struct change none = {.cost = 1, .calls = 0, .latency = 1};
+    struct run r;
+
+    (void)state;
+    run_init(&r, 4, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    run_minutes(&r, 15, &none);
+    assert_int_equal(count_of(&r.told, ALERT_CALLS_DROP, ALERT_FIRING), 1);
+    assert_int_equal(count_firing(&r.told), 1);
+    assert_true(r.told.alerts[0].observed < r.told.alerts[0].baseline_lower);
+    run_fini(&r);
+}
+
+static void test_errors_rise(void **state)
+{
+    const struct change failing = {.cost = 1, .calls = 1, .latency = 1, .errors = 0.3};
+    struct run r;
+
+    (void)state;
+    run_init(&r, 5, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    run_minutes(&r, 15, &failing);
+    assert_int_equal(count_of(&r.told, ALERT_ERRORS_RATE, ALERT_FIRING), 1);
+    assert_int_equal(count_firing(&r.told), 1);
+    assert_true(r.told.alerts[0].observed > 0.15);
+    assert_true(r.told.alerts[0].baseline < 0.03);
+    run_fini(&r);
+}
+
+static void test_latency_rises(void **state)
+{
+    const struct change slow = {.cost = 1, .calls = 1, .latency = 3};
+    struct run r;
+
+    (void)state;
+    run_init(&r, 6, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    run_minutes(&r, 15, &slow);
+    assert_int_equal(count_of(&r.told, ALERT_LATENCY_P95, ALERT_FIRING), 1);
+    assert_int_equal(count_firing(&r.told), 1);
+    /* p95 of a lognormal with sigma 0.4: 1.93 times the median. */
+    assert_true(fabs(r.told.alerts[0].baseline / 1e3 - 2895) < 150);
+    assert_true(r.told.alerts[0].observed > 1.5 * r.told.alerts[0].baseline);
+    run_fini(&r);
+}
+
+/* A new normal is told, and then becomes the normal: no storm. */
+static void test_lasting_shift(void **state)
+{
+    const struct change shifted = {.cost = 4, .calls = 1, .latency = 1};
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct run r;
+
+        run_init(&r, seed, 100);
+        run_minutes(&r, 48 * HOUR_MIN, &as_usual);
+        run_minutes(&r, 48 * HOUR_MIN, &shifted);
+        assert_in_range(count_of(&r.told, ALERT_COST_SPIKE, ALERT_FIRING), 1, 2);
+        assert_int_equal(count_of(&r.told, ALERT_COST_SPIKE, ALERT_FIRING),
+                         count_of(&r.told, ALERT_COST_SPIKE, ALERT_RESOLVED));
+        run_fini(&r);
+    }
+}
+
+/* The running minute is enough when it is bad enough, and is told once. */
+static void test_running_minute(void **state)
+{
+    struct rollup_cell cell = {.seconds = 60};
+    struct run r;
+
+    (void)state;
+    run_init(&r, 7, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    make_minute(&r.traffic, r.next_s, &(struct change){.cost = 100, .calls = 1, .latency = 1},
+                &cell);
+    assert_int_equal(detect_begin(r.detect, r.next_s), 0);
+    assert_int_equal(detect_add(r.detect, &checkout, &cell), 0);
+    assert_int_equal(detect_peek(r.detect, 30, keep, &r.told), 0);
+    assert_int_equal(count_firing(&r.told), 1);
+    assert_int_equal(r.told.alerts[0].window_end_s, r.next_s + 30);
+    assert_int_equal(detect_begin(r.detect, r.next_s), 0);
+    assert_int_equal(detect_add(r.detect, &checkout, &cell), 0);
+    assert_int_equal(detect_close(r.detect, false, keep, &r.told), 0);
+    assert_int_equal(count_firing(&r.told), 1);
+    sketch_fini(&cell.latency);
+    run_fini(&r);
+}
+
+static void learn_again(struct run *r, unsigned minutes)
+{
+    struct rollup_cell cell = {.seconds = 60};
+    struct traffic traffic;
+
+    run_init(r, 8, 20);
+    traffic = r->traffic;
+    for (unsigned i = 0; i < minutes; i++, r->next_s += 60) {
+        const struct change dear = {.cost = 5, .calls = 1, .latency = 1};
+
+        make_minute(&traffic, r->next_s, i < 26 * HOUR_MIN ? &as_usual : &dear, &cell);
+        assert_int_equal(detect_begin(r->detect, r->next_s), 0);
+        assert_int_equal(detect_add(r->detect, &checkout, &cell), 0);
+        assert_int_equal(detect_close(r->detect, true, NULL, NULL), 0);
+    }
+    sketch_fini(&cell.latency);
+    r->traffic = traffic;
+}
+
+/* After a restart the same minutes lead to the same episode, told to nobody twice. */
+static void test_learning_again(void **state)
+{
+    const struct change dear = {.cost = 5, .calls = 1, .latency = 1};
+    struct run first, again;
+    char fingerprint[64];
+
+    (void)state;
+    run_init(&first, 8, 20);
+    run_minutes(&first, 26 * HOUR_MIN, &as_usual);
+    run_minutes(&first, 12, &dear);
+    assert_int_equal(count_firing(&first.told), 1);
+    strcpy(fingerprint, first.told.alerts[0].fingerprint);
+    run_fini(&first);
+
+    learn_again(&again, 26 * HOUR_MIN + 12);
+    assert_true(detect_has_episode(again.detect, fingerprint));
+    detect_set_told(again.detect, fingerprint);
+    detect_drop_untold(again.detect);
+    run_minutes(&again, 3, &dear);
+    assert_int_equal(count_firing(&again.told), 0);
+    run_minutes(&again, 60, &as_usual);
+    assert_int_equal(count_of(&again.told, ALERT_COST_SPIKE, ALERT_RESOLVED), 1);
+    run_fini(&again);
+
+    /* Nobody was told: it begins anew. */
+    learn_again(&again, 26 * HOUR_MIN + 8);
+    detect_drop_untold(again.detect);
+    run_minutes(&again, 4, &dear);
+    assert_int_equal(count_of(&again.told, ALERT_COST_SPIKE, ALERT_FIRING), 1);
+    run_fini(&again);
+}
+
+static void test_minutes_must_follow(void **state)
+{
+    struct run r;
+
+    (void)state;
+    run_init(&r, 9, 20);
+    run_minutes(&r, 2, &as_usual);
+    assert_int_equal(detect_begin(r.detect, r.next_s + 60), -EINVAL);
+    assert_int_equal(detect_begin(r.detect, r.next_s - 60), -EINVAL);
+    assert_int_equal(detect_begin(r.detect, r.next_s + 1), -EINVAL);
+    run_fini(&r);
+}
+
+static struct alert an_alert(void)
+{
+    struct alert a = {
+        .status = ALERT_FIRING,
+        .rule = ALERT_COST_SPIKE,
+        .org = "acme",
+        .feature = "checkout",
+        .provider = "openai",
+        .model = "gpt-4o",
+        .window_start_s = 1767276000,
+        .window_end_s = 1767276300,
+        .observed = 12.4,
+        .samples = 812,
+        .baseline = 2.48,
+        .baseline_lower = 2.1,
+        .baseline_upper = 2.9,
+        .method = "hour_of_day+local",
+        .history_hours = 26,
+        .confidence = "provisional",
+        .starts_s = 1767276240,
+        .detected_s = 1767276300,
+    };
+
+    alert_name(&a);
+    alert_number(&a);
+    return a;
+}
+
+static void test_sentence(void **state)
+{
+    struct alert a = an_alert();
+    char text[512];
+
+    (void)state;
+    alert_reason(&a, text, sizeof(text));
+    assert_string_equal(text, "Cost of feature checkout on openai/gpt-4o in 5 min to 14:05 UTC was "
+                              "$12.40, 5.0x the usual $2.48 ($2.10-$2.90), 812 calls; 26 h of "
+                              "history.");
+    a.feature[0] = '\0';
+    a.baseline = 0;
+    alert_reason(&a, text, sizeof(text));
+    assert_non_null(strstr(text, "feature ?"));
+    assert_null(strstr(text, "inf"));
+}
+
+static void test_wire(void **state)
+{
+    struct alert a = an_alert();
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    CLEAN_EVENT ProtobufCMessage *resolved = NULL;
+    const Lectr__V1__Alert *m;
+    char id[EVENT_UUID_BYTES];
+    struct buf out, after;
+
+    (void)state;
+    buf_init(&out, EVENT_MAX_BYTES);
+    buf_init(&after, EVENT_MAX_BYTES);
+    assert_int_equal(alert_pack(&a, &out), 0);
+    assert_int_equal(event_unpack(EVENT_ALERT, buf_slice(&out), &message), 0);
+    m = (const void *)message;
+    assert_int_equal(m->status, LECTR__V1__ALERT__STATUS__STATUS_FIRING);
+    assert_string_equal(m->rule, "cost.spike");
+    assert_string_equal(m->metric, "cost_usd");
+    assert_int_equal(m->n_labels, 3);
+    assert_string_equal(m->labels[0]->value, "checkout");
+    assert_string_equal(m->labels[2]->value, "gpt-4o");
+    assert_true(fabs(m->deviation_ratio - 5) < 1e-9);
+    assert_true(fabs(m->deviation_absolute - 9.92) < 1e-9);
+    assert_int_equal(m->samples, 812);
+    assert_int_equal(m->window_end_unix_nano - m->window_start_unix_nano, 300000000000ull);
+    assert_false(m->has_ends_at_unix_nano);
+    assert_int_equal(alert_pack_resolved(buf_slice(&out), 1767277000, "why", &after, id), 0);
+    assert_int_equal(event_unpack(EVENT_ALERT, buf_slice(&after), &resolved), 0);
+    m = (const void *)resolved;
+    assert_int_equal(m->status, LECTR__V1__ALERT__STATUS__STATUS_RESOLVED);
+    assert_string_equal(m->fingerprint, a.fingerprint);
+    assert_string_equal(m->id, id);
+    assert_string_not_equal(m->id, a.id);
+    assert_string_equal(m->reason, "why");
+    buf_fini(&out);
+    buf_fini(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_spike_of_cost),
+        cmocka_unit_test(test_spike_is_resolved),
+        cmocka_unit_test(test_nothing_while_warming),
+        cmocka_unit_test(test_ordinary_days_are_quiet),
+        cmocka_unit_test(test_spike_of_calls),
+        cmocka_unit_test(test_calls_stop),
+        cmocka_unit_test(test_errors_rise),
+        cmocka_unit_test(test_latency_rises),
+        cmocka_unit_test(test_lasting_shift),
+        cmocka_unit_test(test_running_minute),
+        cmocka_unit_test(test_learning_again),
+        cmocka_unit_test(test_minutes_must_follow),
+        cmocka_unit_test(test_sentence),
+        cmocka_unit_test(test_wire),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/config.c */
+#include "collector/config.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char path[] = "/tmp/lectr-test-config-XXXXXX";
+
+static int load_text(const char *text, struct config **ret_config, struct config_error *ret_error)
+{
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    return config_load(path, ret_config, ret_error);
+}
+
+static void test_defaults(void **state)
+{
+    CLEAN_CONFIG struct config *c = NULL;
+    struct config_error error;
+
+    (void)state;
+    assert_int_equal(config_load(NULL, &c, &error), 0);
+    assert_string_equal(c->nats.url, "nats://127.0.0.1:4222");
+    assert_string_equal(c->http.listen, "127.0.0.1:9464");
+    assert_string_equal(c->store.path, "/var/lib/lectr/collector.db");
+    assert_int_equal(c->detect.windows_count, 4);
+    assert_int_equal(c->detect.history_h, 24);
+    assert_int_equal(c->retention.calls_h, 24);
+}
+
+/* The file that is shipped says what the defaults are. */
+static void test_example_is_the_default(void **state)
+{
+    CLEAN_CONFIG struct config *file = NULL, *none = NULL;
+    struct config_error error = {.text = ""};
+
+    (void)state;
+    assert_int_equal(config_load("collector/collector.yaml", &file, &error), 0);
+    assert_int_equal(config_load(NULL, &none, &error), 0);
+    assert_string_equal(file->nats.url, none->nats.url);
+    assert_string_equal(file->nats.stream, none->nats.stream);
+    assert_string_equal(file->nats.durable, none->nats.durable);
+    assert_string_equal(file->store.path, none->store.path);
+    assert_string_equal(file->http.listen, none->http.listen);
+    assert_string_equal(file->log_level, none->log_level);
+    assert_string_equal(file->detect.clock, none->detect.clock);
+    assert_memory_equal(file->detect.windows_s, none->detect.windows_s,
+                        sizeof(none->detect.windows_s));
+    assert_true(file->detect.target_weeks == none->detect.target_weeks);
+    assert_true(file->detect.ratio_min == none->detect.ratio_min);
+    assert_int_equal(file->detect.lateness_ms, none->detect.lateness_ms);
+    assert_int_equal(file->detect.idle_ms, none->detect.idle_ms);
+    assert_int_equal(file->detect.resolve_after_min, none->detect.resolve_after_min);
+    assert_int_equal(file->store.series_max, none->store.series_max);
+    assert_int_equal(file->ingest.batch, none->ingest.batch);
+    assert_memory_equal(&file->retention, &none->retention, sizeof(none->retention));
+}
+
+static void test_values_are_taken(void **state)
+{
+    CLEAN_CONFIG struct config *c = NULL;
+    struct config_error error = {.text = ""};
+
+    (void)state;
+    assert_int_equal(load_text("nats:\n  url: nats://n:1\ndetect:\n  windows_s: [300, 600]\n"
+                               "  clock: event\n  enabled: false\n  target_weeks: 10\n"
+                               "retention:\n  calls_h: 0\nhttp:\n  listen: ''\n",
+                               &c, &error),
+                     0);
+    assert_string_equal(c->nats.url, "nats://n:1");
+    assert_int_equal(c->detect.windows_count, 2);
+    assert_int_equal(c->detect.windows_s[1], 600);
+    assert_false(c->detect.enabled);
+    assert_true(c->detect.target_weeks == 10);
+    assert_int_equal(c->retention.calls_h, 0);
+    assert_string_equal(c->http.listen, "");
+}
+
+/* A mistake is told with file, line and field. */
+static void test_mistakes(void **state)
+{
+    static const struct {
+        const char *text, *line, *field;
+    } mistakes[] = {
+        {"detect:\n  history_h: soon\n", ":2:", "detect.history_h"},
+        {"detect:\n  enabled: true\n  history_h: 3\n", ":3:", "detect.history_h"},
+        {"detect:\n  clock: sundial\n", ":2:", "detect.clock"},
+        {"log_level: loud\n", ":1:", "log_level"},
+        {"nats:\n  urll: x\n", ":2:", "urll"},
+        {"nats:\n  stream: a b\n", ":2:", "nats.stream"},
+        {"detect:\n  windows_s: [300, 60]\n", ":2:", "detect.windows_s"},
+        {"http:\n  listen: nowhere\n", ":2:", "http.listen"},
+        {"nats: [\n", ":", ""},
+        {"# a\n\nretention:\n  minutes_d: 1\n", ":4:", "retention.minutes_d"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+        struct config *c = NULL;
+        struct config_error error = {.text = ""};
+
+        assert_int_equal(load_text(mistakes[i].text, &c, &error), -EINVAL);
+        assert_null(c);
+        assert_non_null(strstr(error.text, path));
+        assert_non_null(strstr(error.text, mistakes[i].line));
+        assert_non_null(strstr(error.text, mistakes[i].field));
+    }
+}
+
+static void test_missing_file(void **state)
+{
+    struct config *c = NULL;
+    struct config_error error = {.text = ""};
+
+    (void)state;
+    assert_int_equal(config_load("/nonexistent/x.yaml", &c, &error), -EINVAL);
+    assert_non_null(strstr(error.text, "/nonexistent/x.yaml"));
+}
+
+static int make_file(void **state)
+{
+    int fd = mkstemp(path);
+
+    (void)state;
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_example_is_the_default),
+        cmocka_unit_test(test_values_are_taken), cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_missing_file),
+    };
+
+    return cmocka_run_group_tests(tests, make_file, remove_file);
+}

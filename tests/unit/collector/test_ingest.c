@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/ingest.c collector/text.c */
+#include "collector/ingest.h"
+#include "proto/subject.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define INSTANCE "0190b5a0-0000-7000-8000-000000000001"
+#define ID "0190b5a0-0000-7000-8000-000000000002"
+
+static char text[][256] = {"acme", "openai", "gpt-4o", "checkout", "shop", "web", "input"};
+
+struct parts {
+    Lectr__V1__Call call;
+    Lectr__V1__Feature feature;
+    Lectr__V1__Workload workload;
+    Lectr__V1__Usage usage[4];
+    Lectr__V1__Usage *list[4];
+    Lectr__V1__Cost cost;
+    Lectr__V1__Latency latency;
+    char instance[64], id[64];
+};
+
+#define SET(m, field, value) ((m)->has_##field = true, (m)->field = (value))
+
+static void make_call(struct parts *p)
+{
+    static char kinds[4][16] = {"input", "cached_input", "output", "image"};
+
+    memset(p, 0, sizeof(*p));
+    lectr__v1__call__init(&p->call);
+    lectr__v1__feature__init(&p->feature);
+    lectr__v1__workload__init(&p->workload);
+    lectr__v1__cost__init(&p->cost);
+    lectr__v1__latency__init(&p->latency);
+    strcpy(p->instance, INSTANCE);
+    strcpy(p->id, ID);
+    p->call.id = p->id;
+    p->call.agent_instance = p->instance;
+    SET(&p->call, part, 3);
+    SET(&p->call, seq, 7);
+    SET(&p->call, start_time_unix_nano, 1000);
+    SET(&p->call, end_time_unix_nano, 5000);
+    p->call.org = text[0];
+    p->call.provider = text[1];
+    p->call.model_requested = text[2];
+    p->call.feature = &p->feature;
+    p->feature.value = text[3];
+    p->call.workload = &p->workload;
+    p->workload.namespace_ = text[4];
+    p->workload.owner = text[5];
+    for (int i = 0; i < 4; i++) {
+        lectr__v1__usage__init(&p->usage[i]);
+        p->usage[i].kind = kinds[i];
+        SET(&p->usage[i], count, (uint64_t)(i + 1) * 10);
+        p->list[i] = &p->usage[i];
+    }
+    p->usage[3].unit = kinds[3];
+    p->call.usage = p->list;
+    p->call.n_usage = 4;
+    p->call.cost = &p->cost;
+    SET(&p->cost, expected_nanousd, 500);
+    SET(&p->cost, low_nanousd, 400);
+    p->call.latency = &p->latency;
+    SET(&p->latency, total_us, 4);
+    SET(&p->call, input_tokens_total, 30);
+    SET(&p->call, status_code, 200);
+    SET(&p->call, outcome, LECTR__V1__OUTCOME__OUTCOME_OK);
+}
+
+static int decode_as(const ProtobufCMessage *m, const char *subject, struct record *ret_record,
+                     const char **ret_reason)
+{
+    uint8_t packed[4096];
+    size_t bytes = 0;
+
+    assert_int_equal(event_pack(m, packed, sizeof(packed), &bytes), 0);
+    return ingest_decode(subject, slice_of(packed, bytes), ret_record, ret_reason);
+}
+
+static void test_call(void **state)
+{
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_int_equal(rec.kind, RECORD_CALL);
+    assert_string_equal(rec.instance, INSTANCE);
+    assert_int_equal(rec.part, 3);
+    assert_int_equal(rec.seq, 7);
+    assert_int_equal(rec.end_ns, 5000);
+    assert_string_equal(rec.feature, "checkout");
+    assert_string_equal(rec.model, "gpt-4o");
+    assert_string_equal(rec.workload, "shop/web");
+    assert_string_equal(rec.error_type, "");
+    assert_int_equal(rec.tokens.input, 10);
+    assert_int_equal(rec.tokens.cached_input, 20);
+    /* A row of images is no token. */
+    assert_int_equal(rec.tokens.output, 30);
+    assert_true(rec.tokens.input_total.known);
+    assert_false(rec.tokens.output_total.known);
+    assert_true(rec.cost.known);
+    assert_int_equal(rec.cost.low_nanousd, 400);
+    assert_int_equal(rec.cost.high_nanousd, 500);
+    assert_true(rec.latency_us.known);
+    assert_false(rec.ttft_us.known);
+}
+
+static void test_model_answered_when_none_was_asked_for(void **state)
+{
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    p.call.model_requested = NULL;
+    p.call.model_responded = text[2];
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.model, "gpt-4o");
+}
+
+static void test_errors(void **state)
+{
+    static char type[] = "rate_limit";
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    p.call.outcome = LECTR__V1__OUTCOME__OUTCOME_PROVIDER_ERROR;
+    p.call.error_type = type;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.error_type, "rate_limit");
+    p.call.outcome = LECTR__V1__OUTCOME__OUTCOME_CLIENT_ABORT;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.error_type, "client_abort");
+    /* An outcome of the future with a status that says enough. */
+    p.call.outcome = (Lectr__V1__Outcome)99;
+    p.call.error_type = NULL;
+    p.call.status_code = 503;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.error_type, "provider_error");
+}
+
+/* Nobody speaks for another organisation than his permissions are for. */
+static void test_foreign_org_is_refused(void **state)
+{
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.other.openai.3", &rec, &reason),
+                     -EBADMSG);
+    assert_non_null(strstr(reason, "org"));
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acmee.openai.3", &rec, &reason),
+                     -EBADMSG);
+}
+
+static void test_terminal_escapes_do_not_get_in(void **state)
+{
+    static char evil[] = "a\033[2Jb\nc";
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    p.feature.value = evil;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.feature, "a?[2Jb?c");
+}
+
+static void test_malformed(void **state)
+{
+    static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0x01, 0x02};
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    assert_int_equal(ingest_decode("lectr.v1.call.acme.openai.3",
+                                   slice_of(garbage, sizeof(garbage)), &rec, &reason),
+                     -EBADMSG);
+    assert_non_null(reason);
+    assert_int_equal(ingest_decode("lectr.v1.call.acme.openai.3", slice_of(NULL, 0), &rec, &reason),
+                     -EBADMSG);
+    assert_int_equal(ingest_decode("lectr.v1.nonsense", slice_of(NULL, 0), &rec, &reason),
+                     -EBADMSG);
+    make_call(&p);
+    p.call.has_seq = false;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason),
+                     -EBADMSG);
+    make_call(&p);
+    p.call.seq = UINT64_MAX;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason),
+                     -EBADMSG);
+}
+
+/* Every cut of a good message is either refused or read: nothing falls over. */
+static void test_every_cut(void **state)
+{
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+    uint8_t packed[4096];
+    size_t bytes = 0;
+
+    (void)state;
+    make_call(&p);
+    assert_int_equal(event_pack(&p.call.base, packed, sizeof(packed), &bytes), 0);
+    for (size_t n = 0; n < bytes; n++) {
+        int r = ingest_decode("lectr.v1.call.acme.openai.3", slice_of(packed, n), &rec, &reason);
+
+        assert_true(r == 0 || r == -EBADMSG);
+    }
+}
+
+static void test_gap_and_coverage(void **state)
+{
+    static char instance[] = INSTANCE, id[] = ID, org[] = "default", reason_text[] = "ech";
+    Lectr__V1__Gap gap = LECTR__V1__GAP__INIT;
+    Lectr__V1__Coverage cov = LECTR__V1__COVERAGE__INIT;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    gap.id = cov.id = id;
+    gap.agent_instance = cov.agent_instance = instance;
+    gap.org = cov.org = org;
+    SET(&gap, part, 1);
+    SET(&gap, seq, 2);
+    SET(&gap, end_time_unix_nano, 9);
+    SET(&gap, start_time_unix_nano, 8);
+    SET(&cov, start_time_unix_nano, 8);
+    SET(&gap, connections, 4);
+    SET(&gap, calls_in_flight, 5);
+    gap.reason = reason_text;
+    assert_int_equal(decode_as(&gap.base, "lectr.v1.gap.default", &rec, &reason), 0);
+    assert_int_equal(rec.kind, RECORD_GAP);
+    assert_string_equal(rec.reason, "ech");
+    assert_int_equal(rec.connections, 4);
+    assert_int_equal(rec.calls_in_flight, 5);
+    SET(&cov, part, 1);
+    SET(&cov, seq, 3);
+    SET(&cov, end_time_unix_nano, 9);
+    SET(&cov, seen_connections, 10);
+    SET(&cov, metered_connections, 8);
+    assert_int_equal(decode_as(&cov.base, "lectr.v1.coverage.default", &rec, &reason), 0);
+    assert_int_equal(rec.kind, RECORD_COVERAGE);
+    assert_int_equal(rec.seen, 10);
+    assert_int_equal(rec.metered, 8);
+}
+
+static void test_own_messages_are_left_alone(void **state)
+{
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    assert_int_equal(ingest_decode("lectr.v1.alert.acme.cost", slice_of("x", 1), &rec, &reason), 0);
+    assert_int_equal(rec.kind, RECORD_OTHER);
+    assert_int_equal(ingest_decode("lectr.v1.rollup.acme.1m", slice_of("x", 1), &rec, &reason), 0);
+    assert_int_equal(rec.kind, RECORD_OTHER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_call),
+        cmocka_unit_test(test_model_answered_when_none_was_asked_for),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_foreign_org_is_refused),
+        cmocka_unit_test(test_terminal_escapes_do_not_get_in),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_gap_and_coverage),
+        cmocka_unit_test(test_own_messages_are_left_alone),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/sketch.c */
+#include "collector/sketch.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define VALUES 20000
+
+static uint64_t random_state = 7;
+
+static double random_unit(void)
+{
+    uint64_t z = (random_state += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) / 9007199254740992.0;
+}
+
+static int compare_values(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The stated error: every quantile within 1% of a value of that rank. */
+static void test_quantiles_keep_their_error(void **state)
+{
+    static const double quantiles[] = {0, 0.01, 0.25, 0.5, 0.9, 0.95, 0.99, 1};
+    static uint64_t values[VALUES];
+    struct sketch s = {0};
+
+    (void)state;
+    for (int i = 0; i < VALUES; i++) {
+        values[i] = (uint64_t)(exp(2 + 18 * random_unit()));
+        assert_int_equal(sketch_add(&s, values[i]), 0);
+    }
+    qsort(values, VALUES, sizeof(values[0]), compare_values);
+    for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+        double truth = (double)values[(int)(quantiles[i] * (VALUES - 1))];
+        double told = sketch_quantile(&s, quantiles[i]);
+
+        assert_true(fabs(told - truth) <= truth * SKETCH_RELATIVE_ERROR * 1.0001);
+    }
+    sketch_fini(&s);
+}
+
+static void fill(struct sketch *s, int from, int to)
+{
+    for (int i = from; i < to; i++)
+        assert_int_equal(sketch_add(s, (uint64_t)i * (uint64_t)i), 0);
+}
+
+/* Merged in any order, it is what one sketch of everything would be. */
+static void test_merge_is_exact(void **state)
+{
+    struct sketch all = {0}, left = {0}, right = {0}, merged = {0};
+
+    (void)state;
+    fill(&all, 0, 3000);
+    fill(&left, 0, 100);
+    fill(&right, 100, 3000);
+    assert_int_equal(sketch_merge(&merged, &right), 0);
+    assert_int_equal(sketch_merge(&merged, &left), 0);
+    assert_int_equal(merged.count, all.count);
+    assert_int_equal(merged.sum, all.sum);
+    for (int i = 0; i <= 100; i++)
+        assert_true(sketch_quantile(&merged, i / 100.0) == sketch_quantile(&all, i / 100.0));
+    sketch_fini(&all);
+    sketch_fini(&left);
+    sketch_fini(&right);
+    sketch_fini(&merged);
+}
+
+static void test_encoding_comes_back(void **state)
+{
+    struct sketch s = {0}, back = {0};
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, SKETCH_ENCODED_MAX);
+    fill(&s, 0, 5000);
+    assert_int_equal(sketch_add(&s, UINT64_MAX), 0);
+    assert_int_equal(sketch_encode(&s, &b), 0);
+    assert_int_equal(sketch_decode_merge(&back, buf_slice(&b)), 0);
+    assert_int_equal(sketch_decode_merge(&back, buf_slice(&b)), 0);
+    assert_int_equal(back.count, 2 * s.count);
+    assert_true(sketch_quantile(&back, 0.5) == sketch_quantile(&s, 0.5));
+    buf_fini(&b);
+    sketch_fini(&s);
+    sketch_fini(&back);
+}
+
+static void test_empty_encodes_to_nothing(void **state)
+{
+    struct sketch s = {0};
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, SKETCH_ENCODED_MAX);
+    assert_int_equal(sketch_encode(&s, &b), 0);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(sketch_decode_merge(&s, buf_slice(&b)), 0);
+    assert_int_equal(s.count, 0);
+    assert_true(sketch_quantile(&s, 0.5) == 0);
+    buf_fini(&b);
+}
+
+static void test_damage_is_refused(void **state)
+{
+    static const uint8_t versions[] = {9, 1, 1, 1}, cut[] = {1, 5, 0x80},
+                         far[] = {1, 5, 0xff, 0x7f, 1};
+    static const uint8_t endless[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0xff, 1};
+    struct sketch s = {0};
+
+    (void)state;
+    assert_int_equal(sketch_decode_merge(&s, slice_of(versions, sizeof(versions))), -EBADMSG);
+    assert_int_equal(sketch_decode_merge(&s, slice_of(cut, sizeof(cut))), -EBADMSG);
+    assert_int_equal(sketch_decode_merge(&s, slice_of(far, sizeof(far))), -EBADMSG);
+    assert_int_equal(sketch_decode_merge(&s, slice_of(endless, sizeof(endless))), -EBADMSG);
+    sketch_fini(&s);
+}
+
+static void test_count_above(void **state)
+{
+    struct sketch s = {0};
+
+    (void)state;
+    for (uint64_t v = 1; v <= 1000; v++)
+        assert_int_equal(sketch_add(&s, v * 1000), 0);
+    assert_int_equal(sketch_count_above(&s, 2e6), 0);
+    assert_int_equal(sketch_count_above(&s, 10), 1000);
+    assert_in_range(sketch_count_above(&s, 500e3), 480, 510);
+    sketch_fini(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantiles_keep_their_error),
+        cmocka_unit_test(test_merge_is_exact),
+        cmocka_unit_test(test_encoding_comes_back),
+        cmocka_unit_test(test_empty_encodes_to_nothing),
+        cmocka_unit_test(test_damage_is_refused),
+        cmocka_unit_test(test_count_above),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

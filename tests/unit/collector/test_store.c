@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LINK: collector/store.c collector/store_sql.c collector/store_seq.c
+ * LINK: collector/store_rollup.c collector/store_alert.c collector/store_query.c
+ * LINK: collector/rollup.c collector/sketch.c collector/text.c
+ */
+#include "collector/store.h"
+#include "collector/store_query.h"
+#include "proto/base/clock.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#define NOON_S INT64_C(1767268800)
+
+static char folder[] = "/tmp/lectr-test-store-XXXXXX";
+static char path[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof(path), "%s/db", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+    return system(command);
+}
+
+static int remove_store(void **state)
+{
+    char name[80];
+
+    (void)state;
+    unlink(path);
+    snprintf(name, sizeof(name), "%s-wal", path);
+    unlink(name);
+    snprintf(name, sizeof(name), "%s-shm", path);
+    unlink(name);
+    return 0;
+}
+
+static bool claim(struct store *s, const char *instance, uint64_t seq)
+{
+    bool is_new = false;
+
+    assert_int_equal(store_claim(s, instance, 1, seq, &is_new), 0);
+    return is_new;
+}
+
+/* Any order: a number is new once, and what is left out is counted. */
+static void test_claims(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct store_loss loss;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    assert_true(claim(s, "a", 1));
+    assert_false(claim(s, "a", 1));
+    assert_true(claim(s, "a", 3));
+    assert_true(claim(s, "a", 5));
+    assert_true(claim(s, "a", 4));
+    assert_true(claim(s, "b", 4));
+    assert_int_equal(store_loss(s, &loss), 0);
+    assert_int_equal(loss.streams, 2);
+    assert_int_equal(loss.received, 5);
+    assert_int_equal(loss.missing, 1 + 3);
+    assert_true(claim(s, "a", 2));
+    assert_int_equal(store_loss(s, &loss), 0);
+    assert_int_equal(loss.missing, 3);
+    for (uint64_t seq = 1; seq <= 5; seq++)
+        assert_false(claim(s, "a", seq));
+    assert_true(claim(s, "a", 6));
+}
+
+struct holes {
+    unsigned count;
+    uint64_t first, last;
+};
+
+static int note_hole(void *ctx, const struct store_hole *hole)
+{
+    struct holes *h = ctx;
+
+    h->count++;
+    h->first = hole->first;
+    h->last = hole->last;
+    return 0;
+}
+
+/* The same, against the plainest possible model, with a seeded shuffle. */
+static void test_claims_against_a_model(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    static bool there[401];
+    struct store_loss loss;
+    uint64_t z = 12345, received = 0, top = 0;
+    struct holes holes = {0};
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    assert_int_equal(store_begin(s), 0);
+    for (int i = 0; i < 3000; i++) {
+        uint64_t seq;
+
+        z = z * 6364136223846793005ull + 1442695040888963407ull;
+        seq = 1 + (z >> 33) % 400;
+        assert_int_equal(claim(s, "m", seq), !there[seq]);
+        received += !there[seq];
+        there[seq] = true;
+        top = seq > top ? seq : top;
+        if (i == 300) {
+            assert_int_equal(store_loss(s, &loss), 0);
+            assert_int_equal(loss.received, received);
+            assert_int_equal(loss.missing, top - received);
+        }
+    }
+    assert_int_equal(store_commit(s), 0);
+    assert_int_equal(store_loss(s, &loss), 0);
+    assert_int_equal(loss.received, received);
+    assert_int_equal(loss.missing, top - received);
+    assert_int_equal(store_each_hole(s, 1000, note_hole, &holes), 0);
+    assert_true(loss.missing == 0 ? holes.count == 0 : holes.count > 0);
+}
+
+static struct record call_of(const char *feature, int64_t end_s)
+{
+    struct record rec = {
+        .kind = RECORD_CALL,
+        .org = "acme",
+        .provider = "openai",
+        .model = "gpt-4o",
+        .workload = "web",
+        .end_ns = (uint64_t)end_s * NSEC_PER_SEC,
+        .cost = {.known = true, .low_nanousd = 1, .expected_nanousd = 2, .high_nanousd = 3},
+        .latency_us = {.known = true, .value = 5000},
+        .tokens = {.input_total = {.known = true, .value = 10}},
+        .error_type = "timeout",
+    };
+
+    snprintf(rec.feature, sizeof(rec.feature), "%s", feature);
+    return rec;
+}
+
+static int merge_cell(void *ctx, const struct rollup_cell *cell)
+{
+    return store_merge_cell(ctx, cell);
+}
+
+static void write_calls(struct store *s, const char *feature, int64_t end_s, unsigned calls)
+{
+    struct record rec = call_of(feature, end_s);
+    struct rollup *r = NULL;
+    int64_t series = 0;
+
+    assert_int_equal(rollup_new(&r), 0);
+    assert_int_equal(store_series(s, &rec, 1000, &series), 0);
+    for (unsigned i = 0; i < calls; i++)
+        assert_int_equal(rollup_add(r, series, &rec), 0);
+    assert_int_equal(rollup_fold(r), 0);
+    assert_int_equal(rollup_each(r, merge_cell, s), 0);
+    rollup_free(&r);
+}
+
+struct sum {
+    unsigned rows;
+    uint64_t calls, latencies, errors, unknown;
+    int64_t high;
+    char feature[96];
+};
+
+static int add_cell(void *ctx, const struct store_series_name *name, const struct rollup_cell *cell)
+{
+    struct sum *sum = ctx;
+
+    sum->rows++;
+    sum->calls += cell->sums.calls;
+    sum->latencies += cell->latency.count;
+    sum->errors += cell->sums.errors;
+    sum->unknown += cell->sums.output_unknown;
+    sum->high += cell->sums.cost_high_nanousd;
+    snprintf(sum->feature, sizeof(sum->feature), "%s", name->feature);
+    return 0;
+}
+
+static struct sum sum_of(struct store *s, enum rollup_resolution res)
+{
+    struct sum sum = {0};
+
+    assert_int_equal(store_each_cell(s, res, 0, INT64_MAX, add_cell, &sum), 0);
+    return sum;
+}
+
+static int count_error(void *ctx, const struct store_error_row *row)
+{
+    assert_string_equal(row->type, "timeout");
+    *(uint64_t *)ctx += row->calls;
+    return 0;
+}
+
+static void test_cells_add_up(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct sum sum;
+    uint64_t errors = 0;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    write_calls(s, "chat", NOON_S, 3);
+    write_calls(s, "chat", NOON_S + 30, 4);
+    write_calls(s, "chat", NOON_S + 60, 5);
+    sum = sum_of(s, ROLLUP_MINUTE);
+    assert_int_equal(sum.rows, 2);
+    assert_int_equal(sum.calls, 12);
+    sum = sum_of(s, ROLLUP_DAY);
+    assert_int_equal(sum.rows, 1);
+    assert_int_equal(sum.calls, 12);
+    assert_int_equal(sum.latencies, 12);
+    assert_int_equal(sum.errors, 12);
+    assert_int_equal(sum.unknown, 12);
+    assert_int_equal(sum.high, 36);
+    assert_int_equal(store_each_error(s, ROLLUP_HOUR, 0, INT64_MAX, count_error, &errors), 0);
+    assert_int_equal(errors, 12);
+}
+
+/* What a client may name makes no more series than the bound. */
+static void test_series_are_bounded(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    int64_t series = 0, last = 0;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    for (int i = 0; i < 20; i++) {
+        char name[32];
+        struct record rec;
+
+        snprintf(name, sizeof(name), "f%d", i);
+        rec = call_of(name, NOON_S);
+        assert_int_equal(store_series(s, &rec, 10, &series), 0);
+        if (i > 10)
+            assert_int_equal(series, last);
+        last = series;
+    }
+    write_calls(s, "f19", NOON_S, 1);
+}
+
+static void test_rollback_leaves_nothing(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct store_loss loss;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    assert_int_equal(store_begin(s), 0);
+    assert_true(claim(s, "a", 1));
+    write_calls(s, "chat", NOON_S, 3);
+    store_rollback(s);
+    assert_int_equal(sum_of(s, ROLLUP_MINUTE).rows, 0);
+    assert_int_equal(store_loss(s, &loss), 0);
+    assert_int_equal(loss.received, 0);
+    assert_true(claim(s, "a", 1));
+}
+
+/* Killed between or within transactions: numbers and sums agree afterwards. */
+static void test_kill_keeps_numbers_and_sums_together(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 15; round++) {
+        CLEAN_STORE struct store *s = NULL;
+        struct store_loss loss;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            struct store *child = NULL;
+
+            if (store_open(path, &child) < 0)
+                _exit(1);
+            for (uint64_t seq = 1;; seq++) {
+                if (store_begin(child) < 0)
+                    _exit(1);
+                if (claim(child, "k", seq))
+                    write_calls(child, "chat", NOON_S + (int64_t)seq, 1);
+                if (store_commit(child) < 0)
+                    _exit(1);
+            }
+        }
+        assert_true(pid > 0);
+        usleep(20000 + 7000 * round);
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        assert_int_equal(store_open(path, &s), 0);
+        assert_int_equal(store_loss(s, &loss), 0);
+        assert_int_equal(sum_of(s, ROLLUP_MINUTE).calls, loss.received);
+        assert_int_equal(sum_of(s, ROLLUP_DAY).calls, loss.received);
+        assert_int_equal(loss.missing, 0);
+        if (round == 14)
+            assert_true(loss.received > 0);
+    }
+}
+
+static int count_alert(void *ctx, const struct store_alert *alert)
+{
+    assert_string_equal(alert->kind, "cost");
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+static unsigned active_alerts(struct store *s)
+{
+    unsigned n = 0;
+
+    assert_int_equal(store_each_alert(s, 0, true, 10, count_alert, &n), 0);
+    return n;
+}
+
+static void test_alerts(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct store_alert alert = {.id = "1",
+                                .fingerprint = "f",
+                                .status = 1,
+                                .org = "o",
+                                .kind = "cost",
+                                .at_ns = 5,
+                                .payload = slice_of("xyz", 3)};
+    unsigned unpublished = 0;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    assert_int_equal(store_add_alert(s, &alert), 0);
+    assert_int_equal(store_add_alert(s, &alert), 0);
+    assert_int_equal(store_each_unpublished_alert(s, 10, count_alert, &unpublished), 0);
+    assert_int_equal(unpublished, 1);
+    assert_int_equal(active_alerts(s), 1);
+    alert.id = "2";
+    alert.status = 3;
+    assert_int_equal(store_add_alert(s, &alert), 0);
+    assert_int_equal(active_alerts(s), 0);
+    assert_int_equal(store_set_alert_published(s, 1), 0);
+    unpublished = 0;
+    assert_int_equal(store_each_unpublished_alert(s, 10, count_alert, &unpublished), 0);
+    assert_int_equal(unpublished, 1);
+}
+
+/* Counted once for each place in the stream, kept up to a bound. */
+static void test_malformed(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    int64_t counted = 0;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    assert_int_equal(store_begin(s), 0);
+    for (uint64_t i = 1; i <= STORE_MALFORMED_MAX + 50; i++) {
+        assert_int_equal(store_add_malformed(s, i, "lectr.v1.call.x", "bad", slice_of("a", 1)), 0);
+        assert_int_equal(store_add_malformed(s, i, "lectr.v1.call.x", "bad", slice_of("a", 1)), 0);
+    }
+    assert_int_equal(store_commit(s), 0);
+    assert_int_equal(store_number_get(s, "malformed", &counted), 0);
+    assert_int_equal(counted, STORE_MALFORMED_MAX + 50);
+}
+
+static void test_prune(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    write_calls(s, "chat", NOON_S, 1);
+    write_calls(s, "chat", NOON_S + 3600, 1);
+    assert_int_equal(store_prune_cells(s, ROLLUP_MINUTE, NOON_S + 3600), 0);
+    assert_int_equal(sum_of(s, ROLLUP_MINUTE).calls, 1);
+    assert_int_equal(sum_of(s, ROLLUP_HOUR).calls, 2);
+}
+
+static void test_reader_sees_whole_transactions(void **state)
+{
+    CLEAN_STORE struct store *s = NULL, *reader = NULL;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    assert_int_equal(store_open_reader(path, &reader), 0);
+    assert_int_equal(store_begin(s), 0);
+    write_calls(s, "chat", NOON_S, 2);
+    assert_int_equal(sum_of(reader, ROLLUP_MINUTE).calls, 0);
+    assert_int_equal(store_commit(s), 0);
+    assert_int_equal(sum_of(reader, ROLLUP_MINUTE).calls, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_claims, remove_store),
+        cmocka_unit_test_teardown(test_claims_against_a_model, remove_store),
+        cmocka_unit_test_teardown(test_cells_add_up, remove_store),
+        cmocka_unit_test_teardown(test_series_are_bounded, remove_store),
+        cmocka_unit_test_teardown(test_rollback_leaves_nothing, remove_store),
+        cmocka_unit_test_teardown(test_kill_keeps_numbers_and_sums_together, remove_store),
+        cmocka_unit_test_teardown(test_alerts, remove_store),
+        cmocka_unit_test_teardown(test_malformed, remove_store),
+        cmocka_unit_test_teardown(test_prune, remove_store),
+        cmocka_unit_test_teardown(test_reader_sees_whole_transactions, remove_store),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
