@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 
 #define STEER_LINKS_MAX 6
-#define CENSUS_LINKS_MAX 5
+#define CENSUS_LINKS_MAX 6
 
 struct capture {
     struct lectr_bpf *skel;
@@ -44,8 +44,8 @@ struct capture {
 };
 
 static const char *const pinned_maps[] = {
-    "settings", "meta",        "names",    "providers", "addrs",
-    "census",   "census_told", "own_sock", "quic_sock", "sock_netns",
+    "settings",    "meta",     "names",     "providers", "addrs",      "census",
+    "census_told", "own_sock", "quic_sock", "seen_sock", "sock_netns",
 };
 
 static const struct program {
@@ -56,6 +56,7 @@ static const struct program {
     /* The census goes first: it must see a destination before it is rewritten. */
     {"lectr_census4", true, BPF_CGROUP_INET4_CONNECT},
     {"lectr_census6", true, BPF_CGROUP_INET6_CONNECT},
+    {"lectr_census_syn", true, BPF_CGROUP_SOCK_OPS},
     {"lectr_dns", true, BPF_CGROUP_INET_INGRESS},
     {"lectr_census_quic", true, BPF_CGROUP_INET_EGRESS},
     {"lectr_stamp", true, BPF_CGROUP_INET_SOCK_CREATE},
@@ -136,7 +137,7 @@ const char *capture_foreign_hook(const char *cgroup_path)
 
         if (bpf_prog_query(fd, programs[i].type, 0, &flags, NULL, &count) == 0 && count > 0 &&
             !(flags & BPF_F_ALLOW_MULTI))
-            return programs[i].name + strlen("lectr_");
+            return libbpf_bpf_attach_type_str(programs[i].type);
     }
     return NULL;
 }
@@ -358,7 +359,7 @@ static struct bpf_program *program_of(struct capture *c, const struct program *p
 /* The pinned link of an earlier helper, if it is at the same cgroup. */
 static struct bpf_link *link_reuse(struct capture *c, const struct program *p, const char *path)
 {
-    struct bpf_link *link = bpf_link__open(path);
+    struct bpf_link *link = access(path, F_OK) == 0 ? bpf_link__open(path) : NULL;
     struct bpf_link_info info = {0};
     uint32_t size = sizeof(info);
 
@@ -555,7 +556,8 @@ uint32_t capture_origins_bytes(const struct capture *c)
 
 int capture_events_fd(const struct capture *c)
 {
-    return ring_buffer__epoll_fd(c->events);
+    /* The ring itself, not libbpf's epoll around it: one wake-up less. */
+    return bpf_map__fd(c->skel->maps.netns_events);
 }
 
 void capture_events_read(struct capture *c, capture_event_fn fn, void *user)

@@ -121,15 +121,20 @@ static void forget(struct conn *c)
     struct conns *cs = c->owner;
     uint32_t index = (uint32_t)c->id & (CONNS_MAX - 1);
 
+    conn_tell(c, true);
+    if (c->slot)
+        inflight_end(cs->env.inflight, c->slot);
     list_remove(c);
     cs->by_index[index] = NULL;
     cs->free_index[cs->free_count++] = index;
-    cs->stats.open--;
+    free(c->own_caller);
+    free(c);
 }
 
 void conn_destroy(struct conn *c)
 {
     struct conns *cs = c->owner;
+    bool known = c->slot || c->own_caller; /* its origin, at least */
 
     upstream_cancel(cs->env.upstreams, &c->wait);
     conn_pump_fini(c);
@@ -137,21 +142,23 @@ void conn_destroy(struct conn *c)
     splice_fini(cs->pipes, &c->down);
     conn_meter_end(c, c->first_end ? (enum meter_end)(c->first_end - 1) : METER_END_CLEAN,
                    clock_mono_ns());
-    if (c->slot || c->own_caller) {
-        /* No byte passed by unmetered. */
-        if (c->verdict == VERDICT_NONE)
-            conn_decide(c, VERDICT_METERED);
-        conn_tell(c, true);
-    }
+    /* Without a verdict: no byte passed by unmetered. */
+    if (known && c->verdict == VERDICT_NONE)
+        conn_decide(c, VERDICT_METERED);
     meter_free(&c->meter);
-    if (c->slot)
-        inflight_end(cs->env.inflight, c->slot);
     conn_close_side(&c->client);
     conn_close_side(&c->upstream);
     free(c->opening);
-    free(c->own_caller);
-    forget(c);
-    free(c);
+    c->opening = NULL;
+    cs->stats.open--;
+    c->deadline_ns = 0;
+    c->stage = CONN_GONE;
+    if (!known || c->caller_known || !peer_is_alive(cs->env.peer)) {
+        forget(c);
+        return;
+    }
+    /* Only what is to be told remains, until it is known of whom. */
+    place(c);
 }
 
 void conn_reset(struct conn *c)
@@ -325,6 +332,10 @@ void conns_caller(struct conns *cs, uint64_t query, const struct caller *caller)
         return;
     *conn_caller(c) = *caller;
     c->caller_known = true;
+    if (c->stage == CONN_GONE) {
+        forget(c);
+        return;
+    }
     conn_tell(c, false);
     place(c);
 }
@@ -335,6 +346,10 @@ static void tick_one(struct conn *c, uint64_t now_ns)
         conn_tell(c, true);
         /* A late answer changes nothing that was told; take it as final. */
         c->caller_known = true;
+        if (c->stage == CONN_GONE) {
+            forget(c);
+            return;
+        }
         place(c);
     }
     if (c->deadline_ns == 0)
@@ -373,10 +388,15 @@ void conns_cut(struct conns *cs)
     while (cs->young.first || cs->settled.first) {
         struct conn *c = cs->young.first ? cs->young.first : cs->settled.first;
 
+        if (c->stage == CONN_GONE) {
+            forget(c);
+            continue;
+        }
         cs->stats.cut_by_drain++;
         /* To the application the answer breaks off. */
         if (c->first_end == 0)
             c->first_end = 1 + METER_END_UPSTREAM;
+        c->caller_known = true; /* nobody is waited for any more */
         conn_reset(c);
     }
 }

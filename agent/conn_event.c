@@ -101,7 +101,7 @@ static void on_call(void *user, const struct call *call)
     count_calls_open(c);
 }
 
-int conn_meter_open(struct conn *c)
+void conn_meter_open(struct conn *c)
 {
     const struct conn_env *env = &c->owner->env;
     struct meter_env meter_env = {
@@ -114,7 +114,11 @@ int conn_meter_open(struct conn *c)
         .on_call = on_call,
     };
 
-    return meter_new(&meter_env, slice_str(c->opening->hello.sni), &c->meter);
+    if (meter_new(&meter_env, slice_str(c->opening->hello.sni), &c->meter) == 0)
+        return;
+    c->metering = false;
+    c->owner->stats.meter_failed++;
+    conn_decide(c, VERDICT_OVERLOAD);
 }
 
 void conn_meter_check(struct conn *c)

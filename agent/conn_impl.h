@@ -34,7 +34,7 @@ enum conn_stage {
     CONN_CLIENT_TLS,   /* handshake with the client */
     CONN_PUMP,
     CONN_SPLICE,
-    CONN__COUNT,
+    CONN_GONE, /* over; waits for the helper to say whose it was */
 };
 
 enum conn_plan {
@@ -193,7 +193,9 @@ void conn_splice_resume(struct conn *c);
 /* conn_event.c */
 /* `provider` is a static string. */
 void conn_set_provider(struct conn *c, const char *provider);
-int conn_meter_open(struct conn *c);
+/* At the first request byte: a connection that is only kept ready needs no meter.
+ * On failure the connection is passed on unmetered, with its verdict. */
+void conn_meter_open(struct conn *c);
 /* Looks at the meter's state after it was fed. */
 void conn_meter_check(struct conn *c);
 void conn_meter_end(struct conn *c, enum meter_end end, uint64_t now_ns);

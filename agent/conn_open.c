@@ -57,9 +57,24 @@ static struct refuse_key refuse_key(const struct conn *c)
     };
 }
 
+static void set_lowat(struct conn *c, int lowat)
+{
+    if (c->opening->lowat != lowat &&
+        setsockopt(c->client.fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, sizeof(lowat)) == 0)
+        c->opening->lowat = lowat;
+}
+
+/* Peeking is over: a single byte is news again. */
+static void set_plan(struct conn *c, enum conn_plan plan)
+{
+    c->plan = plan;
+    if (c->opening->lowat > 1)
+        set_lowat(c, 1);
+}
+
 static void plan_splice(struct conn *c, enum verdict why)
 {
-    c->plan = PLAN_SPLICE;
+    set_plan(c, PLAN_SPLICE);
     conn_decide(c, why);
 }
 
@@ -103,7 +118,7 @@ static void plan_by_hello(struct conn *c)
     }
     /* A client that cannot do better gets its own refusal from the provider. */
     if (hello->tls12_or_newer)
-        c->plan = PLAN_TLS;
+        set_plan(c, PLAN_TLS);
     else
         plan_splice(c, VERDICT_UPSTREAM_UNTRUSTED);
 }
@@ -114,14 +129,9 @@ static void plan_unreadable(struct conn *c, enum verdict why)
     plan_splice(c, why);
 }
 
-static void set_lowat(struct conn *c, int lowat)
-{
-    if (setsockopt(c->client.fd, SOL_SOCKET, SO_RCVLOWAT, &lowat, sizeof(lowat)) == 0)
-        c->opening->lowat = lowat;
-}
-
-/* False: the connection is gone. */
-static bool peek(struct conn *c)
+/* `woken`: the socket said that there is as much as was waited for. False: the
+ * connection is gone. */
+static bool peek(struct conn *c, bool woken)
 {
     uint8_t *io = c->owner->io;
     ssize_t n = recv(c->client.fd, io, HELLO_MAX_BYTES, MSG_PEEK | MSG_DONTWAIT);
@@ -146,14 +156,12 @@ static bool peek(struct conn *c)
         break;
     case HELLO_MORE:
         /* Fewer than were waited for: there will be no more. */
-        if (c->opening->lowat > n)
+        if (woken && c->opening->lowat > n)
             plan_unreadable(c, VERDICT_NOT_HTTP);
         else
             set_lowat(c, (int)n + 1);
-        return true;
+        break;
     }
-    if (c->opening->lowat > 1)
-        set_lowat(c, 1);
     return true;
 }
 
@@ -352,14 +360,10 @@ static void established(struct conn *c)
     c->client_tls_us = opt_u64((o->settled_ns - o->client_tls_start_ns) / 1000);
     cs->stats.tls_established++;
     cs->stats.client_tls_resumed += tls_resumed(&c->client.tls);
-    if (strcmp(c->upstream.tls.alpn, "h2") == 0) {
+    if (strcmp(c->upstream.tls.alpn, "h2") == 0)
         conn_decide(c, VERDICT_HTTP2_UNMETERED);
-    } else if (conn_meter_open(c) < 0) {
-        cs->stats.meter_failed++;
-        conn_decide(c, VERDICT_OVERLOAD);
-    } else {
+    else
         c->metering = true;
-    }
     conn_pump_start(c);
 }
 
@@ -430,13 +434,13 @@ void conn_opening_event(struct conn *c, struct side *side, unsigned events)
 {
     (void)events;
     if (side == &c->client) {
-        if (c->plan == PLAN_UNKNOWN && !peek(c))
+        if (c->plan == PLAN_UNKNOWN && !peek(c, true))
             return;
     } else if (!c->upstream_connected) {
         if (!finish_connect(c))
             return;
         /* The hello is often there by now; it saves a turn of the loop. */
-        if (c->plan == PLAN_UNKNOWN && !peek(c))
+        if (c->plan == PLAN_UNKNOWN && !peek(c, false))
             return;
     } else if (c->plan == PLAN_UNKNOWN) {
         /* The server speaks first, or is gone: either way it is no HTTP. */
@@ -512,6 +516,6 @@ void conn_open(struct conn *c)
     }
     ask_who(c);
     conn_set_provider(c, hinted_provider(c));
-    if (begin_upstream(c) && peek(c))
+    if (begin_upstream(c) && peek(c, false))
         advance(c);
 }

@@ -156,6 +156,8 @@ static bool pass_request(struct conn *c, const uint8_t *bytes, size_t len, uint6
     bool alive;
 
     c->owner->stats.request_bytes += len;
+    if (!c->client_spoke && c->metering)
+        conn_meter_open(c);
     if (c->metering) {
         meter_request(c->meter, slice_of(bytes, len), clock_mono_ns());
         conn_meter_check(c);
@@ -177,7 +179,7 @@ static bool pass_response(struct conn *c, const uint8_t *bytes, size_t len, uint
     c->added_ns += now_ns - from_ns;
     c->owner->stats.response_bytes += len;
     c->response_reads++;
-    if (c->metering) {
+    if (c->metering && c->meter) {
         meter_response(c->meter, slice_of(bytes, len), now_ns);
         conn_meter_check(c);
     }

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -30,7 +31,8 @@ struct control {
     int epoll_fd, listen_fd;
     char cgroup[CGROUP_PATH_MAX];
     char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    uint64_t cgroup_id, runs, orders;
+    uint64_t runs, orders;
+    bool refusing;
     struct client clients[CONTROL_CLIENTS_MAX];
 };
 
@@ -103,8 +105,6 @@ int control_new(const struct config *config, const char *capture_cgroup, control
     if (r == 0 && mkdir(c->cgroup, 0755) < 0 && errno != EEXIST)
         r = -errno;
     if (r == 0)
-        r = cgroup_id_of(c->cgroup, &c->cgroup_id);
-    if (r == 0)
         r = c->epoll_fd < 0 ? -EMFILE : open_socket(c);
     if (r == 0)
         r = watch(c, c->listen_fd, CONTROL_CLIENTS_MAX);
@@ -142,14 +142,19 @@ void control_free(struct control **control)
     free(c);
 }
 
+void control_refuse(struct control *c)
+{
+    c->refusing = true;
+}
+
 int control_fd(const struct control *c)
 {
     return c->epoll_fd;
 }
 
-uint64_t control_cgroup_id(const struct control *c)
+const char *control_cgroup(const struct control *c)
 {
-    return c->cgroup_id;
+    return c->cgroup;
 }
 
 static int write_pid(const char *cgroup, pid_t pid)
@@ -180,6 +185,8 @@ static int do_run(struct control *c, const struct ucred *who, const char *wanted
     uint64_t id;
     int r;
 
+    if (c->refusing)
+        return -ESHUTDOWN;
     if (!is_still(who))
         return -ESRCH;
     control_run_name(wanted, name);
@@ -215,7 +222,7 @@ static void answer(struct control *c, int fd, char *request)
         r = -ENOSYS;
     }
     if (r < 0)
-        snprintf(text, sizeof(text), "error %s", strerror(-r));
+        snprintf(text, sizeof(text), "error %s", r == -ESHUTDOWN ? "it is stopping" : strerror(-r));
     (void)send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

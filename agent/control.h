@@ -38,10 +38,12 @@ void control_free(struct control **control);
 /* For epoll; readable: control_serve(). */
 int control_fd(const struct control *c);
 void control_serve(struct control *c);
+/* From now on nobody is promised to be captured. */
+void control_refuse(struct control *c);
 /* Removes the cgroups of commands that ended. */
 void control_tidy(struct control *c);
-/* The id of the cgroup under which runs are put: the subtree is to consent. */
-uint64_t control_cgroup_id(const struct control *c);
+/* The cgroup under which runs are put: the subtree is to consent. */
+const char *control_cgroup(const struct control *c);
 
 /* For `run`, doctor: one request. -ENOENT, -ECONNREFUSED: no agent runs.
  * ret_answer gets the text behind "ok"; -EREMOTE: the text behind "error". */

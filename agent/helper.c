@@ -6,6 +6,7 @@
 #include "agent/cgroup.h"
 #include "agent/child.h"
 #include "agent/config.h"
+#include "agent/consent.h"
 #include "agent/control.h"
 #include "agent/dirs.h"
 #include "agent/identity.h"
@@ -32,7 +33,6 @@
 #define DRAIN_MS 10000
 #define DRAIN_MARGIN_MS 1000
 #define IPC_BATCH 256 /* messages in a row, before the heartbeat gets its turn */
-#define SCAN_PIDS_MAX 8192
 #define EPOLL_BATCH 8
 
 struct helper {
@@ -45,8 +45,8 @@ struct helper {
     struct netns_worker *worker;
     struct netns_life *life;
     struct control *control;
+    struct consent *consent;
     struct watchdog watchdog;
-    uint64_t *consent_ids; /* of config->capture.consent_cgroups; 0: not there yet */
     char root[CGROUP_PATH_MAX], cgroup[CGROUP_PATH_MAX];
     uint64_t cgroup_id;
     int epoll_fd, signal_fd, ipc_fd;
@@ -242,36 +242,12 @@ static void on_ipc(struct helper *h)
 
 /* ---- consent and namespaces ---- */
 
-static bool meet_pid(void *user, int pid)
+static void on_consenting(void *user, uint32_t pid, uint64_t netns_inode)
 {
     struct helper *h = user;
-    uint64_t inode = netns_life_inode_of((uint32_t)pid);
 
-    if (inode && !netns_life_has(h->life, inode))
-        netns_worker_meet(h->worker, (uint32_t)pid);
-    return true;
-}
-
-/* The configured cgroups may come, go and come again. */
-static void refresh_consent(struct helper *h)
-{
-    const struct config_capture *cc = &h->config->capture;
-    char path[CGROUP_PATH_MAX];
-
-    for (unsigned i = 0; i < cc->consent_cgroups_count; i++) {
-        uint64_t id = 0;
-
-        if (cgroup_resolve(h->root, cc->consent_cgroups[i], path, sizeof(path)) < 0 ||
-            cgroup_id_of(path, &id) < 0) {
-            h->consent_ids[i] = 0;
-            continue;
-        }
-        if (id != h->consent_ids[i] && capture_consent_cgroup(h->capture, id) == 0)
-            h->consent_ids[i] = id;
-        cgroup_each_pid(path, SCAN_PIDS_MAX, meet_pid, h);
-    }
-    snprintf(path, sizeof(path), "%.*s/" CONTROL_RUN_CGROUP, CGROUP_PATH_MAX - 16, h->cgroup);
-    cgroup_each_pid(path, SCAN_PIDS_MAX, meet_pid, h);
+    if (!netns_life_has(h->life, netns_inode))
+        netns_worker_meet(h->worker, pid);
 }
 
 static void on_met(struct helper *h)
@@ -350,7 +326,7 @@ static void tick(struct helper *h)
     if (h->ticks % CENSUS_TICKS == 0 && h->watchdog.ready)
         census_poll(h->census, clock_now(), send_row, h);
     if (h->ticks % CONSENT_TICKS == 0)
-        refresh_consent(h);
+        consent_refresh(h->consent, on_consenting, h);
     if (h->ticks % LIFE_TICKS == 0) {
         netns_life_scan(h->life, on_gone, h);
         control_tidy(h->control);
@@ -372,6 +348,7 @@ static void drain(struct helper *h)
     }
     log_info("stopping", "grace_ms=%d", DRAIN_MS);
     h->watchdog.draining = true;
+    control_refuse(h->control);
     update_shed(h);
     capture_detach(h->capture);
     h->drain_until_ns = clock_mono_ns() + (DRAIN_MS + DRAIN_MARGIN_MS) * NSEC_PER_MSEC;
@@ -497,7 +474,7 @@ static int open_rest(struct helper *h)
     if (r == 0)
         r = control_new(h->config, h->cgroup, on_run, h, &h->control);
     if (r == 0)
-        r = capture_consent_cgroup(h->capture, control_cgroup_id(h->control));
+        r = consent_new(h->config, h->capture, h->root, control_cgroup(h->control), &h->consent);
     if (r == 0)
         r = watch(h, h->signal_fd, SOURCE_SIGNAL);
     if (r == 0)
@@ -523,8 +500,7 @@ static int open_all(struct helper *h)
                   h->config->state_dir, h->config->run_dir, strerror(-r));
         return r;
     }
-    h->consent_ids = calloc(h->config->capture.consent_cgroups_count + 1, sizeof(uint64_t));
-    r = h->consent_ids ? open_signals(h) : -ENOMEM;
+    r = open_signals(h);
     if (r == 0)
         r = open_cgroup(h);
     if (r == 0)
@@ -546,6 +522,8 @@ static void close_all(struct helper *h)
     netns_worker_stop(&h->worker);
     if (h->ipc_fd >= 0)
         close(h->ipc_fd);
+    if (h->consent)
+        consent_free(&h->consent);
     if (h->life)
         netns_life_free(&h->life);
     if (h->census)
@@ -558,7 +536,19 @@ static void close_all(struct helper *h)
         close(h->signal_fd);
     if (h->epoll_fd >= 0)
         close(h->epoll_fd);
-    free(h->consent_ids);
+}
+
+/* Two descriptors a namespace here, several a connection in the proxy, which
+ * inherits this. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warn("few files may be opened", "error=%s", strerror(errno));
 }
 
 int helper_main(const struct config *config, const char *config_path)
@@ -568,13 +558,15 @@ int helper_main(const struct config *config, const char *config_path)
                        .epoll_fd = -1,
                        .signal_fd = -1,
                        .ipc_fd = -1};
-    int r = open_all(&h);
+    int r;
 
+    raise_file_limit();
+    r = open_all(&h);
     if (r == 0) {
         watchdog_init(&h.watchdog, config->capture.heartbeat_stale_ms);
         (void)setpriority(PRIO_PROCESS, 0, -10);
         update_shed(&h);
-        refresh_consent(&h);
+        consent_refresh(h.consent, on_consenting, &h);
         loop(&h);
         log_info("stopped", NULL);
     }

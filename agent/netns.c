@@ -25,10 +25,10 @@
 #endif
 
 #define PORT_LOW 10000
-#define PORT_HIGH 29999
+#define PORTS 20000
 #define NODEPORT_LOW 30000
 #define NODEPORT_HIGH 32767
-#define PORT_TRIES 64
+#define PORT_TRIES 64       /* some may be taken */
 #define ROUTE_REJECT 0x0200 /* RTF_REJECT */
 #define ROUTE_UP 0x0001
 
@@ -82,11 +82,16 @@ bool netns_name_matches(const char *pattern, const char *name)
     return strcmp(pattern, name) == 0;
 }
 
-bool netns_port_is_free_for_us(uint16_t port, uint16_t ephemeral_low, uint16_t ephemeral_high)
+bool netns_port_is_free_for_us(uint16_t port, struct netns_range ephemeral)
 {
     if (port >= NODEPORT_LOW && port <= NODEPORT_HIGH)
         return false;
-    return port < ephemeral_low || port > ephemeral_high;
+    return port < ephemeral.low || port > ephemeral.high;
+}
+
+bool netns_range_leaves_room(struct netns_range ephemeral)
+{
+    return ephemeral.low > PORT_LOW || ephemeral.high < PORT_LOW + PORTS - 1;
 }
 
 int netns_enter(int fd)
@@ -106,18 +111,15 @@ int netns_cookie(uint64_t *ret_cookie)
     return 0;
 }
 
-/* This resolves per thread, unlike most of /proc. */
-static void ephemeral_range(uint16_t *ret_low, uint16_t *ret_high)
+/* This file resolves per thread, unlike most of /proc. */
+struct netns_range netns_ephemeral(void)
 {
     CLEAN_FILE FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
     unsigned low, high;
 
-    *ret_low = 32768;
-    *ret_high = 60999;
-    if (f && fscanf(f, "%u %u", &low, &high) == 2 && low <= high && high <= UINT16_MAX) {
-        *ret_low = (uint16_t)low;
-        *ret_high = (uint16_t)high;
-    }
+    if (!f || fscanf(f, "%u %u", &low, &high) != 2 || low > high || high > UINT16_MAX)
+        return NETNS_RANGE_DEFAULT;
+    return (struct netns_range){(uint16_t)low, (uint16_t)high};
 }
 
 static int bind_loopback(int fd, int family, uint16_t port)
@@ -131,31 +133,28 @@ static int bind_loopback(int fd, int family, uint16_t port)
     return bind(fd, addr, family == AF_INET ? sizeof(v4) : sizeof(v6)) < 0 ? -errno : 0;
 }
 
-/* A namespace whose ephemeral range covers everything leaves no better choice
- * than a port inside of it. */
-static uint16_t pick_port(uint16_t low, uint16_t high, bool strict)
+/* The first fit from a random place on. A namespace whose ephemeral range covers
+ * everything leaves no better choice than a port inside of it. */
+static uint16_t pick_port(struct netns_range ephemeral)
 {
-    for (int i = 0; i < PORT_TRIES; i++) {
-        uint16_t random, port;
+    uint16_t random = 0;
 
-        if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-            break;
-        port = (uint16_t)(PORT_LOW + random % (PORT_HIGH - PORT_LOW + 1));
-        if (!strict || netns_port_is_free_for_us(port, low, high))
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+        random = (uint16_t)getpid();
+    for (unsigned i = 0; i < PORTS; i++) {
+        uint16_t port = (uint16_t)(PORT_LOW + (random + i) % PORTS);
+
+        if (netns_port_is_free_for_us(port, ephemeral))
             return port;
     }
-    return 0;
+    return (uint16_t)(PORT_LOW + random % PORTS);
 }
 
-int netns_listen(int family, int *ret_fd, uint16_t *ret_port)
+int netns_listen(int fd, int family, struct netns_range ephemeral, uint16_t *ret_port)
 {
-    CLEAN_FD int fd = -1;
-    uint16_t low, high, port = 0;
-    int on = 1, r;
+    int on = 1, r = -EADDRINUSE;
+    uint16_t port = 0;
 
-    r = netns_socket(family, &fd);
-    if (r < 0)
-        return r;
     /* Loopback may not be up yet. */
     if (family == AF_INET)
         (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
@@ -163,21 +162,15 @@ int netns_listen(int family, int *ret_fd, uint16_t *ret_port)
         return -errno;
     else
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on));
-    ephemeral_range(&low, &high);
-    r = -EADDRINUSE;
     for (int i = 0; i < PORT_TRIES && r == -EADDRINUSE; i++) {
-        port = pick_port(low, high, true);
-        if (port == 0)
-            port = pick_port(low, high, false);
+        port = pick_port(ephemeral);
         r = bind_loopback(fd, family, port);
     }
     if (r == 0 && listen(fd, NETNS_BACKLOG) < 0)
         r = -errno;
-    if (r < 0)
-        return r;
-    *ret_port = port;
-    *ret_fd = TAKE_FD(fd);
-    return 0;
+    if (r == 0)
+        *ret_port = port;
+    return r;
 }
 
 int netns_socket(int family, int *ret_fd)
@@ -190,12 +183,11 @@ int netns_socket(int family, int *ret_fd)
     return 0;
 }
 
-static bool loopback_is_up(void)
+static bool loopback_is_up(int fd)
 {
-    CLEAN_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct ifreq req = {.ifr_name = "lo"};
 
-    return fd >= 0 && ioctl(fd, SIOCGIFFLAGS, &req) == 0 && (req.ifr_flags & IFF_UP);
+    return ioctl(fd, SIOCGIFFLAGS, &req) == 0 && (req.ifr_flags & IFF_UP);
 }
 
 static bool has_loopback6(void)
@@ -223,9 +215,9 @@ static bool has_default_route6(void)
     return false;
 }
 
-bool netns_reachable(int family)
+bool netns_reachable(int family, int fd)
 {
-    return family == AF_INET ? loopback_is_up() : has_loopback6() && has_default_route6();
+    return family == AF_INET ? loopback_is_up(fd) : has_loopback6() && has_default_route6();
 }
 
 int netns_monitor(int *ret_fd)

@@ -22,22 +22,31 @@ int netns_inode(int fd, uint64_t *ret_inode) LECTR_MUST_USE;
 /* "name" or "prefix*". */
 bool netns_name_matches(const char *pattern, const char *name);
 
-/* May `port` be listened on, in a namespace with this ephemeral range? */
-bool netns_port_is_free_for_us(uint16_t port, uint16_t ephemeral_low, uint16_t ephemeral_high);
-
 /* ---- in the calling thread's namespace ---- */
 
 int netns_enter(int fd) LECTR_MUST_USE;
 int netns_cookie(uint64_t *ret_cookie) LECTR_MUST_USE;
-/* A non-blocking listener on loopback, at a port of its own choice, which works
- * as soon as loopback is up. */
-int netns_listen(int family, int *ret_fd, uint16_t *ret_port) LECTR_MUST_USE;
+/* Ephemeral ports. */
+struct netns_range {
+    uint16_t low, high;
+};
+/* May `port` be listened on? */
+bool netns_port_is_free_for_us(uint16_t port, struct netns_range ephemeral);
+/* Is there any port that is? */
+bool netns_range_leaves_room(struct netns_range ephemeral);
+/* What a namespace begins with; reading the present one takes long. */
+#define NETNS_RANGE_DEFAULT ((struct netns_range){32768, 60999})
+struct netns_range netns_ephemeral(void);
+/* Turns a fresh TCP socket into a listener on loopback, at a port of its own
+ * choice, which works as soon as loopback is up. */
+int netns_listen(int fd, int family, struct netns_range ephemeral,
+                 uint16_t *ret_port) LECTR_MUST_USE;
 /* A non-blocking, unconnected TCP socket. */
 int netns_socket(int family, int *ret_fd) LECTR_MUST_USE;
 /* Can connections of this family be steered now? Loopback must be up; for IPv6
  * there must be a default route as well: where there is none a client is to see
- * that at once and go on to IPv4. */
-bool netns_reachable(int family);
+ * that at once and go on to IPv4. `fd` is any socket of the namespace. */
+bool netns_reachable(int family, int fd);
 /* Readable whenever netns_reachable() may have changed; read and forget. Keeps
  * the namespace alive. */
 int netns_monitor(int *ret_fd) LECTR_MUST_USE;

@@ -38,6 +38,7 @@ struct order {
 
 struct known {
     uint64_t cookie, inode;
+    struct netns_range ephemeral;
     int ns_fd, monitor_fd;
     uint16_t port[FAMILIES];
     uint32_t flags;
@@ -113,20 +114,18 @@ static int fill_pool(struct netns_worker *w, const struct known *k, int family, 
     return 0;
 }
 
-/* In the namespace: a listener, to the proxy. No copy is kept, or a dead proxy
- * would still seem to listen. */
-static int give_listener(struct netns_worker *w, struct known *k, int f)
+/* In the namespace: makes a listener of the socket and gives it to the proxy. The
+ * caller closes its copy, or a dead proxy would still seem to listen. */
+static int give_listener(struct netns_worker *w, struct known *k, int f, int fd)
 {
     struct ipc_msg msg = {.type = IPC_LISTENER,
                           .netns = {.netns_cookie = k->cookie, .family = (uint32_t)families[f]}};
-    CLEAN_FD int fd = -1;
     uint16_t port;
     int r;
 
-    r = netns_listen(families[f], &fd, &port);
-    if (r < 0)
-        return r;
-    r = capture_own(w->capture, fd, w->generation, true);
+    r = netns_listen(fd, families[f], k->ephemeral, &port);
+    if (r == 0)
+        r = capture_own(w->capture, fd, w->generation, true);
     if (r < 0)
         return r;
     msg.netns.port = port;
@@ -155,20 +154,35 @@ static int serve_family(struct netns_worker *w, struct known *k, int f)
 {
     uint32_t flags = k->flags & ~family_flag[f];
     bool changed = false;
-    int r = 0;
+    CLEAN_FD int fd = -1;
+    int r = netns_socket(families[f], &fd);
 
-    if (netns_reachable(families[f]))
+    /* A namespace without IPv6 is complete. */
+    if (r < 0)
+        return r == -EAFNOSUPPORT ? 0 : r;
+    if (netns_reachable(families[f], fd))
         flags |= family_flag[f];
     if (!k->port[f]) {
-        r = give_listener(w, k, f);
-        changed = r == 0;
-        /* A namespace without IPv6 is complete. */
-        if (r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL)
-            r = 0;
+        r = give_listener(w, k, f, fd);
+        changed = true;
     }
     changed |= flags != k->flags;
     k->flags = flags;
-    return r == 0 && changed ? publish_ports(w, k) : r;
+    if (r == 0 && changed)
+        return publish_ports(w, k);
+    return r == -EADDRNOTAVAIL ? 0 : r;
+}
+
+/* In the namespace: the ports were picked for the range that namespaces begin
+ * with; in one that was set up otherwise they may be ill chosen. The listener
+ * given before stays the proxy's, unused. */
+static void check_range(struct known *k)
+{
+    k->ephemeral = netns_ephemeral();
+    for (int f = 0; f < FAMILIES; f++)
+        if (k->port[f] && !netns_port_is_free_for_us(k->port[f], k->ephemeral) &&
+            netns_range_leaves_room(k->ephemeral))
+            k->port[f] = 0;
 }
 
 /* In the namespace: whatever the proxy lacks. Listeners and the map first, the
@@ -254,7 +268,8 @@ static struct known *add(struct netns_worker *w, int ns_fd, uint64_t cookie)
         close(ns_fd);
         return NULL;
     }
-    *k = (struct known){.cookie = cookie, .ns_fd = ns_fd, .monitor_fd = -1};
+    *k = (struct known){
+        .cookie = cookie, .ns_fd = ns_fd, .monitor_fd = -1, .ephemeral = NETNS_RANGE_DEFAULT};
     if (netns_inode(ns_fd, &k->inode) < 0)
         k->inode = 0;
     w->known[w->known_count++] = k;
@@ -301,7 +316,8 @@ static int meet(struct netns_worker *w, int ns_fd, const struct lectr_netns_even
         equip(w, k);
         report(w, k, event);
         watch_flags(w, k);
-        equip(w, k); /* what changed before it was watched */
+        check_range(k);
+        equip(w, k); /* also for what changed before it was watched */
     }
     go_home(w);
     return r;

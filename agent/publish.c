@@ -640,6 +640,7 @@ void publish_stats(const struct publish *p, struct publish_stats *ret_stats)
         .events_appended = outbox.appended,
         .events_acked = atomic_load(&p->acked),
         .events_dropped = outbox.dropped,
+        .events_pending = spool.queued + spool.in_flight,
         .spool_bytes = spool.bytes,
         .spool_limit_bytes = spool.limit_bytes,
         .publish_errors = atomic_load(&p->errors),

@@ -31,6 +31,7 @@ struct Lectr__V1__Coverage;
 
 struct publish_stats {
     uint64_t events_appended, events_acked, events_dropped;
+    uint64_t events_pending; /* in the spool and not acked, adopted ones included */
     uint64_t spool_bytes, spool_limit_bytes, publish_errors, reconnects;
     bool connected;
 };

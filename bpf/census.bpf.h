@@ -14,13 +14,22 @@ struct dest {
     __u8 to_loopback;
 };
 
-static __always_inline void census_count(__u64 cgroup_id, __u64 cookie, __u32 provider,
-                                         enum lectr_verdict verdict)
+static __always_inline void census_lose(void)
 {
-    struct lectr_census_key key = {
-        .cgroup_id = cgroup_id, .netns_cookie = cookie, .provider = provider};
-    struct lectr_census *row = bpf_map_lookup_elem(&census, &key);
     __u32 zero = 0;
+    struct lectr_meta *m = bpf_map_lookup_elem(&meta, &zero);
+
+    if (m)
+        __sync_fetch_and_add(&m->census_lost, 1);
+}
+
+/* Counts one connection as seen, and what became of it unless that is 0. */
+static __always_inline void census_count(const struct seen *what, __u32 verdict)
+{
+    struct lectr_census_key key = {.cgroup_id = what->cgroup_id,
+                                   .netns_cookie = what->netns_cookie,
+                                   .provider = what->provider};
+    struct lectr_census *row = bpf_map_lookup_elem(&census, &key);
 
     if (!row) {
         struct lectr_census fresh = {};
@@ -30,14 +39,12 @@ static __always_inline void census_count(__u64 cgroup_id, __u64 cookie, __u32 pr
         row = bpf_map_lookup_elem(&census, &key);
     }
     if (!row) {
-        struct lectr_meta *m = bpf_map_lookup_elem(&meta, &zero);
-
-        if (m && verdict == LECTR_SEEN)
-            __sync_fetch_and_add(&m->census_lost, 1);
+        census_lose();
         return;
     }
     row->last_ns = bpf_ktime_get_ns();
-    if (verdict >= 0 && verdict < LECTR_VERDICT__COUNT)
+    __sync_fetch_and_add(&row->count[LECTR_SEEN], 1);
+    if (verdict > LECTR_SEEN && verdict < LECTR_VERDICT__COUNT)
         __sync_fetch_and_add(&row->count[verdict], 1);
 }
 
@@ -141,12 +148,26 @@ static __always_inline int census_connect(struct bpf_sock_addr *ctx, const struc
     struct steer_facts f = {};
     __u32 zero = 0, provider;
     struct lectr_settings *s = bpf_map_lookup_elem(&settings, &zero);
+    struct seen *seen;
 
-    if (!s)
+    if (!s || !ctx->sk)
         return 1;
     provider = gather_scope(ctx, d, s, &f);
-    if (steer_scope(&f) == LECTR_SEEN)
-        census_count(bpf_get_current_cgroup_id(), d->key.netns_cookie, provider, LECTR_SEEN);
+    if (steer_scope(&f) != LECTR_SEEN) {
+        /* The socket may have failed at a provider before. */
+        if (bpf_sk_storage_get(&seen_sock, ctx->sk, 0, 0))
+            bpf_sk_storage_delete(&seen_sock, ctx->sk);
+        return 1;
+    }
+    seen = bpf_sk_storage_get(&seen_sock, ctx->sk, 0, SK_STORAGE_CREATE);
+    if (!seen) {
+        census_lose();
+        return 1;
+    }
+    seen->cgroup_id = bpf_get_current_cgroup_id();
+    seen->netns_cookie = d->key.netns_cookie;
+    seen->provider = provider;
+    seen->verdict = 0;
     return 1;
 }
 
@@ -168,6 +189,26 @@ int lectr_census6(struct bpf_sock_addr *ctx)
     return census_connect(ctx, &d);
 }
 
+/* The SYN leaves: seen, and its verdict, are counted together. */
+SEC("sockops")
+int lectr_census_syn(struct bpf_sock_ops *ctx)
+{
+    struct bpf_sock *sk;
+    struct seen *seen;
+
+    if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB)
+        return 1;
+    sk = ctx->sk;
+    if (!sk)
+        return 1;
+    seen = bpf_sk_storage_get(&seen_sock, sk, 0, 0);
+    if (!seen)
+        return 1;
+    census_count(seen, seen->verdict);
+    bpf_sk_storage_delete(&seen_sock, sk);
+    return 1;
+}
+
 /* QUIC is counted by its first datagram: resolvers connect() UDP sockets merely
  * to sort addresses, and send nothing. */
 SEC("cgroup_skb/egress")
@@ -175,6 +216,7 @@ int lectr_census_quic(struct __sk_buff *skb)
 {
     void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
     struct lectr_addr_key key = {};
+    struct seen seen = {};
     struct bpf_sock *sk = skb->sk;
     struct lectr_settings *s;
     struct udphdr udp;
@@ -215,7 +257,9 @@ int lectr_census_quic(struct __sk_buff *skb)
     if (!counted || *counted)
         return 1;
     *counted = 1;
-    census_count(bpf_skb_cgroup_id(skb), key.netns_cookie, provider, LECTR_SEEN);
-    census_count(bpf_skb_cgroup_id(skb), key.netns_cookie, provider, LECTR_QUIC);
+    seen.cgroup_id = bpf_skb_cgroup_id(skb);
+    seen.netns_cookie = key.netns_cookie;
+    seen.provider = provider;
+    census_count(&seen, LECTR_QUIC);
     return 1;
 }

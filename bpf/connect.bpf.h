@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* Steers: the destination becomes the agent's listener in the caller's own
- * namespace. Whatever is amiss, the connection is left alone. */
+ * namespace. Whatever is amiss, the connection is left alone.
+ * Of an MPTCP socket the hooks see the first subflow: it is steered as any other,
+ * but getpeername() asks the socket above it and tells the listener's address. */
 #pragma once
 
 /* Fills what steer_decide() needs beyond gather_scope(). */
@@ -65,12 +67,13 @@ static __always_inline int remember_origin(struct bpf_sock_addr *ctx, const stru
 /* The port to steer to, host order; 0: leave the connection alone. */
 static __always_inline __u16 steer_connect(struct bpf_sock_addr *ctx, const struct dest *d)
 {
-    __u32 zero = 0, provider;
+    __u32 zero = 0;
     struct lectr_settings *s = bpf_map_lookup_elem(&settings, &zero);
     struct lectr_beat *b = bpf_map_lookup_elem(&beat, &zero);
     struct lectr_netns *n;
     struct steer_facts f = {};
     enum lectr_verdict verdict;
+    struct seen *seen;
     __u16 port = 0;
 
     /* A socket may have been steered before, failed, and now go elsewhere. */
@@ -78,7 +81,7 @@ static __always_inline __u16 steer_connect(struct bpf_sock_addr *ctx, const stru
         bpf_sk_storage_delete(&origin_sock, ctx->sk);
     if (!s || !b)
         return 0;
-    provider = gather_scope(ctx, d, s, &f);
+    gather_scope(ctx, d, s, &f);
     if (steer_scope(&f) != LECTR_SEEN)
         return 0;
     n = bpf_map_lookup_elem(&netns, &d->key.netns_cookie);
@@ -91,7 +94,9 @@ static __always_inline __u16 steer_connect(struct bpf_sock_addr *ctx, const stru
         else if (!remember_origin(ctx, d))
             verdict = LECTR_OVERLOAD;
     }
-    census_count(bpf_get_current_cgroup_id(), d->key.netns_cookie, provider, verdict);
+    seen = ctx->sk ? bpf_sk_storage_get(&seen_sock, ctx->sk, 0, 0) : 0;
+    if (seen)
+        seen->verdict = verdict;
     return verdict == LECTR_STEERED ? port : 0;
 }
 

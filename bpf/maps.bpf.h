@@ -73,6 +73,21 @@ struct {
     __type(value, struct lectr_own);
 } own_sock SEC(".maps");
 
+/* A connection to a provider between its connect() and its SYN, which is when it
+ * is counted: one that fails before, for want of a route, was none. Pinned. */
+struct seen {
+    __u64 cgroup_id;
+    __u64 netns_cookie;
+    __u32 provider;
+    __u32 verdict; /* enum lectr_verdict; 0: steering was not there to give one */
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, struct seen);
+} seen_sock SEC(".maps");
+
 /* Marks a UDP socket that was counted as QUIC already. Pinned. */
 struct {
     __uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -36,7 +36,10 @@ struct bus_batch {
 
 static int fail(struct bus *b, const char *what, natsStatus status)
 {
-    snprintf(b->error, sizeof(b->error), "%s: %s", what, natsStatus_GetText(status));
+    const char *detail = nats_GetLastError(NULL);
+
+    snprintf(b->error, sizeof(b->error), "%s: %s%s%.160s", what, natsStatus_GetText(status),
+             detail && *detail ? ", " : "", detail ? detail : "");
     switch (status) {
     case NATS_NO_MEMORY:
         return -ENOMEM;
@@ -176,6 +179,32 @@ int bus_ensure_stream(struct bus *b)
     return 0;
 }
 
+/* What a collector that died had not acked would come again only after the ack
+ * wait, behind what is newer; minutes would be judged without it. So the consumer
+ * is made anew from the first message that was not acked: in order and at once. */
+static natsStatus resume_in_order(struct bus *b, jsSubOptions *options)
+{
+    jsConsumerInfo *info = NULL;
+    jsErrCode code = 0;
+    natsStatus s = js_GetConsumerInfo(&info, b->js, b->stream, b->durable, NULL, &code);
+
+    if (s == NATS_NOT_FOUND)
+        return NATS_OK;
+    if (s != NATS_OK)
+        return s;
+    if (info->NumAckPending > 0) {
+        options->Config.DeliverPolicy = js_DeliverByStartSequence;
+        options->Config.OptStartSeq = info->AckFloor.Stream + 1;
+        s = js_DeleteConsumer(b->js, b->stream, b->durable, NULL, &code);
+    } else {
+        /* The library compares what is asked for with what is there. */
+        options->Config.DeliverPolicy = info->Config->DeliverPolicy;
+        options->Config.OptStartSeq = info->Config->OptStartSeq;
+    }
+    jsConsumerInfo_Destroy(info);
+    return s;
+}
+
 int bus_consume(struct bus *b)
 {
     jsSubOptions options;
@@ -185,6 +214,8 @@ int bus_consume(struct bus *b)
 
     if (r < 0)
         return r;
+    natsSubscription_Destroy(b->pull);
+    b->pull = NULL;
     s = jsSubOptions_Init(&options);
     if (s != NATS_OK)
         return fail(b, "consume", s);
@@ -194,8 +225,9 @@ int bus_consume(struct bus *b)
     options.Config.AckPolicy = js_AckExplicit;
     options.Config.AckWait = ACK_WAIT_MS * (int64_t)NSEC_PER_MSEC;
     options.Config.MaxAckPending = BUS_ACKS_PENDING_MAX;
-    natsSubscription_Destroy(b->pull);
-    b->pull = NULL;
+    s = resume_in_order(b, &options);
+    if (s != NATS_OK)
+        return fail(b, "consumer", s);
     s = js_PullSubscribe(&b->pull, b->js, SUBJECT_ALL, b->durable, NULL, &options, &code);
     return s == NATS_OK ? 0 : fail(b, "consume", s);
 }

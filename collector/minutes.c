@@ -14,6 +14,19 @@ static int64_t floor_minute(uint64_t ns)
     return s - s % MINUTE_S;
 }
 
+static bool is_recent(const struct minutes *m, uint64_t wall_ns)
+{
+    return !m->event_clock && wall_ns - m->watermark_ns < LIVE_NS;
+}
+
+void minutes_resume(struct minutes *m, int64_t closed_s, uint64_t watermark_ns, uint64_t wall_ns)
+{
+    m->closed_s = closed_s;
+    m->watermark_ns = !m->event_clock && watermark_ns > wall_ns ? wall_ns : watermark_ns;
+    m->is_live = is_recent(m, wall_ns);
+    m->last_wall_ns = wall_ns;
+}
+
 bool minutes_note(struct minutes *m, uint64_t end_ns, uint64_t wall_ns)
 {
     /* One node's clock that is ahead must not close minutes for everybody. */
@@ -22,10 +35,8 @@ bool minutes_note(struct minutes *m, uint64_t end_ns, uint64_t wall_ns)
     m->last_wall_ns = wall_ns;
     if (seen_ns > m->watermark_ns) {
         m->watermark_ns = seen_ns;
-        m->is_live = !m->event_clock && wall_ns - seen_ns < LIVE_NS;
+        m->is_live = is_recent(m, wall_ns);
     }
-    if (m->closed_s == 0 && (m->first_ns == 0 || end_ns < m->first_ns))
-        m->first_ns = end_ns;
     return floor_minute(end_ns) < m->closed_s;
 }
 

@@ -169,6 +169,8 @@ static int write_batch(struct pipeline *p, const struct bus_batch *batch, struct
         r = rollup_each(p->rollup, merge_cell, p->store);
     if (r == 0)
         r = store_number_add(p->store, "duplicates", (int64_t)tally->duplicates);
+    if (r == 0)
+        r = watch_keep(p->watch);
     return r;
 }
 

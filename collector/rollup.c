@@ -109,8 +109,8 @@ static void add_sums(struct rollup_sums *s, const struct record *rec)
     s->cache_write += t->cache_write;
     s->output += t->output;
     s->reasoning += t->reasoning;
-    s->input_total += t->input_total.value;
-    s->output_total += t->output_total.value;
+    s->input_total += t->input_total.known ? t->input_total.value : 0;
+    s->output_total += t->output_total.known ? t->output_total.value : 0;
     s->input_unknown += !t->input_total.known;
     s->output_unknown += !t->output_total.known;
     s->tokens_estimated += t->estimated;

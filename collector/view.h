@@ -7,7 +7,7 @@
 #include "proto/base/cleanup.h"
 
 /* More rows than this are not shown; view_is_cut() says so. */
-#define VIEW_ROWS_MAX 5000
+#define VIEW_ROWS_MAX 20000
 
 struct view_row {
     int64_t bucket; /* 0 when summed over time */

@@ -16,11 +16,13 @@
 #define PEEK_EVERY_NS NSEC_PER_SEC
 /* Late data is learned from again, not more often than this. */
 #define RELEARN_EVERY_NS (60 * NSEC_PER_SEC)
+#define LEARN_SLICE_NS (100 * NSEC_PER_MSEC)
 /* Minutes closed in one transaction. */
 #define CLOSE_AT_ONCE 120
 #define ALERTS_ACTIVE_MAX 10000
 
 static const char closed_mark[] = "closed_s";
+static const char watermark_mark[] = "watermark_ns";
 
 struct watch {
     const struct config *config;
@@ -29,6 +31,8 @@ struct watch {
     struct publish *publish;
     struct minutes minutes;
     bool must_relearn;
+    bool is_learning;  /* no minute is closed before this is done */
+    int64_t learned_s; /* up to here */
     uint64_t relearned_mono_ns, peeked_mono_ns;
     uint64_t late, alerts;
     bool has_news; /* events since the last look at the running minute */
@@ -127,33 +131,67 @@ static int reconcile(struct watch *w)
     return r;
 }
 
-/* The minutes of the store, from the first to the last one that was closed. */
-static int learn(struct watch *w)
+/* Begins to learn the minutes of the store, up to the last one that was closed. */
+static int start_learning(struct watch *w)
 {
-    int64_t first = 0, last = 0;
+    int64_t first_s = 0, last_s = 0;
     int r;
 
+    w->must_relearn = false;
+    w->relearned_mono_ns = clock_mono_ns();
     detect_free(&w->detect);
     r = detect_new(&w->config->detect, &w->detect);
     if (r == 0)
-        r = store_span(w->store, ROLLUP_MINUTE, &first, &last);
-    for (int64_t m = first; r == 0 && m && m < w->minutes.closed_s; m += MINUTE_S) {
-        r = tell_minute(w, m);
-        if (r == 0)
-            r = detect_close(w->detect, true, NULL, NULL);
-    }
-    if (r == 0)
-        r = reconcile(w);
+        r = store_span(w->store, ROLLUP_MINUTE, &first_s, &last_s);
     if (r < 0) {
-        log_error("baselines not learned, trying again", "error=%s sqlite=%s", strerror(-r),
-                  store_error(w->store));
+        w->must_relearn = true;
         return r;
     }
-    w->must_relearn = false;
-    log_info("baselines learned", "series=%llu from=%lld to=%lld",
-             (unsigned long long)detect_series(w->detect), (long long)first,
-             (long long)w->minutes.closed_s);
+    w->is_learning = true;
+    w->learned_s = first_s && first_s < w->minutes.closed_s ? first_s : w->minutes.closed_s;
     return 0;
+}
+
+static int finish_learning(struct watch *w)
+{
+    int r = reconcile(w);
+
+    if (r < 0)
+        return r;
+    w->is_learning = false;
+    log_info("baselines learned", "series=%llu to=%lld",
+             (unsigned long long)detect_series(w->detect), (long long)w->minutes.closed_s);
+    return 0;
+}
+
+/* A slice of it, so that messages are taken in meanwhile. */
+static int learn_some(struct watch *w)
+{
+    uint64_t until_ns = clock_mono_ns() + LEARN_SLICE_NS;
+    int r = 0;
+
+    while (r == 0 && w->learned_s < w->minutes.closed_s && clock_mono_ns() < until_ns) {
+        r = tell_minute(w, w->learned_s);
+        if (r == 0)
+            r = detect_close(w->detect, true, NULL, NULL);
+        if (r == 0)
+            w->learned_s += MINUTE_S;
+    }
+    if (r == 0 && w->learned_s >= w->minutes.closed_s)
+        r = finish_learning(w);
+    return r;
+}
+
+static int resume(struct watch *w)
+{
+    int64_t closed_s = 0, watermark_ns = 0;
+    int r = store_number_get(w->store, closed_mark, &closed_s);
+
+    if (r == 0)
+        r = store_number_get(w->store, watermark_mark, &watermark_ns);
+    if (r == 0)
+        minutes_resume(&w->minutes, closed_s, (uint64_t)watermark_ns, clock_wall_ns());
+    return r;
 }
 
 int watch_new(const struct config *config, struct store *store, struct watch **ret_watch)
@@ -168,11 +206,11 @@ int watch_new(const struct config *config, struct store *store, struct watch **r
     w->minutes.event_clock = strcmp(config->detect.clock, "event") == 0;
     w->minutes.lateness_ns = config->detect.lateness_ms * NSEC_PER_MSEC;
     w->minutes.idle_ns = config->detect.idle_ms * NSEC_PER_MSEC;
-    r = store_number_get(store, closed_mark, &w->minutes.closed_s);
+    r = resume(w);
     if (r == 0)
         r = publish_new(config, store, &w->publish);
     if (r == 0 && config->detect.enabled)
-        r = learn(w);
+        r = start_learning(w);
     if (r == 0)
         *ret_watch = TAKE_PTR(w);
     watch_free(&w);
@@ -199,6 +237,11 @@ void watch_note(struct watch *w, const struct record *rec)
         w->must_relearn = true;
         publish_note_late(w->publish, (int64_t)(rec->end_ns / NSEC_PER_SEC));
     }
+}
+
+int watch_keep(struct watch *w)
+{
+    return store_number_set(w->store, watermark_mark, (int64_t)w->minutes.watermark_ns);
 }
 
 static int close_one(struct watch *w, int64_t minute_s)
@@ -233,26 +276,28 @@ static int close_some(struct watch *w, int64_t due_s)
     return 0;
 }
 
+/* Closing begins with the first minute there is. */
+static int find_first(struct watch *w)
+{
+    int64_t first_s = 0, last_s = 0;
+    int r = store_span(w->store, ROLLUP_MINUTE, &first_s, &last_s);
+
+    if (r == 0)
+        w->minutes.closed_s = first_s;
+    return r;
+}
+
 static int close_due(struct watch *w)
 {
     int64_t due_s = minutes_due(&w->minutes, clock_wall_ns());
+    int r = 0;
 
-    if (due_s == 0)
-        return 0;
-    if (w->minutes.closed_s == 0) {
-        int64_t first_s = (int64_t)(w->minutes.first_ns / NSEC_PER_SEC);
-
-        if (w->minutes.first_ns == 0)
-            return 0;
-        w->minutes.closed_s = first_s - first_s % MINUTE_S;
-    }
-    while (w->minutes.closed_s < due_s) {
-        int r = close_some(w, due_s);
-
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (due_s && w->minutes.closed_s == 0)
+        r = find_first(w);
+    if (w->minutes.closed_s == 0)
+        return r;
+    /* A bounded number at a time: messages are taken in meanwhile. */
+    return r == 0 && w->minutes.closed_s < due_s ? close_some(w, due_s) : r;
 }
 
 /* The running minute, when all before it are closed. */
@@ -281,22 +326,27 @@ static int peek(struct watch *w)
     return r;
 }
 
-static int relearn(struct watch *w)
+static int judge_turn(struct watch *w)
 {
-    if (!w->must_relearn || clock_mono_ns() < w->relearned_mono_ns + RELEARN_EVERY_NS)
-        return 0;
-    w->relearned_mono_ns = clock_mono_ns();
-    return learn(w);
+    int r;
+
+    if (!w->config->detect.enabled)
+        return close_due(w);
+    if (w->must_relearn && clock_mono_ns() >= w->relearned_mono_ns + RELEARN_EVERY_NS) {
+        r = start_learning(w);
+        if (r < 0)
+            return r;
+    }
+    if (w->is_learning)
+        return learn_some(w);
+    r = close_due(w);
+    return r < 0 ? r : peek(w);
 }
 
 void watch_turn(struct watch *w, struct bus *bus)
 {
-    int r = close_due(w);
+    int r = judge_turn(w);
 
-    if (r == 0 && w->config->detect.enabled)
-        r = relearn(w);
-    if (r == 0 && w->config->detect.enabled)
-        r = peek(w);
     if (r < 0) {
         log_error("minute not judged, trying again", "error=%s sqlite=%s", strerror(-r),
                   store_error(w->store));

@@ -21,6 +21,8 @@ int watch_new(const struct config *config, struct store *store,
 void watch_free(struct watch **watch);
 /* A record that is on its way into the store. */
 void watch_note(struct watch *w, const struct record *rec);
+/* How far event time has come; part of the transaction that is under way. */
+int watch_keep(struct watch *w) LECTR_MUST_USE;
 /* Closes the minutes that are over, judges the running one, publishes. `bus`
  * may be NULL: what is to be published waits in the store. */
 void watch_turn(struct watch *w, struct bus *bus);

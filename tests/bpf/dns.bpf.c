@@ -1,3 +1,3 @@
-/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The very programs of the agent, with a skeleton of their own. */
 #include "bpf/lectr.bpf.c"

@@ -18,9 +18,11 @@ org_key=$(new_word CanaryOrgKey)
 header=$(new_word CanaryHeader)
 noise=$(new_word CanaryNoise)
 live=$(new_word CanaryLive)
+long=$(new_word CanaryLong)
+feature=$(new_word Feature) # metadata: this one is allowed to be anywhere
 
 exchanges=$tmp/exchanges
-tool canaries.py exchanges "$exchanges" "$completion"
+tool canaries.py exchanges "$exchanges" "$completion" "$long"
 lab_up
 stack_init
 cat >>"$agent_config" <<EOF
@@ -70,7 +72,7 @@ cores() { # label: core images of both processes
     local what pid
     for what in helper proxy; do
         [ $what = helper ] && pid=$helper_pid || pid=$(proxy_pid)
-        gcore -o "$tmp/core.$1.$what" "$pid" >>"$log/gcore" 2>&1 || not_ok "$1: no core of the $what"
+        gcore -a -o "$tmp/core.$1.$what" "$pid" >>"$log/gcore" 2>&1 || not_ok "$1: no core of the $what"
     done
 }
 
@@ -95,11 +97,19 @@ check "the search finds a word in plain" eval '! tool canaries.py scan "$words" 
 finished=$(jq -s '[.[] | select(.ok and .captured)] | length' "$tmp/rows")
 check "calls went through Lectr ($finished)" [ "$finished" -ge 80 ]
 
-# Under load: streams of living connections, whose words are others.
+# Under load: streams of living connections, and answers that their clients do not read; their words
+# are others.
 live_pids=""
 for _ in 1 2 3 4 5; do
     client a api.openai.com --stream \
         --prompt "$live" --header "x-sim-event-ms: 2500" >>"$tmp/live.rows" 2>>"$log/client" &
+    e2e_pids+=($!)
+    live_pids+=" $!"
+done
+for _ in 1 2 3; do
+    pod a LECTR_FEATURE="$feature" -- /usr/bin/python3 -B "$top/tests/e2e/tools/client.py" api.openai.com \
+        --path /v1/completions --prompt "$live" --header 'x-replay-id: canary-9' --stall-file "$tmp/read" \
+        >>"$tmp/live.rows" 2>>"$log/client" &
     e2e_pids+=($!)
     live_pids+=" $!"
 done
@@ -111,13 +121,19 @@ all_words=$words
 words=$tmp/words.finished
 clean "core images under load: words of finished calls" "$tmp"/core.load.*
 words=$all_words
-printf 'live %s\ncompletion %s\n' "$live" "$completion" >"$tmp/words.live"
-note "in memory of live connections: $(tool canaries.py scan "$tmp/words.live" "$tmp"/core.load.* |
-    grep -o ': [a-z]* ([a-z0-9]*) [0-9]* times' | sort | uniq -c | tr '\n' ' ')"
+printf 'live %s\ncompletion %s\nlong %s\n' "$live" "$completion" "$long" >"$tmp/words.live"
+tool canaries.py scan "$tmp/words.live" "$tmp"/core.load.* >"$tmp/said"
+note "in memory of live connections: $(grep -oE 'core.load.[a-z]*[.0-9]*: [a-z]* \([a-z0-9]*\) [0-9]* times' "$tmp/said" |
+    sed 's/core.load.//' | tr '\n' ';')"
+check "an answer that waits for its client is found in memory" grep -q 'long (plain)' "$tmp/said"
+echo "feature $feature" >"$tmp/words.feature"
+check "metadata is found in memory" eval '! tool canaries.py scan "$tmp/words.feature" "$tmp"/core.load.* >/dev/null'
 rm -f "$tmp"/core.load.*
+touch "$tmp/read"
 # shellcheck disable=SC2086 # a list of pids
 wait $live_pids
-echo "live $live" >>"$words"
+same "the stalled and the streaming calls finished" 8 "$(jq -s '[.[] | select(.ok and .captured)] | length' "$tmp/live.rows")"
+printf 'live %s\nlong %s\n' "$live" "$long" >>"$words"
 
 # Idle.
 wait_for 20 events_reach lectr.v1.call "$finished"
@@ -125,7 +141,7 @@ sleep 3
 cores idle
 clean "core images while idle" "$tmp"/core.idle.*
 rm -f "$tmp"/core.idle.*
-gcore -o "$tmp/core.collector" "$collector_pid" >>"$log/gcore" 2>&1
+gcore -a -o "$tmp/core.collector" "$collector_pid" >>"$log/gcore" 2>&1
 clean "core image of the collector" "$tmp"/core.collector*
 rm -f "$tmp"/core.collector*
 events lectr.v1 >"$tmp/events.json"

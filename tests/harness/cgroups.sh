@@ -14,12 +14,11 @@ cgroup_root() {
     return 1
 }
 
-# cgroup_kill DIR: ends every process below DIR and removes it. Fails if it cannot.
-cgroup_kill() {
-    local dir=$1 sub
-    [ -d "$dir" ] || return 0
+# cgroup_end DIR: ends every process below DIR.
+cgroup_end() {
+    local dir=$1
     for _ in {1..100}; do
-        [ -n "$(find "$dir" -name cgroup.procs -exec cat {} +)" ] || break
+        [ -n "$(find "$dir" -name cgroup.procs -exec cat {} +)" ] || return 0
         if [ -w "$dir/cgroup.kill" ]; then
             echo 1 >"$dir/cgroup.kill"
         else # before Linux 5.14
@@ -28,5 +27,19 @@ cgroup_kill() {
         fi
         sleep 0.02
     done
-    while read -r sub; do rmdir "$sub" || return 1; done < <(find "$dir" -depth -type d)
+    return 1
+}
+
+# cgroup_kill DIR: the same, and removes DIR. Fails if it cannot.
+cgroup_kill() {
+    local dir=$1 sub
+    # A dying process keeps its group busy a little longer than it is listed in it.
+    for _ in {1..50}; do
+        [ -d "$dir" ] || return 0
+        cgroup_end "$dir"
+        while read -r sub; do rmdir "$sub" 2>/dev/null || true; done < <(find "$dir" -depth -type d)
+        [ -d "$dir" ] || return 0
+        sleep 0.02
+    done
+    return 1
 }

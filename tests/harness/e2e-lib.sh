@@ -43,16 +43,26 @@ skip_all() {
     exit 0
 }
 
-# check WHAT CMD...: ok when CMD succeeds.
+# check WHAT CMD...: ok when CMD succeeds; false when not.
 check() {
     local what=$1
     shift
-    if "$@"; then ok "$what"; else not_ok "$what"; fi
+    if "$@"; then
+        ok "$what"
+    else
+        not_ok "$what"
+        return 1
+    fi
 }
 
-# same WHAT EXPECTED GOT
+# same WHAT EXPECTED GOT; false when they differ, so that "|| note …" can say more.
 same() {
-    if [ "$2" = "$3" ]; then ok "$1 ($3)"; else not_ok "$1: expected '$2', got '$3'"; fi
+    if [ "$2" = "$3" ]; then
+        ok "$1 ($3)"
+    else
+        not_ok "$1: expected '$2', got '$3'"
+        return 1
+    fi
 }
 
 # wait_for SECONDS CMD...: until CMD succeeds; false when it never did.
@@ -127,7 +137,7 @@ e2e_end() {
     [ "$status" = 0 ] || not_ok "$e2e_name: ended early (exit $status)"
     e2e_stop_all
     [ "$e2e_failed" = 0 ] || e2e_logs
-    [ -z "${E2E_KEEP:-}" ] || cp -a "$tmp" "$tmp.kept"
+    [ -z "${E2E_KEEP:-}" ] || { mkdir "$tmp.kept" && tar -C "$tmp" --exclude=./stack/bpf -cf - . | tar -C "$tmp.kept" -xf -; }
     stack down >"$log/stack-down" 2>&1
     [ ! -s "$log/stack-down" ] || not_ok "$e2e_name: stack down: $(head -c 300 "$log/stack-down")"
     lab down >/dev/null 2>&1

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Canaries: strings that must not be anywhere.
 
-  canaries.py exchanges DIR COMPLETION   chat exchanges of the four providers, plain and streamed,
-                                         whose completions carry the string (schema of exchanges/)
-  canaries.py scan WORDS FILE...         looks for every word of the file WORDS ("name value" lines)
-                                         in the files: as it is, and in base64 and hexadecimal;
-                                         prints what it found, exit 1 if anything
+  canaries.py exchanges DIR COMPLETION LONG   chat exchanges of the four providers, plain and
+      streamed, whose completions carry the string COMPLETION (schema of exchanges/); the last one,
+      canary-9, is long and full of LONG
+  canaries.py scan WORDS FILE...   looks for every word of the file WORDS ("name value" lines) in
+      the files: as it is, and in base64 and hexadecimal; prints what it found, exit 1 if anything
 """
 import base64
 import json
@@ -30,7 +30,8 @@ def openai(word, host, path, model):
     events.append(dict(head, object="chat.completion.chunk", usage=openai_usage(7), choices=[]))
     body = {"model": model, "messages": []}
     yield host, path, body, plain
-    yield host, path, dict(body, stream=True), [(None, e) for e in events] + [(None, "[DONE]")]
+    asked = {"stream_options": {"include_usage": True}} if host == "api.openai.com" else {}
+    yield host, path, dict(body, stream=True, **asked), [(None, e) for e in events] + [(None, "[DONE]")]
 
 
 def anthropic(word):
@@ -76,11 +77,17 @@ def sse(events):
                    f"data: {e if isinstance(e, str) else json.dumps(e)}\n\n" for name, e in events)
 
 
-def exchanges(folder, word):
+def long_answer(word):
+    *_, (host, path, body, answer) = list(openai(word, "api.openai.com", "/v1/completions", "gpt-4o-mini"))[:1]
+    answer["choices"][0]["message"]["content"] = f"{word} " * 400000  # more than socket buffers take
+    return host, path, body, answer
+
+
+def exchanges(folder, word, long_word):
     os.makedirs(folder, exist_ok=True)
     cases = [*openai(word, "api.openai.com", "/v1/chat/completions", "gpt-4o-mini"),
              *openai(word, "api.groq.com", "/openai/v1/chat/completions", "llama-3.3-70b-versatile"),
-             *anthropic(word), *gemini(word), error(word)]
+             *anthropic(word), *gemini(word), error(word), long_answer(long_word)]
     for n, (host, path, body, answer) in enumerate(cases):
         stream = isinstance(answer, list)
         x = {"schema": 1, "id": f"canary-{n}", "provider": host.split(".")[1], "source": {},
@@ -125,6 +132,6 @@ def scan(words, files):
 
 if __name__ == "__main__":
     if sys.argv[1] == "exchanges":
-        exchanges(sys.argv[2], sys.argv[3])
+        exchanges(*sys.argv[2:5])
     else:
         sys.exit(scan(sys.argv[2], sys.argv[3:]))

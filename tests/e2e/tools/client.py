@@ -5,10 +5,13 @@ the trace id it sent and how the call ended. Several workers, each a connection 
 kept alive. Nothing is retried.
 
   client.py HOST [--workers N] [--calls N | --seconds S | --stop-file F] [--keep-alive] [--stream]
-            [--first-stream] [--interval S] [--header 'Name: value']... [--path P] [--prompt TEXT]
+            [--first-stream] [--interval S] [--first-interval S] [--header 'Name: value']... [--path P] [--prompt TEXT]
             [--first-header 'Name: value'] [--family 4|6] [--timeout S] [--hold-file F]
+            [--stall-file F]
 
 --first-stream, --first-header: only a worker's first call streams or carries that header.
+--first-interval: the pause after the first call, when it is another than after the others.
+--stall-file: nothing of an answer is read until F exists.
 --hold-file: after its calls a worker keeps its connection open, idle, until F exists.
 """
 import argparse
@@ -64,6 +67,8 @@ def connect(o):
     address = socket.getaddrinfo(o.host, 443, family, socket.SOCK_STREAM)[0]
     raw = socket.socket(address[0], socket.SOCK_STREAM)
     raw.settimeout(o.timeout)
+    if o.stall_file:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     facts = {"asked": address[4][0]}
     try:
         raw.connect(address[4])
@@ -146,6 +151,8 @@ class Worker(threading.Thread):
                 self.tls, self.facts = connect(o)
             line.update(self.facts)
             self.tls.sendall(request_for(o, stream, line["trace_id"], n == 1))
+            while o.stall_file and not os.path.exists(o.stall_file):
+                time.sleep(0.05)
             answer = Answer(self.tls)
             line["status"] = answer.read()
             line["bytes"] = answer.bytes
@@ -163,8 +170,7 @@ class Worker(threading.Thread):
         while n < o.calls if o.calls else not stopped(o):
             n += 1
             self.call(n)
-            if o.interval:
-                time.sleep(o.interval)
+            time.sleep(o.first_interval if n == 1 and o.first_interval is not None else o.interval)
         while o.hold_file and not os.path.exists(o.hold_file):
             time.sleep(0.05)
         self.close()
@@ -182,11 +188,13 @@ def main():
     p.add_argument("--seconds", type=float, default=0)
     p.add_argument("--stop-file", default="")
     p.add_argument("--hold-file", default="")
+    p.add_argument("--stall-file", default="")
     p.add_argument("--keep-alive", action="store_true")
     p.add_argument("--stream", action="store_true")
     p.add_argument("--first-stream", action="store_true")
     p.add_argument("--interval", type=float, default=0)
     p.add_argument("--header", action="append", default=[])
+    p.add_argument("--first-interval", type=float)
     p.add_argument("--first-header", action="append", default=[])
     p.add_argument("--path", default="")
     p.add_argument("--prompt", default="Say in one sentence why the sky is blue.")

@@ -39,11 +39,14 @@ function requestKey(method, host, pathname, body) {
   const inPath = GEMINI_MODEL.exec(pathname);
   let json = null;
   try { json = JSON.parse(body.toString('utf8')); } catch { /* multipart, empty */ }
-  const shape = pathname.replace(/\?.*/, '').replace(GEMINI_MODEL, '/models/*:');
+  const shape = pathname.replace(/\?.*/, '').replace(GEMINI_MODEL, '/models/*:') +
+    (/[?&]alt=sse\b/.test(pathname) ? '?alt=sse' : '');
   return {
     place: `${method} ${host} ${shape}`,
     model: inPath?.[1] ?? (typeof json?.model === 'string' ? json.model : ''),
-    stream: /:stream/.test(pathname) || json?.stream === true,
+    // A stream that was asked for its usage, and one that was not, end differently.
+    stream: `${/:stream/.test(pathname) || json?.stream === true}` +
+      `${json?.stream_options?.include_usage === true ? '+usage' : ''}`,
   };
 }
 

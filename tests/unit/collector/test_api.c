@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LINK: collector/api.c collector/metrics.c collector/view.c collector/config.c
+ * LINK: collector/store.c collector/store_sql.c collector/store_seq.c
+ * LINK: collector/store_rollup.c collector/store_alert.c collector/store_query.c
+ * LINK: collector/rollup.c collector/sketch.c collector/text.c
+ */
+#include "collector/api.h"
+#include "proto/base/clock.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOON_S INT64_C(1767268800)
+
+static char path[] = "/tmp/lectr-test-api-XXXXXX";
+static struct config *config;
+static struct store *store;
+static struct pipeline_stats stats;
+
+static int merge_cell(void *ctx, const struct rollup_cell *cell)
+{
+    return store_merge_cell(ctx, cell);
+}
+
+static void add_calls(const struct record *rec, unsigned calls)
+{
+    struct rollup *r = NULL;
+    int64_t series = 0;
+
+    assert_int_equal(rollup_new(&r), 0);
+    assert_int_equal(store_series(store, rec, 100, &series), 0);
+    for (unsigned i = 0; i < calls; i++)
+        assert_int_equal(rollup_add(r, series, rec), 0);
+    assert_int_equal(rollup_fold(r), 0);
+    assert_int_equal(rollup_each(r, merge_cell, store), 0);
+    rollup_free(&r);
+}
+
+static int prepare(void **state)
+{
+    struct config_error error;
+    struct record known = {
+        .org = "acme",
+        .feature = "chat",
+        .provider = "openai",
+        .model = "gpt-4o",
+        .workload = "a",
+        .end_ns = (uint64_t)(NOON_S - 30) * NSEC_PER_SEC,
+        .cost = {.known = true, .low_nanousd = 1e9, .expected_nanousd = 2e9, .high_nanousd = 3e9},
+        .tokens = {.input_total = {.known = true, .value = 7}},
+        .latency_us = {.known = true, .value = 1000000},
+    };
+    struct record unknown = known, gap = known, evil = known;
+
+    (void)state;
+    if (!mkdtemp(path) || config_load(NULL, &config, &error) < 0)
+        return -1;
+    free(config->store.path);
+    if (asprintf(&config->store.path, "%s/db", path) < 0)
+        return -1;
+    if (store_open(config->store.path, &store) < 0)
+        return -1;
+    stats = (struct pipeline_stats){
+        .connected = true, .store_ok = true, .tick_mono_ns = clock_mono_ns()};
+    add_calls(&known, 2);
+    snprintf(known.workload, sizeof(known.workload), "b");
+    add_calls(&known, 1);
+    unknown.cost.known = false;
+    unknown.tokens.input_total.known = false;
+    add_calls(&unknown, 4);
+    evil = unknown;
+    snprintf(evil.feature, sizeof(evil.feature), "a\"} 1\\");
+    snprintf(evil.error_type, sizeof(evil.error_type), "timeout");
+    add_calls(&evil, 1);
+    snprintf(gap.reason, sizeof(gap.reason), "ech");
+    gap.connections = 2;
+    gap.seen = 10;
+    gap.metered = 8;
+    return store_add_gap(store, &gap) < 0 || store_add_coverage(store, &gap) < 0;
+}
+
+static int clean(void **state)
+{
+    char command[128];
+
+    (void)state;
+    store_close(&store);
+    config_free(&config);
+    snprintf(command, sizeof(command), "rm -rf '%s'", path);
+    return system(command);
+}
+
+/* "name=value" pairs, NULL-terminated. */
+static const char *param(void *ctx, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *const *pair = ctx; *pair; pair++)
+        if (strncmp(*pair, name, len) == 0 && (*pair)[len] == '=')
+            return *pair + len + 1;
+    return NULL;
+}
+
+static int ask(const char *route, const char *const *params, struct buf *out)
+{
+    struct api_request req = {
+        .config = config,
+        .stats = &stats,
+        .store = store,
+        .wall_ns = (uint64_t)NOON_S * NSEC_PER_SEC,
+        .param = param,
+        .param_ctx = (void *)(uintptr_t)params,
+    };
+    const struct api_route *found = api_find(route);
+
+    buf_init(out, 1 << 20);
+    assert_non_null(found);
+    return found->answer(&req, out);
+}
+
+static json_t *ask_json(const char *route, const char *const *params)
+{
+    struct buf out;
+    json_t *root;
+
+    assert_int_equal(ask(route, params, &out), 0);
+    root = json_loadb((const char *)out.data, out.len, 0, NULL);
+    assert_non_null(root);
+    buf_fini(&out);
+    return root;
+}
+
+static const char *const none[] = {NULL};
+
+static const json_t *row_of(const json_t *root, const char *feature)
+{
+    const json_t *row;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "rows"), i, row)
+    {
+        if (strcmp(json_string_value(json_object_get(row, "feature")), feature) == 0)
+            return row;
+    }
+    return NULL;
+}
+
+static json_int_t number(const json_t *row, const char *key)
+{
+    return json_integer_value(json_object_get(row, key));
+}
+
+/* Workloads are summed; unknown is null or counted apart, never 0. */
+static void test_top(void **state)
+{
+    json_t *root = ask_json("/api/v1/top", none);
+    const json_t *row = row_of(root, "chat"), *cost = json_object_get(row, "cost_usd");
+
+    (void)state;
+    assert_int_equal(number(row, "calls"), 7);
+    assert_int_equal(number(row, "cost_unknown"), 4);
+    assert_true(json_real_value(json_object_get(cost, "low")) == 3);
+    assert_true(json_real_value(json_object_get(cost, "expected")) == 6);
+    assert_true(json_real_value(json_object_get(cost, "high")) == 9);
+    assert_int_equal(number(row, "input_tokens"), 21);
+    assert_int_equal(number(row, "input_unknown"), 4);
+    assert_true(json_is_null(json_object_get(row, "output_tokens")));
+    assert_int_equal(number(json_object_get(row, "latency_us"), "calls"), 7);
+    assert_true(json_is_null(json_object_get(json_object_get(row, "ttft_us"), "p50")));
+    row = row_of(root, "a\"} 1\\");
+    assert_true(json_is_null(json_object_get(json_object_get(row, "cost_usd"), "expected")));
+    assert_int_equal(number(row, "errors"), 1);
+    assert_int_equal(json_array_size(json_object_get(root, "errors_by_type")), 1);
+    json_decref(root);
+}
+
+static void test_windows(void **state)
+{
+    static const char *const early[] = {"window=5m", "to=1767268000", NULL};
+    static const char *const bad[] = {"window=yesterday", NULL};
+    static const char *const by[] = {"by=decade", NULL};
+    static const char *const day[] = {"by=day", NULL};
+    json_t *root = ask_json("/api/v1/top", early);
+    struct buf out;
+
+    (void)state;
+    assert_int_equal(json_array_size(json_object_get(root, "rows")), 0);
+    json_decref(root);
+    assert_int_equal(ask("/api/v1/top", bad, &out), -EINVAL);
+    buf_fini(&out);
+    assert_int_equal(ask("/api/v1/report", by, &out), -EINVAL);
+    buf_fini(&out);
+    root = ask_json("/api/v1/report", day);
+    assert_int_equal(number(row_of(root, "chat"), "calls"), 7);
+    assert_int_equal(number(row_of(root, "chat"), "time"), NOON_S - NOON_S % 86400);
+    json_decref(root);
+}
+
+static void test_coverage(void **state)
+{
+    json_t *root = ask_json("/api/v1/coverage", none);
+    const json_t *row = json_array_get(json_object_get(root, "workloads"), 0);
+
+    (void)state;
+    assert_int_equal(number(row, "seen"), 10);
+    assert_int_equal(number(row, "metered"), 8);
+    row = json_array_get(json_object_get(root, "gaps"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "reason")), "ech");
+    assert_int_equal(number(row, "connections"), 2);
+    json_decref(root);
+}
+
+/* Every line of /metrics is a comment or "name{labels} value", quotes escaped. */
+static void test_metrics(void **state)
+{
+    struct buf out;
+    char *text, *line, *rest;
+    unsigned lines = 0;
+
+    (void)state;
+    assert_int_equal(ask("/metrics", none, &out), 0);
+    assert_int_equal(buf_append(&out, slice_of("", 1)), 0);
+    text = (char *)out.data;
+    assert_non_null(strstr(text,
+                           "lectr_calls_total{lectr_org=\"acme\",lectr_feature=\"chat\","
+                           "gen_ai_provider_name=\"openai\",gen_ai_request_model=\"gpt-4o\"} 7\n"));
+    assert_non_null(strstr(text, "lectr_feature=\"a\\\"} 1\\\\\""));
+    assert_non_null(strstr(text, "le=\"+Inf\"} 7\n"));
+    assert_non_null(strstr(text, "le=\"0.64\"} 0\n"));
+    assert_non_null(strstr(text, "le=\"1.28\"} 7\n"));
+    for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), lines++)
+        assert_true(line[0] == '#' || strrchr(line, ' ') != NULL);
+    assert_true(lines > 30);
+    buf_fini(&out);
+}
+
+static void test_probes(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    assert_int_equal(ask("/healthz", none, &out), 0);
+    buf_fini(&out);
+    assert_int_equal(ask("/readyz", none, &out), 0);
+    buf_fini(&out);
+    stats.connected = false;
+    assert_int_equal(ask("/healthz", none, &out), 0);
+    buf_fini(&out);
+    assert_int_equal(ask("/readyz", none, &out), -EAGAIN);
+    buf_fini(&out);
+    stats.connected = true;
+    assert_null(api_find("/api/v1/nothing"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_top),      cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_coverage), cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_probes),
+    };
+
+    return cmocka_run_group_tests(tests, prepare, clean);
+}

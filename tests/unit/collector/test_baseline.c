@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/baseline.c collector/rate.c collector/tail.c */
+#include "collector/baseline.h"
+#include "collector/rate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define MIDNIGHT_MIN (INT64_C(1767225600) / 60)
+
+static const struct baseline_settings settings = {
+    .windows_min = {1, 5, 15, 60},
+    .windows_count = 4,
+    .history_min = 1440,
+    .target_weeks = 100,
+    .ratio_min = 1.3,
+};
+
+static struct baseline_minute minute_of(double calls)
+{
+    return (struct baseline_minute){
+        .count = (float)calls, .sum = (float)calls, .squares = (float)calls};
+}
+
+/* Calls by the hour of the day, twice as many at its height as at its depth. */
+static double daily(int64_t minute)
+{
+    return 30 + 10 * sin(6.2831853 * (double)(minute % 1440) / 1440);
+}
+
+static void learn(struct baseline *b, int64_t from, int64_t minutes)
+{
+    for (int64_t m = from; m < from + minutes; m++) {
+        struct baseline_minute minute = minute_of(round(daily(m)));
+
+        assert_int_equal(baseline_learn(b, &settings, m, &minute), 0);
+    }
+}
+
+static struct finding judge(const struct baseline *b, bool down)
+{
+    struct finding f;
+
+    baseline_judge(b, &settings, down, UINT32_MAX, NULL, 0, &f);
+    return f;
+}
+
+static void test_warming(void **state)
+{
+    struct baseline *b = NULL;
+
+    (void)state;
+    assert_int_equal(baseline_new(&b), 0);
+    learn(b, MIDNIGHT_MIN, 1439);
+    assert_false(baseline_is_warm(b, &settings));
+    assert_false(judge(b, false).fires);
+    learn(b, MIDNIGHT_MIN + 1439, 1);
+    assert_true(baseline_is_warm(b, &settings));
+    baseline_free(&b);
+}
+
+/* Wherever in the day it starts: after a day it is warm, after two it knows the day. */
+static void test_knows_the_day(void **state)
+{
+    static const int64_t starts[] = {0, 17, 59, 60 * 11 + 37};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        struct baseline *b = NULL;
+        int64_t minute = MIDNIGHT_MIN + starts[i];
+
+        assert_int_equal(baseline_new(&b), 0);
+        learn(b, minute, 1440);
+        assert_true(baseline_is_warm(b, &settings));
+        learn(b, minute + 1440, 2 * 1440);
+        for (int64_t m = minute + 3 * 1440; m < minute + 4 * 1440; m++) {
+            struct finding f;
+
+            learn(b, m, 1);
+            f = judge(b, false);
+            assert_true(fabs(f.baseline / f.observed - 1) < 0.15);
+            assert_false(f.fires);
+            assert_false(judge(b, true).fires);
+        }
+        baseline_free(&b);
+    }
+}
+
+static void test_spike_and_drop(void **state)
+{
+    struct baseline *b = NULL;
+    struct baseline_minute many = minute_of(200), none = minute_of(0);
+    int64_t minute = MIDNIGHT_MIN + 1600;
+
+    (void)state;
+    assert_int_equal(baseline_new(&b), 0);
+    learn(b, MIDNIGHT_MIN, 1600);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(baseline_learn(b, &settings, minute++, &many), 0);
+    assert_true(judge(b, false).fires);
+    assert_false(judge(b, true).fires);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(baseline_learn(b, &settings, minute++, &none), 0);
+    assert_true(judge(b, true).fires);
+    assert_false(judge(b, false).is_calm && judge(b, true).is_calm);
+    baseline_free(&b);
+}
+
+/* Three calls where one is usual say nothing; the band says so. */
+static void test_sparse_is_wide(void **state)
+{
+    struct baseline *b = NULL;
+    struct baseline_minute one = minute_of(1), none = minute_of(0), three = minute_of(3);
+    struct finding f;
+
+    (void)state;
+    assert_int_equal(baseline_new(&b), 0);
+    for (int64_t m = 0; m < 3000; m++)
+        assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + m, m % 20 == 0 ? &one : &none),
+                         0);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + 3000, &three), 0);
+    f = judge(b, false);
+    assert_false(f.fires);
+    assert_true(f.upper > 3 * f.baseline);
+    baseline_free(&b);
+}
+
+static void test_minutes_in_order(void **state)
+{
+    struct baseline *b = NULL;
+    struct baseline_minute one = minute_of(1);
+
+    (void)state;
+    assert_int_equal(baseline_new(&b), 0);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN, &one), 0);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN, &one), -EINVAL);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + 2, &one), -EINVAL);
+    baseline_free(&b);
+}
+
+/* A longer wait for a larger deviation; far peaks are not learned. */
+static void test_tail(void **state)
+{
+    struct tail t;
+    double before, z;
+
+    (void)state;
+    tail_init(&t);
+    before = tail_return_weeks(&t, 8, 1, 5);
+    assert_true(tail_return_weeks(&t, 0, 1, 5) == 0);
+    for (z = 3; z < 10; z += 0.5)
+        assert_true(tail_return_weeks(&t, z + 0.5, 1, 5) > tail_return_weeks(&t, z, 1, 5));
+    for (int64_t m = 1; m < 5000; m++)
+        tail_learn(&t, m % 100 == 0 ? 40 : 0.1, m, 5);
+    assert_int_equal(t.clusters, 0);
+    assert_true(tail_return_weeks(&t, 8, 1, 5) >= before);
+}
+
+static struct rate_counts counts_of(float calls, float hits)
+{
+    return (struct rate_counts){.calls = calls, .hits = hits};
+}
+
+static void test_rate(void **state)
+{
+    struct rate r = {0};
+    struct rate_counts usual = counts_of(50, 1), bad = counts_of(50, 12), few = counts_of(3, 3);
+    struct finding f;
+    int64_t m;
+
+    (void)state;
+    for (m = 1; m <= 1500; m++)
+        rate_learn(&r, m, &usual, false);
+    rate_judge(&r, &settings, 0.05, NULL, 0, &f);
+    assert_false(f.fires);
+    assert_true(fabs(f.baseline - 0.02) < 0.002);
+    rate_learn(&r, m++, &bad, false);
+    rate_judge(&r, &settings, 0.05, NULL, 0, &f);
+    assert_true(f.fires);
+    /* All of three calls failed: too few to say. */
+    r = (struct rate){0};
+    for (m = 1; m <= 1500; m++)
+        rate_learn(&r, m, &(struct rate_counts){0}, false);
+    rate_learn(&r, m, &few, false);
+    rate_judge(&r, &settings, 0.05, NULL, 0, &f);
+    assert_false(f.fires);
+}
+
+/* Hours that are bad every day are usual. */
+static void test_rate_of_bad_hours(void **state)
+{
+    struct rate r = {0};
+    struct rate_counts good = counts_of(50, 0), bad = counts_of(50, 10);
+    struct finding f;
+
+    (void)state;
+    for (int64_t m = 0; m < 3 * 1440 + 100; m++) {
+        rate_learn(&r, m + 1, m % 1440 < 120 ? &bad : &good, false);
+        if (m < 1440)
+            continue;
+        rate_judge(&r, &settings, 0.05, NULL, 0, &f);
+        assert_false(f.fires);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_warming),
+        cmocka_unit_test(test_knows_the_day),
+        cmocka_unit_test(test_spike_and_drop),
+        cmocka_unit_test(test_sparse_is_wide),
+        cmocka_unit_test(test_minutes_in_order),
+        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_rate_of_bad_hours),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
