@@ -6,12 +6,15 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <string.h>
 
 #define INDEX_BITS 13
 _Static_assert(CONNS_MAX == 1 << INDEX_BITS, "an id holds the index in its low bits");
 #define ORIGIN_SPINS 16
+/* Connections that are over give way to new ones. */
+#define PLACES_KEPT_FREE 512
 
 int conns_new(const struct conn_env *env, struct conns **ret_conns)
 {
@@ -108,6 +111,15 @@ void conn_watch(struct conn *c, struct side *side, unsigned events)
 
 /* --- ends --- */
 
+void conn_watch_half_closed(const struct side *side)
+{
+    int on = 1, idle_s = 15, interval_s = 15;
+
+    setsockopt(side->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(side->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+    setsockopt(side->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+}
+
 void conn_close_side(struct side *side)
 {
     tls_leg_fini(&side->tls);
@@ -153,7 +165,8 @@ void conn_destroy(struct conn *c)
     cs->stats.open--;
     c->deadline_ns = 0;
     c->stage = CONN_GONE;
-    if (!known || c->caller_known || !peer_is_alive(cs->env.peer)) {
+    if (!known || c->caller_known || !peer_is_alive(cs->env.peer) ||
+        cs->free_count < PLACES_KEPT_FREE) {
         forget(c);
         return;
     }

@@ -70,6 +70,7 @@ struct flow {
 struct opening {
     struct hello hello;
     uint64_t connect_start_ns, tls_start_ns, client_tls_start_ns, settled_ns;
+    int short_wakes;
     int lowat;    /* SO_RCVLOWAT as set; 0: untouched */
     bool probing; /* asked again after a refusal */
 };
@@ -166,6 +167,9 @@ void conn_destroy(struct conn *c);
 /* Ends both sides with RST. */
 void conn_reset(struct conn *c);
 void conn_set_deadline(struct conn *c, uint64_t deadline_ns);
+/* Whether a client that sends no more still listens is only known by asking:
+ * once its end is gone for good, a keep-alive probe is answered with RST. */
+void conn_watch_half_closed(const struct side *side);
 void conn_watch(struct conn *c, struct side *side, unsigned events);
 
 /* conn_open.c */

@@ -11,6 +11,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#define SHORT_WAKES_MAX 3
+
 static void advance(struct conn *c);
 
 static uint64_t mono_ms(void)
@@ -155,8 +157,9 @@ static bool peek(struct conn *c, bool woken)
         plan_unreadable(c, VERDICT_NOT_HTTP);
         break;
     case HELLO_MORE:
-        /* Fewer than were waited for: there will be no more. */
-        if (woken && c->opening->lowat > n)
+        /* Fewer than were waited for, time and again: there will be no more.
+         * Once may be a wake-up from before the last look. */
+        if (woken && c->opening->lowat > n && ++c->opening->short_wakes > SHORT_WAKES_MAX)
             plan_unreadable(c, VERDICT_NOT_HTTP);
         else
             set_lowat(c, (int)n + 1);

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 #define DRAIN_NS (5 * NSEC_PER_SEC)
@@ -242,16 +240,6 @@ static void read_source(struct conn *c, struct flow *f, struct side *source)
         loop_defer(cs->env.loop, &c->again);
 }
 
-static void watch_half_closed(struct side *side)
-{
-    int on = 1, idle_s = 15, interval_s = 15;
-
-    /* Whether a client that sends no more still listens is only known by asking. */
-    setsockopt(side->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    setsockopt(side->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-    setsockopt(side->fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-}
-
 static void pass_end(struct conn *c, struct flow *f, struct side *source, struct side *sink)
 {
     if (f->end == FLOW_OPEN || f->end == FLOW_BROKEN || f->held)
@@ -274,7 +262,7 @@ static void pass_end(struct conn *c, struct flow *f, struct side *source, struct
         f->told_end = true;
         shutdown(sink->fd, SHUT_WR);
         if (source == &c->client && !c->response.told_end)
-            watch_half_closed(source);
+            conn_watch_half_closed(source);
     }
 }
 

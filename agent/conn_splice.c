@@ -26,6 +26,8 @@ static bool run(struct conn *c, struct splice_flow *f, struct side *from, struct
         return true;
     case SPLICE_END:
         shutdown(to->fd, SHUT_WR);
+        if (from == &c->client && !c->down.source_ended)
+            conn_watch_half_closed(from);
         return true;
     case SPLICE_SOURCE_BROKE:
     case SPLICE_SINK_BROKE:

@@ -29,7 +29,8 @@
 #define TICK_MS 100
 #define CENSUS_TICKS 5   /* polled each 500 ms */
 #define CONSENT_TICKS 10 /* cgroups that appear, processes that were there before us */
-#define LIFE_TICKS 50    /* namespaces that went, and whether we are still attached */
+#define LIFE_TICKS 10    /* namespaces that went */
+#define TIDY_TICKS 50    /* cgroups of ended commands, and whether we are still attached */
 #define DRAIN_MS 10000
 #define DRAIN_MARGIN_MS 1000
 #define IPC_BATCH 256 /* messages in a row, before the heartbeat gets its turn */
@@ -327,8 +328,9 @@ static void tick(struct helper *h)
         census_poll(h->census, clock_now(), send_row, h);
     if (h->ticks % CONSENT_TICKS == 0)
         consent_refresh(h->consent, on_consenting, h);
-    if (h->ticks % LIFE_TICKS == 0) {
+    if (h->ticks % LIFE_TICKS == 0 || netns_life_doubts(h->life))
         netns_life_scan(h->life, on_gone, h);
+    if (h->ticks % TIDY_TICKS == 0) {
         control_tidy(h->control);
         check_attachment(h);
     }

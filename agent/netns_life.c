@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 
 #define MISSES_MAX 2
@@ -20,6 +21,8 @@ struct life {
 struct netns_life {
     struct life known[NETNS_LIFE_MAX];
     unsigned count;
+    int names_fd; /* tells of removed names */
+    bool doubt;
 };
 
 int netns_life_new(struct netns_life **ret_life)
@@ -28,12 +31,18 @@ int netns_life_new(struct netns_life **ret_life)
 
     if (!l)
         return -ENOMEM;
+    l->names_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (l->names_fd < 0) {
+        free(l);
+        return -errno;
+    }
     *ret_life = l;
     return 0;
 }
 
 void netns_life_free(struct netns_life **life)
 {
+    close((*life)->names_fd);
     free(*life);
     *life = NULL;
 }
@@ -99,17 +108,30 @@ void netns_life_scan(struct netns_life *l, netns_gone_fn gone, void *user)
         return;
     for (unsigned i = 0; i < l->count; i++)
         l->known[i].seen = false;
+    /* The directory may be new; adding it again changes nothing. */
+    (void)inotify_add_watch(l->names_fd, NETNS_NAMES_DIR, IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR);
     mark_processes(l);
     mark_names(l);
+    l->doubt = false;
     for (unsigned i = 0; i < l->count;) {
         struct life *k = &l->known[i];
 
         k->misses = k->seen ? 0 : k->misses + 1;
         if (k->misses < MISSES_MAX) {
+            l->doubt |= k->misses > 0;
             i++;
             continue;
         }
         gone(user, k->cookie);
         *k = l->known[--l->count];
     }
+}
+
+bool netns_life_doubts(struct netns_life *l)
+{
+    char events[4096];
+
+    while (read(l->names_fd, events, sizeof(events)) > 0)
+        l->doubt = true;
+    return l->doubt;
 }

@@ -26,3 +26,6 @@ uint64_t netns_life_inode_of(uint32_t pid);
 /* Looks at every process and name; calls `gone` for what went, and forgets it. */
 typedef void (*netns_gone_fn)(void *user, uint64_t cookie);
 void netns_life_scan(struct netns_life *l, netns_gone_fn gone, void *user);
+/* Should netns_life_scan() be called soon? Something was missed last time, or a
+ * name was removed. */
+bool netns_life_doubts(struct netns_life *l);

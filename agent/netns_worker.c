@@ -6,12 +6,12 @@
 #include "agent/ipc.h"
 #include "agent/netns.h"
 #include "agent/netns_names.h"
+#include "agent/netns_serve.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -21,12 +21,6 @@
 
 #define EPOLL_BATCH 32
 #define RETRY_MS 100
-#define SEND_WAIT_MS 50
-#define FAMILIES 2
-
-static const int families[FAMILIES] = {AF_INET, AF_INET6};
-static const uint32_t family_flag[FAMILIES] = {LECTR_NETNS_V4, LECTR_NETNS_V6};
-
 enum order_type { ORDER_PROXY, ORDER_NEED, ORDER_MEET, ORDER_GONE, ORDER_STOP };
 
 struct order {
@@ -36,17 +30,6 @@ struct order {
     uint64_t netns_cookie;
 };
 
-struct known {
-    uint64_t cookie, inode;
-    struct netns_range ephemeral;
-    int ns_fd, monitor_fd;
-    uint16_t port[FAMILIES];
-    uint32_t flags;
-    uint64_t ready_ns; /* since when IPv4 is served */
-    uint32_t filled;   /* bit per family: its pool was filled for this proxy */
-    bool incomplete;   /* the proxy could not be given everything */
-};
-
 struct netns_worker {
     struct capture *capture;
     const struct config *config;
@@ -54,165 +37,13 @@ struct netns_worker {
     struct netns_names *names;
     int order_fd[2];  /* [0] worker, [1] main */
     int report_fd[2]; /* [0] main, [1] worker */
-    int epoll_fd, home_fd, ipc_fd;
-    uint32_t generation;
+    struct netns_server server;
+    int epoll_fd, home_fd;
     bool stop, full_told;
-    unsigned incomplete;
-    struct known **known;
+    unsigned incomplete, unfinished;
+    struct netns_served **known;
     unsigned known_count;
 };
-
-/* ---- handing over ---- */
-
-/* A proxy that does not read for this long is left without, and asks again. */
-static int send_to_proxy(struct netns_worker *w, const struct ipc_msg *msg, const int *fds,
-                         unsigned count)
-{
-    struct pollfd pfd = {.fd = w->ipc_fd, .events = POLLOUT};
-    int r;
-
-    if (w->ipc_fd < 0)
-        return -ENOTCONN;
-    r = ipc_send(w->ipc_fd, msg, fds, count);
-    if (r == -EAGAIN && poll(&pfd, 1, SEND_WAIT_MS) > 0)
-        r = ipc_send(w->ipc_fd, msg, fds, count);
-    return r;
-}
-
-static void close_all(const int *fds, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        close(fds[i]);
-}
-
-/* In the namespace: up to `count` upstream sockets, to the proxy. */
-static int fill_pool(struct netns_worker *w, const struct known *k, int family, unsigned count)
-{
-    if (count > NETNS_POOL_MAX)
-        count = NETNS_POOL_MAX;
-    while (count > 0) {
-        struct ipc_msg msg = {.type = IPC_SOCKETS,
-                              .netns = {.netns_cookie = k->cookie, .family = (uint32_t)family}};
-        int fds[IPC_FDS_MAX], r = 0;
-        unsigned got = 0;
-
-        while (r == 0 && got < count && got < IPC_FDS_MAX) {
-            r = netns_socket(family, &fds[got]);
-            if (r == 0) {
-                r = capture_own(w->capture, fds[got], w->generation, false);
-                got++;
-            }
-        }
-        msg.netns.count = got;
-        if (r == 0)
-            r = send_to_proxy(w, &msg, fds, got);
-        close_all(fds, got);
-        if (r < 0)
-            return r;
-        count -= got;
-    }
-    return 0;
-}
-
-/* In the namespace: makes a listener of the socket and gives it to the proxy. The
- * caller closes its copy, or a dead proxy would still seem to listen. */
-static int give_listener(struct netns_worker *w, struct known *k, int f, int fd)
-{
-    struct ipc_msg msg = {.type = IPC_LISTENER,
-                          .netns = {.netns_cookie = k->cookie, .family = (uint32_t)families[f]}};
-    uint16_t port;
-    int r;
-
-    r = netns_listen(fd, families[f], k->ephemeral, &port);
-    if (r == 0)
-        r = capture_own(w->capture, fd, w->generation, true);
-    if (r < 0)
-        return r;
-    msg.netns.port = port;
-    r = send_to_proxy(w, &msg, &fd, 1);
-    if (r == 0)
-        k->port[f] = port;
-    return r;
-}
-
-static int publish_ports(struct netns_worker *w, const struct known *k)
-{
-    struct lectr_netns value = {.port4 = k->port[0], .port6 = k->port[1], .flags = k->flags};
-
-    return capture_netns_put(w->capture, k->cookie, &value);
-}
-
-static void set_incomplete(struct netns_worker *w, struct known *k, bool incomplete)
-{
-    if (k->incomplete != incomplete)
-        w->incomplete += incomplete ? 1 : -1u;
-    k->incomplete = incomplete;
-}
-
-/* In the namespace: whether and where connections of a family are steered. */
-static int serve_family(struct netns_worker *w, struct known *k, int f)
-{
-    uint32_t flags = k->flags & ~family_flag[f];
-    bool changed = false;
-    CLEAN_FD int fd = -1;
-    int r = netns_socket(families[f], &fd);
-
-    /* A namespace without IPv6 is complete. */
-    if (r < 0)
-        return r == -EAFNOSUPPORT ? 0 : r;
-    if (netns_reachable(families[f], fd))
-        flags |= family_flag[f];
-    if (!k->port[f]) {
-        r = give_listener(w, k, f, fd);
-        changed = true;
-    }
-    changed |= flags != k->flags;
-    k->flags = flags;
-    if (r == 0 && changed)
-        return publish_ports(w, k);
-    return r == -EADDRNOTAVAIL ? 0 : r;
-}
-
-/* In the namespace: the ports were picked for the range that namespaces begin
- * with; in one that was set up otherwise they may be ill chosen. The listener
- * given before stays the proxy's, unused. */
-static void check_range(struct known *k)
-{
-    k->ephemeral = netns_ephemeral();
-    for (int f = 0; f < FAMILIES; f++)
-        if (k->port[f] && !netns_port_is_free_for_us(k->port[f], k->ephemeral) &&
-            netns_range_leaves_room(k->ephemeral))
-            k->port[f] = 0;
-}
-
-/* In the namespace: whatever the proxy lacks. Listeners and the map first, the
- * pools after: clients can connect from then on. */
-static void equip(struct netns_worker *w, struct known *k)
-{
-    bool incomplete = false;
-    int r;
-
-    if (w->ipc_fd < 0)
-        return;
-    for (int f = 0; f < FAMILIES; f++) {
-        r = serve_family(w, k, f);
-        if (r < 0)
-            log_debug("listener not handed over", "netns=%llu family=%d error=%s",
-                      (unsigned long long)k->cookie, families[f], strerror(-r));
-        incomplete |= r < 0;
-        if (!k->ready_ns)
-            k->ready_ns = clock_mono_ns();
-    }
-    for (int f = 0; f < FAMILIES; f++) {
-        if (!k->port[f] || !(k->flags & family_flag[f]) || (k->filled & family_flag[f]))
-            continue;
-        if (fill_pool(w, k, families[f], w->config->capture.pool_size) == 0)
-            k->filled |= family_flag[f];
-        else
-            incomplete = true;
-    }
-    set_incomplete(w, k, incomplete);
-}
 
 static void go_home(struct netns_worker *w)
 {
@@ -222,7 +53,21 @@ static void go_home(struct netns_worker *w)
         log_error("cannot return to the own network namespace", "error=%s", strerror(-r));
 }
 
-static void equip_from_outside(struct netns_worker *w, struct known *k)
+static void set_incomplete(struct netns_worker *w, struct netns_served *k, bool incomplete)
+{
+    if (k->incomplete != incomplete)
+        w->incomplete += incomplete ? 1 : -1u;
+    k->incomplete = incomplete;
+}
+
+/* In the namespace. */
+static void equip(struct netns_worker *w, struct netns_served *k)
+{
+    if (w->server.ipc_fd >= 0)
+        set_incomplete(w, k, !netns_serve_equip(&w->server, k));
+}
+
+static void equip_from_outside(struct netns_worker *w, struct netns_served *k)
 {
     if (netns_enter(k->ns_fd) < 0)
         return;
@@ -232,7 +77,7 @@ static void equip_from_outside(struct netns_worker *w, struct known *k)
 
 /* ---- meeting ---- */
 
-static struct known *find(struct netns_worker *w, uint64_t cookie)
+static struct netns_served *find(struct netns_worker *w, uint64_t cookie)
 {
     for (unsigned i = 0; i < w->known_count; i++)
         if (w->known[i]->cookie == cookie)
@@ -240,7 +85,7 @@ static struct known *find(struct netns_worker *w, uint64_t cookie)
     return NULL;
 }
 
-static void watch_flags(struct netns_worker *w, struct known *k)
+static void watch_flags(struct netns_worker *w, struct netns_served *k)
 {
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = k};
 
@@ -251,9 +96,9 @@ static void watch_flags(struct netns_worker *w, struct known *k)
 }
 
 /* Takes the descriptor. */
-static struct known *add(struct netns_worker *w, int ns_fd, uint64_t cookie)
+static struct netns_served *add(struct netns_worker *w, int ns_fd, uint64_t cookie)
 {
-    struct known *k;
+    struct netns_served *k;
 
     if (w->known_count == NETNS_KNOWN_MAX) {
         if (!w->full_told)
@@ -268,7 +113,7 @@ static struct known *add(struct netns_worker *w, int ns_fd, uint64_t cookie)
         close(ns_fd);
         return NULL;
     }
-    *k = (struct known){
+    *k = (struct netns_served){
         .cookie = cookie, .ns_fd = ns_fd, .monitor_fd = -1, .ephemeral = NETNS_RANGE_DEFAULT};
     if (netns_inode(ns_fd, &k->inode) < 0)
         k->inode = 0;
@@ -276,7 +121,7 @@ static struct known *add(struct netns_worker *w, int ns_fd, uint64_t cookie)
     return k;
 }
 
-static void report(struct netns_worker *w, const struct known *k,
+static void report(struct netns_worker *w, const struct netns_served *k,
                    const struct lectr_netns_event *event)
 {
     struct netns_met met = {.netns_cookie = k->cookie, .inode = k->inode};
@@ -295,7 +140,7 @@ static int meet(struct netns_worker *w, int ns_fd, const struct lectr_netns_even
                 bool consent)
 {
     CLEAN_FD int fd = ns_fd;
-    struct known *k = NULL;
+    struct netns_served *k = NULL;
     uint64_t cookie;
     int r;
 
@@ -315,9 +160,7 @@ static int meet(struct netns_worker *w, int ns_fd, const struct lectr_netns_even
     if (k) {
         equip(w, k);
         report(w, k, event);
-        watch_flags(w, k);
-        check_range(k);
-        equip(w, k); /* also for what changed before it was watched */
+        w->unfinished++;
     }
     go_home(w);
     return r;
@@ -346,8 +189,28 @@ static void meet_name(void *user, const char *name, int ns_fd)
         log_warn("named namespace not met", "name=%s error=%s", name, strerror(-r));
 }
 
+/* The rest of meeting one namespace, when no other one waits. */
+static void finish_one(struct netns_worker *w)
+{
+    for (unsigned i = 0; i < w->known_count; i++) {
+        struct netns_served *k = w->known[i];
+
+        if (k->finished)
+            continue;
+        k->finished = true;
+        w->unfinished--;
+        if (netns_enter(k->ns_fd) < 0)
+            return;
+        watch_flags(w, k);
+        netns_serve_check_range(k);
+        equip(w, k); /* also for what changed before it was watched */
+        go_home(w);
+        return;
+    }
+}
+
 /* Something changed in a namespace: what can be reached there? */
-static void refresh(struct netns_worker *w, struct known *k)
+static void refresh(struct netns_worker *w, struct netns_served *k)
 {
     char drain[4096];
 
@@ -361,13 +224,15 @@ static void forget(struct netns_worker *w, uint64_t cookie)
     struct ipc_msg msg = {.type = IPC_NETNS_GONE, .netns = {.netns_cookie = cookie}};
 
     for (unsigned i = 0; i < w->known_count; i++) {
-        struct known *k = w->known[i];
+        struct netns_served *k = w->known[i];
 
         if (k->cookie != cookie)
             continue;
         capture_netns_drop(w->capture, cookie);
-        (void)send_to_proxy(w, &msg, NULL, 0);
+        if (netns_serve_send(&w->server, &msg, NULL, 0) < 0)
+            log_debug("the proxy was not told", "gone=%llu", (unsigned long long)cookie);
         set_incomplete(w, k, false);
+        w->unfinished -= !k->finished;
         if (k->monitor_fd >= 0)
             close(k->monitor_fd);
         close(k->ns_fd);
@@ -381,19 +246,18 @@ static void forget(struct netns_worker *w, uint64_t cookie)
 
 static void take_proxy(struct netns_worker *w, const struct order *o)
 {
-    if (w->ipc_fd >= 0)
-        close(w->ipc_fd);
-    w->ipc_fd = o->ipc_fd;
-    w->generation = o->generation;
+    if (w->server.ipc_fd >= 0)
+        close(w->server.ipc_fd);
+    w->server.ipc_fd = o->ipc_fd;
+    w->server.generation = o->generation;
     for (unsigned i = 0; i < w->known_count; i++) {
-        struct known *k = w->known[i];
+        struct netns_served *k = w->known[i];
 
         /* Without a proxy the map keeps the old ports: nothing listens there,
          * which tells "agent down" from "namespace not met". */
-        if (w->ipc_fd < 0)
+        if (w->server.ipc_fd < 0)
             continue;
-        k->filled = 0;
-        memset(k->port, 0, sizeof(k->port));
+        netns_serve_forget_proxy(k);
         equip_from_outside(w, k);
     }
 }
@@ -401,7 +265,7 @@ static void take_proxy(struct netns_worker *w, const struct order *o)
 static void obey(struct netns_worker *w)
 {
     struct order o;
-    struct known *k;
+    struct netns_served *k;
     int fd;
 
     while (recv(w->order_fd[0], &o, sizeof(o), MSG_DONTWAIT) == sizeof(o)) {
@@ -412,7 +276,9 @@ static void obey(struct netns_worker *w)
         case ORDER_NEED:
             k = find(w, o.netns_cookie);
             if (k && netns_enter(k->ns_fd) == 0) {
-                (void)fill_pool(w, k, o.family, o.count);
+                if (netns_serve_pool(&w->server, k, o.family, o.count) < 0)
+                    log_debug("sockets not handed over", "netns=%llu",
+                              (unsigned long long)k->cookie);
                 go_home(w);
             }
             break;
@@ -454,9 +320,20 @@ static int wait_ms(const struct netns_worker *w)
 {
     int names_ms = netns_names_wait_ms(w->names);
 
-    if (w->incomplete > 0 && w->ipc_fd >= 0 && (names_ms < 0 || names_ms > RETRY_MS))
+    if (w->unfinished > 0)
+        return 0;
+    if (w->incomplete > 0 && w->server.ipc_fd >= 0 && (names_ms < 0 || names_ms > RETRY_MS))
         return RETRY_MS;
     return names_ms;
+}
+
+/* Namespaces that a client is about to connect from go before everything else. */
+static void serve_urgent(struct netns_worker *w, const struct epoll_event *events, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr == &w->capture)
+            capture_events_read(w->capture, meet_event, w);
+    netns_names_read(w->names, meet_name, w);
 }
 
 static void *worker_main(void *arg)
@@ -469,18 +346,18 @@ static void *worker_main(void *arg)
         int n = epoll_wait(w->epoll_fd, events, EPOLL_BATCH, wait_ms(w));
         bool orders = false;
 
+        serve_urgent(w, events, n);
         for (int i = 0; i < n; i++) {
             void *source = events[i].data.ptr;
 
-            if (source == &w->capture)
-                capture_events_read(w->capture, meet_event, w);
-            else if (source == &w->order_fd)
+            if (source == &w->order_fd)
                 orders = true;
-            else if (source != &w->names)
+            else if (source != &w->names && source != &w->capture)
                 refresh(w, source);
         }
-        netns_names_read(w->names, meet_name, w);
-        if (n == 0)
+        if (n == 0 && w->unfinished > 0)
+            finish_one(w);
+        else if (n == 0)
             retry_incomplete(w);
         /* Last: an order may free what an event points to. */
         if (orders)
@@ -499,7 +376,7 @@ static int watch(struct netns_worker *w, int fd, void *source)
 static void worker_free(struct netns_worker *w)
 {
     const int fds[] = {w->order_fd[0], w->order_fd[1], w->report_fd[0], w->report_fd[1],
-                       w->epoll_fd,    w->home_fd,     w->ipc_fd};
+                       w->epoll_fd,    w->home_fd,     w->server.ipc_fd};
 
     while (w->known && w->known_count > 0)
         forget(w, w->known[0]->cookie);
@@ -543,13 +420,14 @@ int netns_worker_start(struct capture *capture, const struct config *config,
 
     if (!w)
         return -ENOMEM;
-    *w = (struct netns_worker){.capture = capture,
-                               .config = config,
-                               .order_fd = {-1, -1},
-                               .report_fd = {-1, -1},
-                               .epoll_fd = -1,
-                               .home_fd = -1,
-                               .ipc_fd = -1};
+    *w = (struct netns_worker){
+        .capture = capture,
+        .config = config,
+        .order_fd = {-1, -1},
+        .report_fd = {-1, -1},
+        .epoll_fd = -1,
+        .home_fd = -1,
+        .server = {.capture = capture, .pool_size = config->capture.pool_size, .ipc_fd = -1}};
     r = worker_open(w);
     if (r == 0)
         r = -pthread_create(&w->thread, NULL, worker_main, w);

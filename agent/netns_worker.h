@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #define NETNS_KNOWN_MAX 4096
-#define NETNS_POOL_MAX 256 /* sockets that one request can get */
 
 struct netns_worker;
 struct capture;

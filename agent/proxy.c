@@ -51,20 +51,29 @@ static void listener_close(struct listener *l)
     l->proxy->listeners_count--;
 }
 
-static void set_listening(struct proxy *p, bool on)
+/* What is still in the queue when a socket stops listening would be reset. */
+static void accept_rest(struct listener *l);
+
+static void stop_listening(struct proxy *p)
 {
     for (unsigned i = 0; i < LISTENERS_MAX; i++) {
         struct listener *l = &p->listeners[i];
 
         if (l->fd < 0)
             continue;
-        if (on) {
-            if (listen(l->fd, LISTEN_BACKLOG) == 0)
-                loop_poll_set(l->poll, LOOP_READ);
-        } else {
-            loop_poll_set(l->poll, 0);
-            shutdown(l->fd, SHUT_RD);
-        }
+        loop_poll_set(l->poll, 0);
+        accept_rest(l);
+        shutdown(l->fd, SHUT_RD);
+    }
+}
+
+static void start_listening(struct proxy *p)
+{
+    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
+        struct listener *l = &p->listeners[i];
+
+        if (l->fd >= 0 && listen(l->fd, LISTEN_BACKLOG) == 0)
+            loop_poll_set(l->poll, LOOP_READ);
     }
 }
 
@@ -74,37 +83,44 @@ static void shed(struct proxy *p, const char *why)
         return;
     p->shedding = true;
     p->shed_total++;
-    set_listening(p, false);
+    stop_listening(p);
     log_warn("no more connections are steered here for now", "reason=%s open=%u", why,
              conns_stats(p->conns)->open);
 }
 
-static void accept_some(struct listener *l, unsigned max)
+/* False: no more can be accepted now. */
+static bool accept_one(struct listener *l)
 {
     struct proxy *p = l->proxy;
+    struct sockaddr_storage from;
+    socklen_t len = sizeof(from);
+    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-    for (unsigned i = 0; i < max && l->fd >= 0; i++) {
-        struct sockaddr_storage from;
-        socklen_t len = sizeof(from);
-        int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                shed(p, "no descriptors");
-            return;
-        }
+    if (fd >= 0) {
         conns_accept(p->conns, fd, &from, l->netns_cookie);
-        if (conns_stats(p->conns)->open >= SHED_AT) {
-            shed(p, "too many connections");
-            return;
-        }
+        return true;
     }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        shed(p, "no descriptors");
+    return false;
+}
+
+static void accept_rest(struct listener *l)
+{
+    while (!conns_full(l->proxy->conns) && accept_one(l))
+        ;
 }
 
 static void on_listener(void *user, unsigned events)
 {
+    struct listener *l = user;
+    struct proxy *p = l->proxy;
+
     (void)events;
-    accept_some(user, ACCEPTS_PER_TURN);
+    for (unsigned i = 0; i < ACCEPTS_PER_TURN && !p->shedding && accept_one(l); i++) {
+        if (conns_stats(p->conns)->open >= SHED_AT)
+            shed(p, "too many connections");
+    }
 }
 
 static struct listener *listener_slot(struct proxy *p, uint64_t netns_cookie, int family)
@@ -196,7 +212,7 @@ static void close_listeners(struct proxy *p)
     for (unsigned i = 0; i < LISTENERS_MAX; i++) {
         if (p->listeners[i].fd < 0)
             continue;
-        accept_some(&p->listeners[i], LISTEN_BACKLOG);
+        accept_rest(&p->listeners[i]);
         listener_close(&p->listeners[i]);
     }
 }
@@ -261,7 +277,8 @@ static void on_sockets(struct proxy *p, const struct ipc_netns *netns, const int
 {
     for (unsigned i = 0; i < fds_count; i++)
         upstreams_put(p->upstreams, netns->netns_cookie, (int)netns->family, fds[i]);
-    upstreams_serve(p->upstreams, clock_mono_ns() / NSEC_PER_MSEC);
+    upstreams_serve(p->upstreams, netns->netns_cookie, (int)netns->family,
+                    clock_mono_ns() / NSEC_PER_MSEC);
 }
 
 static void on_message(void *user, const struct ipc_msg *msg, const int *fds, unsigned fds_count)
@@ -348,7 +365,7 @@ static void on_tick(void *user)
         metrics_tick(p->metrics, now_ns / NSEC_PER_MSEC);
     if (p->shedding && conns_stats(p->conns)->open <= SHED_UNTIL && !p->draining) {
         p->shedding = false;
-        set_listening(p, true);
+        start_listening(p);
         log_info("connections are steered here again", NULL);
     }
     drain_tick(p, now_ns);

@@ -58,7 +58,9 @@ static unsigned count_waiting(const struct upstreams *u, uint64_t netns_cookie, 
 {
     unsigned count = 0;
 
-    for (const struct upstream_wait *w = u->waiters.next; w != &u->waiters; w = w->next)
+    /* No order is larger than that. */
+    for (const struct upstream_wait *w = u->waiters.next;
+         w != &u->waiters && count < POOL_SOCKETS_MAX; w = w->next)
         count += w->to.netns_cookie == netns_cookie && w->to.family == family;
     return count;
 }
@@ -152,23 +154,29 @@ void upstreams_put(struct upstreams *u, uint64_t netns_cookie, int family, int f
     (void)!pool_put(u->pool, netns_cookie, family, fd);
 }
 
-void upstreams_serve(struct upstreams *u, uint64_t now_ms)
+static struct upstream_wait *first_waiting(struct upstreams *u, uint64_t netns_cookie, int family)
 {
     struct upstream_wait *w = u->waiters.next;
 
-    while (w != &u->waiters) {
-        struct upstream_wait *next = w->next;
+    while (w != &u->waiters && (w->to.netns_cookie != netns_cookie || w->to.family != family))
+        w = w->next;
+    return w == &u->waiters ? NULL : w;
+}
+
+void upstreams_serve(struct upstreams *u, uint64_t netns_cookie, int family, uint64_t now_ms)
+{
+    struct upstream_wait *w;
+
+    /* From the start each time: the callback may have ended other waits. */
+    while ((w = first_waiting(u, netns_cookie, family)) != NULL) {
         int r = take_and_connect(u, &w->to);
 
-        if (r != -EAGAIN) {
-            order(u, w->to.netns_cookie, w->to.family, 0, now_ms);
-            upstream_cancel(u, w);
-            w->fn(w->user, r);
-            /* The callback may have ended other waits. */
-            next = u->waiters.next;
-        }
-        w = next;
+        if (r == -EAGAIN)
+            break;
+        upstream_cancel(u, w);
+        w->fn(w->user, r);
     }
+    order(u, netns_cookie, family, count_waiting(u, netns_cookie, family), now_ms);
 }
 
 void upstreams_tick(struct upstreams *u, uint64_t now_ms)

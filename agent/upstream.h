@@ -60,7 +60,7 @@ int upstream_acquire(struct tls *tls, const struct upstream_want *want,
 /* The helper passed a socket; it is taken over. */
 void upstreams_put(struct upstreams *u, uint64_t netns_cookie, int family, int fd);
 /* After a lot was passed: serves those who wait. */
-void upstreams_serve(struct upstreams *u, uint64_t now_ms);
+void upstreams_serve(struct upstreams *u, uint64_t netns_cookie, int family, uint64_t now_ms);
 void upstreams_tick(struct upstreams *u, uint64_t now_ms);
 void upstreams_drop(struct upstreams *u, uint64_t netns_cookie);
 /* Orders the first sockets of a namespace whose listener has just come. */

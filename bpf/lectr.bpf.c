@@ -15,7 +15,7 @@
  * The programs of census and dns are pinned, they alter nothing; those of
  * connect and origdst go away with the helper.
  */
-#include "vmlinux.h"
+#include "bpf/vmlinux.h"
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>

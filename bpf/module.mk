@@ -2,7 +2,7 @@
 # Only capture.c includes the skeleton.
 $(B)/obj/agent/capture.o: $(B)/gen/bpf/lectr.skel.h
 BPF_ARCH := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
-BPF_CFLAGS := -g -O2 -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -D__bpf__ -mcpu=v3 -Wall -Wextra -Werror -I. -I$(B)/gen/bpf
+BPF_CFLAGS := -g -O2 -target bpf -D__TARGET_ARCH_$(BPF_ARCH) -D__bpf__ -mcpu=v3 -Wall -Wextra -Werror -I. -I$(B)/gen
 
 $(B)/gen/bpf/vmlinux.h: /sys/kernel/btf/vmlinux
 	@mkdir -p $(@D)

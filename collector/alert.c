@@ -93,6 +93,8 @@ static void print_window(const struct alert *a, char *ret_text, size_t size)
     strftime(clock, sizeof(clock), a->window_end_s % 60 ? "%H:%M:%S" : "%H:%M", &tm);
     if (seconds % 60 == 0)
         snprintf(ret_text, size, "%lld min to %s UTC", (long long)(seconds / 60), clock);
+    else if (seconds < 60)
+        snprintf(ret_text, size, "%lld s to %s UTC", (long long)seconds, clock);
     else
         snprintf(ret_text, size, "%lld min %lld s to %s UTC", (long long)(seconds / 60),
                  (long long)(seconds % 60), clock);

@@ -17,7 +17,8 @@
 #define NOISE_PRIOR_MIN 120.0
 #define BAND_SIGMAS 2.05 /* 96% */
 #define CALM_SIGMAS 2.5
-#define DROP_RATIO 2.0 /* a drop must at least halve */
+#define DROP_RATIO 2.0    /* a drop must at least halve */
+#define RUNNING_LOOKS 4.0 /* independent ones, at most */
 #define MARKS_HALF_LIFE_MIN WEEK_MIN
 
 int baseline_new(struct baseline **ret_baseline)
@@ -403,6 +404,8 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     /* Long windows remember: a shorter one must say that it still goes on. */
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
     unsigned best = recent;
+    /* A running minute is looked at again and again. */
+    const double target = s->windows_count * s->target_weeks * (running ? RUNNING_LOOKS : 1.0);
     bool fires = false;
 
     *ret_finding = (struct finding){.is_calm = true};
@@ -417,8 +420,8 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
         judge_window(b, s, i, down, &verdicts[i]);
     }
     for (unsigned i = 0; i < s->windows_count && s->windows_min[i] <= fresh_min; i++) {
-        bool hit = verdicts[i].weeks >= s->windows_count * s->target_weeks &&
-                   is_beyond(s, &verdicts[i], down) && is_beyond(s, &verdicts[recent], down);
+        bool hit = verdicts[i].weeks >= target && is_beyond(s, &verdicts[i], down) &&
+                   is_beyond(s, &verdicts[recent], down);
 
         if (hit && (!fires || verdicts[i].z > verdicts[best].z))
             best = i;

@@ -122,7 +122,7 @@ static int take_message(struct pipeline *p, const struct bus_message *m, struct 
 
     if (r == -EBADMSG) {
         tally->malformed++;
-        return store_add_malformed(p->store, m->stream_seq, m->subject, reason, m->data);
+        return store_add_malformed(p->store, m->stream_seq, m->subject, reason, m->data.len);
     }
     if (r < 0)
         return r;

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define ENCODING_VERSION 1
+/* Of one bucket when decoded: totals stay far from an overflow. */
+#define COUNT_MAX (UINT64_C(1) << 48)
 
 static const double gamma_ratio = (1.0 + SKETCH_RELATIVE_ERROR) / (1.0 - SKETCH_RELATIVE_ERROR);
 
@@ -198,7 +200,7 @@ int sketch_decode_merge(struct sketch *into, struct slice data)
 
         index += get_varint(&c);
         count = get_varint(&c);
-        if (c.failed || index >= SKETCH_BUCKETS)
+        if (c.failed || index >= SKETCH_BUCKETS || count > COUNT_MAX)
             return -EBADMSG;
         r = cover(into, (uint32_t)index, (uint32_t)index);
         if (r < 0)

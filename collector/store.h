@@ -21,9 +21,8 @@
 #include <stdint.h>
 
 #define STORE_SCHEMA_VERSION 1
-/* Malformed messages kept for inspection; all are counted. */
+/* Malformed messages that are remembered; all are counted. */
 #define STORE_MALFORMED_MAX 1000
-#define STORE_MALFORMED_BYTES 1024
 
 struct store;
 
@@ -75,9 +74,10 @@ int store_merge_cell(struct store *s, const struct rollup_cell *cell) LECTR_MUST
 int store_add_gap(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_coverage(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_call(struct store *s, const struct record *rec, struct slice payload) LECTR_MUST_USE;
-/* Once for each position in the JetStream stream, however often it is delivered. */
+/* Once for each position in the JetStream stream, however often it is delivered.
+ * The content is not stored, for nobody knows what it is: it stays in the stream. */
 int store_add_malformed(struct store *s, uint64_t stream_seq, const char *subject,
-                        const char *reason, struct slice data) LECTR_MUST_USE;
+                        const char *reason, size_t bytes) LECTR_MUST_USE;
 
 /* Small durable numbers: counters and marks. Absent reads as 0. */
 int store_number_get(struct store *s, const char *name, int64_t *ret_value) LECTR_MUST_USE;

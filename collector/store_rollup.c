@@ -282,7 +282,7 @@ int store_add_call(struct store *s, const struct record *rec, struct slice paylo
 }
 
 int store_add_malformed(struct store *s, uint64_t stream_seq, const char *subject,
-                        const char *reason, struct slice data)
+                        const char *reason, size_t bytes)
 {
     sqlite3_stmt *add = store_stmt(s, STMT_MALFORMED_ADD);
     sqlite3_stmt *trim = store_stmt(s, STMT_MALFORMED_TRIM);
@@ -295,10 +295,7 @@ int store_add_malformed(struct store *s, uint64_t stream_seq, const char *subjec
     sqlite3_bind_int64(add, 1, (int64_t)stream_seq);
     store_bind_text(add, 2, safe);
     store_bind_text(add, 3, reason);
-    sqlite3_bind_int64(add, 4, (int64_t)data.len);
-    if (data.len > STORE_MALFORMED_BYTES)
-        data.len = STORE_MALFORMED_BYTES;
-    store_bind_blob(add, 5, data);
+    sqlite3_bind_int64(add, 4, (int64_t)bytes);
     r = store_run(add);
     if (r < 0)
         return r;

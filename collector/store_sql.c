@@ -38,7 +38,7 @@ const char *const store_schema[STORE_SCHEMA_VERSION] = {
     "  PRIMARY KEY(instance, part, seq)) WITHOUT ROWID;"
     "CREATE INDEX call_end ON call(end_ns);"
     "CREATE TABLE malformed(stream_seq INTEGER PRIMARY KEY, subject TEXT NOT NULL,"
-    "  reason TEXT NOT NULL, bytes INTEGER NOT NULL, head BLOB NOT NULL);"
+    "  reason TEXT NOT NULL, bytes INTEGER NOT NULL);"
     "CREATE TABLE alert(row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,"
     "  fingerprint TEXT NOT NULL, status INTEGER NOT NULL, org TEXT NOT NULL, kind TEXT NOT NULL,"
     "  at_ns INTEGER NOT NULL, published INTEGER NOT NULL, payload BLOB NOT NULL);"
@@ -99,8 +99,8 @@ const char *const store_sql[STMT__COUNT] = {
                           " ON CONFLICT DO UPDATE SET seen = seen + ?5, metered = metered + ?6",
     [STMT_CALL_ADD] = "INSERT OR IGNORE INTO call(instance, part, seq, end_ns, payload)"
                       " VALUES(?1, ?2, ?3, ?4, ?5)",
-    [STMT_MALFORMED_ADD] = "INSERT OR IGNORE INTO malformed(stream_seq, subject, reason, bytes,"
-                           " head) VALUES(?1, ?2, ?3, ?4, ?5)",
+    [STMT_MALFORMED_ADD] = "INSERT OR IGNORE INTO malformed(stream_seq, subject, reason, bytes)"
+                           " VALUES(?1, ?2, ?3, ?4)",
     [STMT_MALFORMED_TRIM] = "DELETE FROM malformed WHERE stream_seq <= (SELECT stream_seq FROM"
                             " malformed ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
     [STMT_PRUNE_CELLS] = "DELETE FROM rollup WHERE seconds = ?1 AND bucket < ?2",

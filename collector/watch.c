@@ -14,8 +14,12 @@
 
 #define MINUTE_S 60
 #define PEEK_EVERY_NS NSEC_PER_SEC
-/* Late data is learned from again, not more often than this. */
+/* Late calls are learned from again when there are many, or after a while; not
+ * more often than a minute, and for a twentieth of the time at most. */
 #define RELEARN_EVERY_NS (60 * NSEC_PER_SEC)
+#define RELEARN_SHARE 20
+#define LATE_MANY 100
+#define LATE_WAIT_NS (600 * NSEC_PER_SEC)
 #define LEARN_SLICE_NS (100 * NSEC_PER_MSEC)
 /* Minutes closed in one transaction. */
 #define CLOSE_AT_ONCE 120
@@ -33,7 +37,8 @@ struct watch {
     bool must_relearn;
     bool is_learning;  /* no minute is closed before this is done */
     int64_t learned_s; /* up to here */
-    uint64_t relearned_mono_ns, peeked_mono_ns;
+    uint64_t relearned_mono_ns, learning_ns, peeked_mono_ns;
+    uint64_t late_pending, late_mono_ns; /* not learned from yet; since when */
     uint64_t late, alerts;
     bool has_news; /* events since the last look at the running minute */
 };
@@ -138,6 +143,7 @@ static int start_learning(struct watch *w)
     int r;
 
     w->must_relearn = false;
+    w->late_pending = 0;
     w->relearned_mono_ns = clock_mono_ns();
     detect_free(&w->detect);
     r = detect_new(&w->config->detect, &w->detect);
@@ -159,6 +165,7 @@ static int finish_learning(struct watch *w)
     if (r < 0)
         return r;
     w->is_learning = false;
+    w->learning_ns = clock_mono_ns() - w->relearned_mono_ns;
     log_info("baselines learned", "series=%llu to=%lld",
              (unsigned long long)detect_series(w->detect), (long long)w->minutes.closed_s);
     return 0;
@@ -234,7 +241,8 @@ void watch_note(struct watch *w, const struct record *rec)
     w->has_news = true;
     if (minutes_note(&w->minutes, rec->end_ns, clock_wall_ns())) {
         w->late++;
-        w->must_relearn = true;
+        if (w->late_pending++ == 0)
+            w->late_mono_ns = clock_mono_ns();
         publish_note_late(w->publish, (int64_t)(rec->end_ns / NSEC_PER_SEC));
     }
 }
@@ -326,13 +334,28 @@ static int peek(struct watch *w)
     return r;
 }
 
+static bool should_relearn(const struct watch *w)
+{
+    uint64_t now_ns = clock_mono_ns();
+    uint64_t every_ns = RELEARN_SHARE * w->learning_ns;
+
+    if (w->is_learning)
+        return false;
+    if (w->must_relearn)
+        return true;
+    if (now_ns < w->relearned_mono_ns + (every_ns > RELEARN_EVERY_NS ? every_ns : RELEARN_EVERY_NS))
+        return false;
+    return w->late_pending >= LATE_MANY ||
+           (w->late_pending && now_ns >= w->late_mono_ns + LATE_WAIT_NS);
+}
+
 static int judge_turn(struct watch *w)
 {
     int r;
 
     if (!w->config->detect.enabled)
         return close_due(w);
-    if (w->must_relearn && clock_mono_ns() >= w->relearned_mono_ns + RELEARN_EVERY_NS) {
+    if (should_relearn(w)) {
         r = start_learning(w);
         if (r < 0)
             return r;
@@ -352,7 +375,7 @@ void watch_turn(struct watch *w, struct bus *bus)
                   store_error(w->store));
         /* The detector may be ahead of the store: let it start from there. */
         w->must_relearn = true;
-        w->relearned_mono_ns = 0;
+        w->is_learning = false;
     }
     publish_turn(w->publish, bus, w->minutes.closed_s);
 }

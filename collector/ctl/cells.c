@@ -58,7 +58,7 @@ void cell_usd(const json_t *usd, json_int_t unknown, char ret_cell[CELL_BYTES])
     add_unknown(unknown, ret_cell);
 }
 
-void cell_usd_range(const json_t *cost, json_int_t unknown, char ret_cell[CELL_BYTES])
+void cell_usd_range(const json_t *cost, char ret_cell[CELL_BYTES])
 {
     const json_t *low = json_object_get(cost, "low"), *high = json_object_get(cost, "high");
     char from[16], to[16];
@@ -73,7 +73,6 @@ void cell_usd_range(const json_t *cost, json_int_t unknown, char ret_cell[CELL_B
         strcpy(ret_cell, "exact");
     else
         snprintf(ret_cell, CELL_BYTES, "%s-%s", from, to);
-    (void)unknown;
 }
 
 void cell_duration(const json_t *us, char ret_cell[CELL_BYTES])

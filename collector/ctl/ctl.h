@@ -45,8 +45,8 @@ int fetch_print(const struct ctl_options *o, const char *path_and_query) LECTR_M
 void cell_count(const json_t *value, char ret_cell[CELL_BYTES]);
 /* `usd` with how many calls it leaves out: "$1.23 +4?"; "?" when nothing is known. */
 void cell_usd(const json_t *usd, json_int_t unknown, char ret_cell[CELL_BYTES]);
-/* "$1.20-$1.30", or one number when both are the same. */
-void cell_usd_range(const json_t *cost, json_int_t unknown, char ret_cell[CELL_BYTES]);
+/* "$1.20-$1.30", or "exact" when both are the same. */
+void cell_usd_range(const json_t *cost, char ret_cell[CELL_BYTES]);
 void cell_duration(const json_t *us, char ret_cell[CELL_BYTES]);
 void cell_tokens(const json_t *row, char ret_cell[CELL_BYTES]);
 void cell_time(json_int_t unix_s, char ret_cell[CELL_BYTES]);

@@ -22,62 +22,87 @@ static void on_signal(int number)
     stopped = 1;
 }
 
-static int add_row(struct table *t, const json_t *row, bool with_time)
+/* Columns that are shown only where they say something. */
+struct layout {
+    bool with_time;
+    bool with_org;
+};
+
+static int add_cells(struct table *t, const struct layout *l, const char *time, const char *org,
+                     const char *const *rest, unsigned count)
+{
+    const char *cells[TABLE_COLUMNS_MAX];
+    unsigned n = 0;
+
+    if (l->with_time)
+        cells[n++] = time;
+    if (l->with_org)
+        cells[n++] = org;
+    for (unsigned i = 0; i < count; i++)
+        cells[n++] = rest[i];
+    return table_add(t, cells);
+}
+
+#define REST_COLUMNS 11
+
+static int add_row(struct table *t, const struct layout *l, const json_t *row)
 {
     const json_t *cost = json_object_get(row, "cost_usd");
     const json_t *latency = json_object_get(row, "latency_us");
     const json_t *ttft = json_object_get(row, "ttft_us");
-    const json_int_t unknown = cell_int(row, "cost_unknown");
     char time[CELL_BYTES], calls[CELL_BYTES], tokens[CELL_BYTES], usd[CELL_BYTES],
         range[CELL_BYTES], p50[CELL_BYTES], p95[CELL_BYTES], first[CELL_BYTES], errors[CELL_BYTES];
     char feature[128];
+    const char *const rest[REST_COLUMNS] = {feature,
+                                            cell_name(row, "provider"),
+                                            cell_name(row, "model"),
+                                            calls,
+                                            tokens,
+                                            usd,
+                                            range,
+                                            p50,
+                                            p95,
+                                            first,
+                                            errors};
 
     cell_time(cell_int(row, "time"), time);
     cell_count(json_object_get(row, "calls"), calls);
     cell_count(json_object_get(row, "errors"), errors);
     cell_tokens(row, tokens);
-    cell_usd(json_object_get(cost, "expected"), unknown, usd);
-    cell_usd_range(cost, unknown, range);
+    cell_usd(json_object_get(cost, "expected"), cell_int(row, "cost_unknown"), usd);
+    cell_usd_range(cost, range);
     cell_duration(json_object_get(latency, "p50"), p50);
     cell_duration(json_object_get(latency, "p95"), p95);
     cell_duration(json_object_get(ttft, "p50"), first);
     snprintf(feature, sizeof(feature), "%.120s%s", cell_name(row, "feature"),
              cell_int(row, "synthetic") > 0 ? "*" : "");
-    {
-        const char *cells[] = {time,
-                               feature,
-                               cell_name(row, "provider"),
-                               cell_name(row, "model"),
-                               calls,
-                               tokens,
-                               usd,
-                               range,
-                               p50,
-                               p95,
-                               first,
-                               errors};
+    return add_cells(t, l, time, cell_name(row, "org"), rest, REST_COLUMNS);
+}
 
-        return table_add(t, with_time ? cells : cells + 1);
-    }
+static bool has_many_orgs(const json_t *rows)
+{
+    const json_t *first = json_object_get(json_array_get(rows, 0), "org");
+
+    for (size_t i = 1; i < json_array_size(rows); i++)
+        if (!json_equal(json_object_get(json_array_get(rows, i), "org"), first))
+            return true;
+    return false;
 }
 
 static int print_rows(const json_t *root, bool with_time)
 {
-    static const char *const titles[] = {"TIME (UTC)",     "FEATURE", "PROVIDER", "MODEL", "CALLS",
-                                         "TOKENS(in/out)", "COST",    "RANGE",    "P50",   "P95",
-                                         "TTFT",           "ERRORS"};
+    static const char *const titles[REST_COLUMNS] = {
+        "FEATURE", "PROVIDER", "MODEL", "CALLS", "TOKENS(in/out)", "COST",
+        "RANGE",   "P50",      "P95",   "TTFT",  "ERRORS"};
     CLEAN_TABLE struct table *t = NULL;
-    const json_t *rows = json_object_get(root, "rows"), *row;
-    size_t i;
-    int r = table_new(with_time ? "llllrrrrrrrr" : "lllrrrrrrrr", &t);
+    const json_t *rows = json_object_get(root, "rows");
+    const struct layout l = {.with_time = with_time, .with_org = has_many_orgs(rows)};
+    int r = table_new(&"lllllrrrrrrrr"[2 - l.with_time - l.with_org], &t);
 
     if (r == 0)
-        r = table_add(t, with_time ? titles : titles + 1);
-    json_array_foreach(rows, i, row)
-    {
-        if (r == 0)
-            r = add_row(t, row, with_time);
-    }
+        r = add_cells(t, &l, "TIME (UTC)", "ORG", titles, REST_COLUMNS);
+    for (size_t i = 0; i < json_array_size(rows) && r == 0; i++)
+        r = add_row(t, &l, json_array_get(rows, i));
     if (r < 0)
         return r;
     table_print(t);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the pure decisions in the kernel: a packet's bytes are the facts, the
  * return value is the verdict. */
-#include <vmlinux.h>
+#include "bpf/vmlinux.h"
 
 #include <bpf/bpf_helpers.h>
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: agent/ipc.c */
 /*
  * Stands in for the helper, so that the proxy runs without BPF: speaks
  * agent/ipc.h on descriptor 3 of the command it starts, keeps the origin ring
