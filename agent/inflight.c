@@ -174,6 +174,28 @@ static struct inflight_loss *find_loss(struct inflight_loss *losses, size_t coun
     return NULL;
 }
 
+/* The file may have been damaged after its process died. */
+static void end_strings(struct caller *who)
+{
+    const struct {
+        char *text;
+        size_t size;
+    } fields[] = {
+        {who->process, sizeof(who->process)},
+        {who->cgroup, sizeof(who->cgroup)},
+        {who->owner, sizeof(who->owner)},
+        {who->namespace_name, sizeof(who->namespace_name)},
+        {who->pod, sizeof(who->pod)},
+        {who->container, sizeof(who->container)},
+        {who->feature_env, sizeof(who->feature_env)},
+        {who->feature_pod, sizeof(who->feature_pod)},
+        {who->org, sizeof(who->org)},
+    };
+
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        fields[i].text[fields[i].size - 1] = '\0';
+}
+
 static size_t add_up(const struct table *t, const char *instance, struct inflight_loss *losses)
 {
     size_t count = 0;
@@ -192,6 +214,7 @@ static size_t add_up(const struct table *t, const char *instance, struct infligh
                 .caller = slot->caller,
                 .start_wall_ns = t->alive_wall_ns ? t->alive_wall_ns : slot->start_wall_ns,
             };
+            end_strings(&loss->caller);
             memcpy(loss->provider, slot->provider, sizeof(loss->provider));
             loss->provider[sizeof(loss->provider) - 1] = '\0';
             snprintf(name, sizeof(name), "inflight/%.60s/%zu", instance, count);

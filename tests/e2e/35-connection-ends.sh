@@ -73,6 +73,7 @@ check "nothing is left open" wait_for 10 is lectr_connections_open 0
 total=$(metric lectr_connections_accepted_total)
 sum=$(inside curl -s 127.0.0.1:9463/metrics | awk '/^lectr_connections_total/ { n += $2 } END { print n }')
 same "accepted connections and verdicts agree" "$total" "$sum"
-for pair in not_http:3 http2_unmetered:1 client_cert:1 upstream_untrusted:1 untrusted_ca:0 overload:0; do
+# Three that are no TLS, and an answer that is no HTTP.
+for pair in not_http:4 http2_unmetered:1 client_cert:1 upstream_untrusted:1 untrusted_ca:0 overload:0; do
     same "verdict ${pair%:*}" "${pair#*:}" "$(metric "lectr_connections_total{result=\"${pair%:*}\"}")"
 done

@@ -49,12 +49,12 @@ for seed in "${seeds[@]}"; do
     same "seed $seed: the alert names the feature" checkout "$(label feature)"
     same "seed $seed: the alert names provider and model" "openai gpt-4o" "$(label provider) $(label model)"
     check "seed $seed: observed, baseline and deviation ($(jq -c '[.observed, .baseline, .deviation_ratio, .deviation_sigmas]' <<<"$first"))" \
-        jq -e '.observed > 2 * .baseline and .baseline > 0 and .deviation_ratio > 2 and .deviation_absolute > 0
+        holds '.observed > 2 * .baseline and .baseline > 0 and .deviation_ratio > 2 and .deviation_absolute > 0
             and .deviation_sigmas > 3 and .baseline_lower <= .baseline and .baseline <= .baseline_upper
-            and .samples > 0 and .history_hours >= 24' <<<"$first" >/dev/null
-    check "seed $seed: the window is in the spike" jq -e --argjson s $spike_ns --argjson e $((end * 1000000000)) \
+            and .samples > 0 and .history_hours >= 24' <<<"$first"
+    check "seed $seed: the window is in the spike" holds \
         '.window_start_unix_nano < .window_end_unix_nano and .window_end_unix_nano > $s
-            and .window_end_unix_nano <= $e' <<<"$first" >/dev/null
+            and .window_end_unix_nano <= $e' --argjson s $spike_ns --argjson e $((end * 1000000000)) <<<"$first"
     reason=$(jq -r '.reason // ""' <<<"$first")
     check "seed $seed: the sentence names them too" eval '[[ $reason == *checkout*gpt-4o* ]]'
     note "$reason"
@@ -65,4 +65,4 @@ done
 
 # What a person sees is the same alert.
 stack ctl alerts --format json >"$tmp/ctl" 2>"$log/ctl"
-check "lectrctl alerts shows it" eval 'jq -e --arg r "$reason" "select(.reason == \$r)" "$tmp/ctl" >/dev/null'
+check "lectrctl alerts shows it" holds 'any(.reason == $r)' -s --arg r "$reason" <"$tmp/ctl"

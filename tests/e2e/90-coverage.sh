@@ -32,7 +32,7 @@ row() {
          gaps: ([.gaps[] | mine | {key: .reason, value: .connections}] | group_by(.key) |
              map({key: .[0].key, value: (map(.value) | add)}) | from_entries)}'
 }
-balanced() { row "$1" | jq -e '.seen > 0 and .seen == .metered + ([.gaps[]] | add // 0)' >/dev/null; }
+balanced() { row "$1" | holds '.seen > 0 and .seen == .metered + ([.gaps[]] | add // 0)'; }
 
 # expect WORKLOAD SEEN METERED GAPS
 expect() {
@@ -47,7 +47,7 @@ expect refuses 3 0 '{"untrusted_ca":3}'
 expect mixed 3 2 '{"http2_unmetered":1}'
 
 stack ctl coverage --format json >"$tmp/ctl" 2>"$log/ctl"
-check "lectrctl coverage --format json is JSON" jq -es 'length > 0' "$tmp/ctl"
+check "lectrctl coverage --format json is JSON" holds 'length > 0' -s <"$tmp/ctl"
 stack ctl coverage >"$tmp/ctl.text" 2>>"$log/ctl"
 for reason in http2_unmetered no_consent untrusted_ca; do
     check "lectrctl coverage tells of $reason" grep -q $reason "$tmp/ctl.text"

@@ -55,6 +55,9 @@ check() {
     fi
 }
 
+# holds FILTER [jq option...]: whether the JSON on standard input is so.
+holds() { jq -e "${@:2}" "$1" >/dev/null; }
+
 # same WHAT EXPECTED GOT; false when they differ, so that "|| note …" can say more.
 same() {
     if [ "$2" = "$3" ]; then
