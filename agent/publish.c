@@ -26,6 +26,7 @@
 #define RETRY_MAX_MS 5000
 #define ADOPT_EVERY_MS 2000
 #define IDLE_WAIT_MS 500
+#define GATHER_MS 10
 #define MSG_ID_BYTES (EVENT_UUID_BYTES + 32)
 
 /* What the sending thread sleeps for. */
@@ -484,6 +485,22 @@ static bool sleep_until_needed(struct publish *p)
     return go_on;
 }
 
+/* A wake-up, a write and its acks cost more than an event: under light load,
+ * wait a moment for company. */
+static void gather(struct publish *p)
+{
+    const struct timespec moment = {.tv_nsec = GATHER_MS * (long)NSEC_PER_MSEC};
+    struct spool_counts counts;
+    bool stopping;
+
+    spool_count(outbox_spool(p->outbox), &counts);
+    pthread_mutex_lock(&p->lock);
+    stopping = p->stop;
+    pthread_mutex_unlock(&p->lock);
+    if (!stopping && counts.queued > 0 && counts.queued < WINDOW / 4)
+        nanosleep(&moment, NULL);
+}
+
 static void *sender_main(void *arg)
 {
     struct publish *p = arg;
@@ -496,6 +513,7 @@ static void *sender_main(void *arg)
         if (p->js && natsConnection_Status(p->connection) == NATS_CONN_STATUS_CONNECTED &&
             now_ns >= atomic_load(&p->hold_until_ns))
             ensure_stream(p);
+        gather(p);
         send_records(p);
     } while (sleep_until_needed(p));
     return NULL;
