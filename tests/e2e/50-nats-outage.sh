@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # NATS is away for a minute under traffic (E2E_FAST=1: 12 s), the proxy is killed (-9) meanwhile,
-# then all is there again: every event of a finished call is in the store exactly once, counted at
+# then all is there again, and the collector is killed (-9) while it catches up: every event of a finished call is in the store exactly once, counted at
 # the client, the simulator, the stream and the store.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin outage
@@ -34,7 +34,10 @@ sleep $((outage / 3))
 note "$(jq -s length "$tmp/rows") calls so far, of these $(jq -s '[.[] | select(.captured)] | length' "$tmp/rows") captured"
 sleep $((outage - 2 * (outage / 3)))
 stack_start nats
-sleep 3
+sleep 2
+kill -KILL "$collector_pid"
+sleep 1
+stack_start collector
 touch "$tmp/stop"
 wait "$client_pid"
 

@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The proxy and the helper are killed (-9) while clients open connections as fast as they can, so
+# that some are on their way into the listener at that moment. Still the next connection of every
+# client succeeds, every connection that the census saw is metered or in a gap, and every finished
+# captured call has its event.
+source "$(dirname "$0")/../harness/e2e-lib.sh"
+e2e_begin churn
+workers=30
+rounds=${FAST:+3}
+rounds=${rounds:-6}
+
+lab_up
+lab pod add a
+stack_init
+stack_start nats agent
+
+# All that was told: "seen accounted", of all workloads.
+told() {
+    { events lectr.v1.coverage; events lectr.v1.gap; } | jq -s -r '
+        [([.[] | .seen_connections // 0] | add // 0),
+         ([.[] | (.metered_connections // 0) + (.connections // 0)] | add // 0)] | join(" ")'
+}
+# told_all BEFORE CONNECTIONS: since BEFORE so many were seen and accounted for.
+told_since() { told | awk -v s="${1% *}" -v a="${1#* }" '{ print $1 - s, $2 - a }'; }
+told_all() { [ "$(told_since "$1")" = "$2 $2" ]; }
+
+client a api.openai.com >"$tmp/rows"
+wait_for 10 told_all "0 0" 1
+for ((i = 0; i < rounds; i++)); do
+    before=$(told)
+    client a api.openai.com --workers $workers --seconds 4 --timeout 15 >"$tmp/rows.$i" 2>>"$log/client" &
+    client_pid=$!
+    e2e_pids+=("$client_pid")
+    sleep 1.5
+    if [ $((i % 3)) = 2 ]; then
+        what=helper
+        kill -KILL "$helper_pid"
+        wait "$client_pid"
+        stack_start agent
+    else
+        what=proxy
+        kill -KILL "$(proxy_pid)"
+        wait "$client_pid"
+    fi
+    cat "$tmp/rows.$i" >>"$tmp/rows"
+    made=$(grep -c . "$tmp/rows.$i")
+    wait_for 15 told_all "$before" "$made"
+    same "$what killed, round $i: connections seen, and metered or in a gap" "$made $made" "$(told_since "$before")"
+    # A client that failed twice in a row: its next connection did not succeed.
+    same "$what killed, round $i: clients whose next connection failed too" 0 "$(jq -s 'group_by(.worker) |
+        map([.[].ok] | [., .[1:]] | transpose | any(. == [false, false])) | map(select(.)) | length' "$tmp/rows.$i")"
+    note "$(jq -s -c '{connections: length, captured: (map(select(.captured)) | length),
+        direct: (map(select(.captured == false)) | length), broke: (map(select(.ok | not)) | length)}' "$tmp/rows.$i")"
+done
+finished=$(jq -s '[.[] | select(.ok and .captured)] | length' "$tmp/rows")
+wait_for 15 events_reach lectr.v1.call "$finished"
+jq -r 'select(.ok and .captured) | .trace_id' "$tmp/rows" | sort >"$tmp/finished"
+events lectr.v1.call | jq -r .trace_id | sort >"$tmp/stream"
+same "finished calls without an event" 0 "$(comm -23 "$tmp/finished" "$tmp/stream" | wc -l)"
+same "events that are there twice" 0 "$(uniq -d "$tmp/stream" | wc -l)"
