@@ -9,11 +9,12 @@
 #define RANK_NONE 255
 
 void ask_reader_init(struct ask_reader *r, const struct provider *provider,
-                     const uint8_t *fingerprint_key)
+                     const uint8_t *fingerprint_key, struct body_budget *budget)
 {
     memset(r, 0, sizeof(*r));
     r->provider = provider;
     r->fingerprint_key = fingerprint_key;
+    r->flow.budget = budget;
 }
 
 static void body_stop(struct ask_reader *r)
@@ -197,7 +198,7 @@ static void body_start(struct ask_reader *r)
     const struct profile_operation *op = r->ask->operation;
     const struct json_events events = {.user = r, .on_value = on_value};
 
-    body_init(&r->body, r->coding);
+    body_init(&r->body, r->coding, &r->flow);
     r->body_wanted = op && op->family && op->family->request;
     if (r->is_multipart) {
         r->multipart.on_model = on_model;

@@ -39,12 +39,13 @@ struct ask_reader {
     bool is_multipart;
     bool body_wanted;
     struct body body;
+    struct body_flow flow;
     struct json json;
     struct multipart multipart;
 };
 
 void ask_reader_init(struct ask_reader *r, const struct provider *provider,
-                     const uint8_t *fingerprint_key);
+                     const uint8_t *fingerprint_key, struct body_budget *budget);
 /* Wipes. */
 void ask_reader_fini(struct ask_reader *r);
 void ask_begin(struct ask_reader *r, struct ask *ask, uint64_t now_ns);

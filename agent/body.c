@@ -7,6 +7,7 @@
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 /* What every allocation of a decoder begins with: its size, for the wipe. */
 struct block {
@@ -17,15 +18,20 @@ struct block {
 static void *wiping_alloc(void *opaque, size_t bytes)
 {
     struct body *b = opaque;
+    struct body_budget *budget = b->flow->budget;
     struct block *block;
 
     if (bytes > BODY_WINDOW_MAX_BYTES || b->allocated_bytes + bytes > BODY_WINDOW_MAX_BYTES)
+        return NULL;
+    if (budget && budget->memory_used_bytes + bytes > budget->memory_limit_bytes)
         return NULL;
     block = malloc(sizeof(*block) + bytes);
     if (!block)
         return NULL;
     block->bytes = bytes;
     b->allocated_bytes += bytes;
+    if (budget)
+        budget->memory_used_bytes += bytes;
     return block->data;
 }
 
@@ -38,6 +44,8 @@ static void wiping_free(void *opaque, void *data)
         return;
     block = (struct block *)(void *)((uint8_t *)data - offsetof(struct block, data));
     b->allocated_bytes -= block->bytes;
+    if (b->flow->budget)
+        b->flow->budget->memory_used_bytes -= block->bytes;
     explicit_bzero(block, sizeof(*block) + block->bytes);
     free(block);
 }
@@ -68,9 +76,9 @@ enum body_coding body_coding_of(struct slice value)
     return BODY_UNKNOWN;
 }
 
-void body_init(struct body *b, enum body_coding coding)
+void body_init(struct body *b, enum body_coding coding, struct body_flow *flow)
 {
-    *b = (struct body){.coding = coding, .failed = coding == BODY_UNKNOWN};
+    *b = (struct body){.coding = coding, .flow = flow};
 }
 
 static void decoder_free(struct body *b)
@@ -98,7 +106,7 @@ static void decoder_free(struct body *b)
 void body_fini(struct body *b)
 {
     decoder_free(b);
-    body_init(b, BODY_IDENTITY);
+    body_init(b, BODY_IDENTITY, NULL);
 }
 
 static int inflate_new(struct body *b, int window_bits)
@@ -146,15 +154,38 @@ static int decoder_new(struct body *b, uint8_t first)
     }
 }
 
+/* Hands on what a decoder made of `in_bytes`; -E2BIG when it made too much. */
+static int give(struct body *b, size_t in_bytes, struct slice piece, body_sink sink, void *user)
+{
+    struct body_flow *flow = b->flow;
+    struct body_budget *budget = flow->budget;
+    uint64_t earned = BODY_RATIO_MAX * (uint64_t)in_bytes;
+
+    flow->ahead_bytes -= earned < flow->ahead_bytes ? earned : flow->ahead_bytes;
+    if (!piece.len)
+        return 0;
+    if (flow->ahead_bytes + piece.len > BODY_SLACK_BYTES)
+        return -E2BIG;
+    if (budget && piece.len > budget->output_left_bytes)
+        return -E2BIG;
+    flow->ahead_bytes += piece.len;
+    if (budget)
+        budget->output_left_bytes -= piece.len;
+    sink(user, piece);
+    return 0;
+}
+
 static int feed_inflate(struct body *b, struct slice in, body_sink sink, void *user)
 {
     uint8_t out[BODY_PIECE_BYTES];
     z_stream *z = b->decoder;
-    int r = Z_OK;
+    int r = Z_OK, given = 0;
 
     z->next_in = (z_const Bytef *)(uintptr_t)in.data;
     z->avail_in = (unsigned)in.len;
     do {
+        size_t before = z->avail_in;
+
         if (b->member_ended) {
             /* Only gzip has members; padding and rubbish after the end is let go. */
             if (!z->avail_in || b->coding != BODY_GZIP || z->next_in[0] != 0x1f)
@@ -166,15 +197,26 @@ static int feed_inflate(struct body *b, struct slice in, body_sink sink, void *u
         z->next_out = out;
         z->avail_out = sizeof(out);
         r = inflate(z, Z_SYNC_FLUSH);
-        if (z->avail_out < sizeof(out)) {
-            sink(user, slice_of(out, sizeof(out) - z->avail_out));
-            explicit_bzero(out, sizeof(out) - z->avail_out);
-        }
+        given =
+            give(b, before - z->avail_in, slice_of(out, sizeof(out) - z->avail_out), sink, user);
+        explicit_bzero(out, sizeof(out) - z->avail_out);
+        if (given)
+            return given;
         b->member_ended = r == Z_STREAM_END;
     } while ((r == Z_OK || r == Z_STREAM_END) && (z->avail_in || !z->avail_out));
     if (r == Z_OK || r == Z_STREAM_END || r == Z_BUF_ERROR)
         return 0;
     return r == Z_MEM_ERROR ? -ENOMEM : -EPROTO;
+}
+
+static int brotli_error(const BrotliDecoderState *decoder)
+{
+    BrotliDecoderErrorCode e = BrotliDecoderGetErrorCode(decoder);
+
+    return e <= BROTLI_DECODER_ERROR_ALLOC_CONTEXT_MODES &&
+                   e >= BROTLI_DECODER_ERROR_ALLOC_BLOCK_TYPE_TREES
+               ? -ENOMEM
+               : -EPROTO;
 }
 
 static int feed_brotli(struct body *b, struct slice in, body_sink sink, void *user)
@@ -183,22 +225,34 @@ static int feed_brotli(struct body *b, struct slice in, body_sink sink, void *us
     const uint8_t *next_in = in.data;
     size_t avail_in = in.len;
     BrotliDecoderResult r;
+    int given;
 
     if (b->member_ended)
         return 0;
     do {
         uint8_t *next_out = out;
-        size_t avail_out = sizeof(out);
+        size_t avail_out = sizeof(out), before = avail_in;
 
         r = BrotliDecoderDecompressStream(b->decoder, &avail_in, &next_in, &avail_out, &next_out,
                                           NULL);
-        if (avail_out < sizeof(out)) {
-            sink(user, slice_of(out, sizeof(out) - avail_out));
-            explicit_bzero(out, sizeof(out) - avail_out);
-        }
+        given = give(b, before - avail_in, slice_of(out, sizeof(out) - avail_out), sink, user);
+        explicit_bzero(out, sizeof(out) - avail_out);
+        if (given)
+            return given;
     } while (r == BROTLI_DECODER_RESULT_NEEDS_MORE_OUTPUT);
     b->member_ended = r == BROTLI_DECODER_RESULT_SUCCESS;
-    return r == BROTLI_DECODER_RESULT_ERROR ? -EPROTO : 0;
+    return r == BROTLI_DECODER_RESULT_ERROR ? brotli_error(b->decoder) : 0;
+}
+
+static int zstd_error(size_t r)
+{
+    switch (ZSTD_getErrorCode(r)) {
+    case ZSTD_error_memory_allocation:
+    case ZSTD_error_frameParameter_windowTooLarge:
+        return -ENOMEM;
+    default:
+        return -EPROTO;
+    }
 }
 
 static int feed_zstd(struct body *b, struct slice bytes, body_sink sink, void *user)
@@ -209,22 +263,52 @@ static int feed_zstd(struct body *b, struct slice bytes, body_sink sink, void *u
 
     while (in.pos < in.size || full) {
         ZSTD_outBuffer o = {out, sizeof(out), 0};
+        size_t before = in.pos;
         size_t r = ZSTD_decompressStream(b->decoder, &o, &in);
+        int given = ZSTD_isError(r) ? zstd_error(r) : 0;
 
-        if (o.pos) {
-            sink(user, slice_of(out, o.pos));
-            explicit_bzero(out, o.pos);
-        }
-        if (ZSTD_isError(r))
-            return -EPROTO;
+        if (!given)
+            given = give(b, in.pos - before, slice_of(out, o.pos), sink, user);
+        explicit_bzero(out, sizeof(out));
+        if (given)
+            return given;
         full = o.pos == sizeof(out);
     }
     return 0;
 }
 
+static int feed_coded(struct body *b, struct slice bytes, body_sink sink, void *user)
+{
+    int r = b->decoder ? 0 : decoder_new(b, bytes.data[0]);
+
+    if (r)
+        return r;
+    switch (b->coding) {
+    case BODY_BROTLI:
+        return feed_brotli(b, bytes, sink, user);
+    case BODY_ZSTD:
+        return feed_zstd(b, bytes, sink, user);
+    default:
+        return feed_inflate(b, bytes, sink, user);
+    }
+}
+
+static void fail(struct body *b, int error)
+{
+    struct body_budget *budget = b->flow->budget;
+
+    b->failed = true;
+    decoder_free(b);
+    if (!budget)
+        return;
+    budget->failed_memory += error == -ENOMEM;
+    budget->failed_output += error == -E2BIG;
+    budget->failed_coding += error == -EPROTO;
+}
+
 int body_feed(struct body *b, struct slice bytes, body_sink sink, void *user)
 {
-    int r = 0;
+    int r;
 
     if (b->failed)
         return -EPROTO;
@@ -234,17 +318,8 @@ int body_feed(struct body *b, struct slice bytes, body_sink sink, void *user)
         sink(user, bytes);
         return 0;
     }
-    if (!b->decoder)
-        r = decoder_new(b, bytes.data[0]);
-    if (!r && b->coding == BODY_BROTLI)
-        r = feed_brotli(b, bytes, sink, user);
-    else if (!r && b->coding == BODY_ZSTD)
-        r = feed_zstd(b, bytes, sink, user);
-    else if (!r)
-        r = feed_inflate(b, bytes, sink, user);
-    if (r) {
-        b->failed = true;
-        decoder_free(b);
-    }
+    r = b->coding == BODY_UNKNOWN ? -EPROTO : feed_coded(b, bytes, sink, user);
+    if (r)
+        fail(b, r);
     return r;
 }

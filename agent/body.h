@@ -5,8 +5,14 @@
  * BODY_PIECE_BYTES, wiped after each. A decoder is made when the first byte
  * comes and its memory is wiped when it is released.
  *
- * Limits: gzip and deflate hold 48 KiB; br and zstd grow with what the body's
- * window really uses, at most BODY_WINDOW_MAX_BYTES, beyond that the body fails.
+ * Limits, beyond each of which the body fails and nothing more comes out:
+ *  - gzip and deflate hold 48 KiB; br and zstd grow with what the body's window
+ *    really uses, at most BODY_WINDOW_MAX_BYTES;
+ *  - all decoders together hold what the owner's body_budget allows, and give
+ *    what it allows until it is refilled;
+ *  - the bodies of one direction of a connection are never more than
+ *    BODY_SLACK_BYTES ahead of BODY_RATIO_MAX times what they took. JSON and event streams shrink
+ * to a third or a thirtieth; what grows more is made to exhaust its reader.
  */
 #pragma once
 
@@ -15,6 +21,8 @@
 
 #define BODY_PIECE_BYTES 4096
 #define BODY_WINDOW_MAX_BYTES (10 * 1024 * 1024)
+#define BODY_RATIO_MAX 64
+#define BODY_SLACK_BYTES (8 * 1024 * 1024)
 
 enum body_coding {
     BODY_IDENTITY,
@@ -25,6 +33,23 @@ enum body_coding {
     BODY_UNKNOWN, /* a coding, or a pile of them, that is not known here */
 };
 
+/* What all decoders of a process share. The owner sets the limit, refills
+ * `output_left_bytes` as time passes (so that decoding never takes all of it) and
+ * reads the counters; it outlives the bodies. */
+struct body_budget {
+    size_t memory_limit_bytes, memory_used_bytes;
+    uint64_t output_left_bytes;
+    uint64_t failed_coding; /* bodies that were no such coding, or none that is known */
+    uint64_t failed_memory; /* bodies whose decoder found no room */
+    uint64_t failed_output; /* bodies that gave too much */
+};
+
+/* One direction of a connection, all its coded bodies. */
+struct body_flow {
+    struct body_budget *budget; /* borrowed; NULL: unlimited */
+    uint64_t ahead_bytes;       /* what came out beyond BODY_RATIO_MAX; never below zero */
+};
+
 typedef void (*body_sink)(void *user, struct slice piece);
 
 struct body {
@@ -33,13 +58,15 @@ struct body {
     bool member_ended; /* gzip, zstd: another may follow */
     bool raw_deflate;
     void *decoder;
+    struct body_flow *flow;
     size_t allocated_bytes;
 };
 
 /* `value` of a content-encoding header; empty is identity. */
 enum body_coding body_coding_of(struct slice value);
-void body_init(struct body *b, enum body_coding coding);
+/* `flow` is borrowed until body_fini. */
+void body_init(struct body *b, enum body_coding coding, struct body_flow *flow);
 void body_fini(struct body *b);
-/* -EPROTO when the bytes are no such coding, -ENOMEM beyond the limit; from
- * then on nothing comes out. */
+/* -EPROTO when the bytes are no such coding, -ENOMEM beyond a limit of memory,
+ * -E2BIG beyond one of output; from then on -EPROTO, and nothing comes out. */
 int body_feed(struct body *b, struct slice bytes, body_sink sink, void *user) LECTR_MUST_USE;

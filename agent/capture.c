@@ -35,6 +35,7 @@ struct capture {
     void *event_user;
     struct lectr_beat *beat;
     struct lectr_meta *meta;
+    uint64_t *taken; /* by slot */
     struct lectr_meta meta_before;
     struct bpf_link *steer[STEER_LINKS_MAX];
     struct bpf_link *census[CENSUS_LINKS_MAX];
@@ -44,8 +45,8 @@ struct capture {
 };
 
 static const char *const pinned_maps[] = {
-    "settings",    "meta",     "names",     "providers", "addrs",      "census",
-    "census_told", "own_sock", "quic_sock", "seen_sock", "sock_netns",
+    "settings",    "meta",  "names",      "providers", "addrs",     "name_addrs", "census",
+    "census_told", "taken", "free_slots", "own_sock",  "quic_sock", "seen_sock",  "sock_netns",
 };
 
 static const struct program {
@@ -224,13 +225,39 @@ static void *map_element(const struct bpf_map *map, size_t bytes)
     return p == MAP_FAILED ? NULL : p;
 }
 
+static size_t taken_bytes(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    return ((LECTR_CENSUS_MAX + 1) * sizeof(uint64_t) + page - 1) & ~(page - 1);
+}
+
+/* Whatever an unfinished beginning left is taken out first. */
+static int fill_slots(struct capture *c)
+{
+    int fd = bpf_map__fd(c->skel->maps.free_slots), r = 0;
+    uint32_t slot;
+
+    while (bpf_map_lookup_and_delete_elem(fd, NULL, &slot) == 0)
+        ;
+    for (slot = 1; slot <= LECTR_CENSUS_MAX && r == 0; slot++)
+        r = bpf_map_update_elem(fd, NULL, &slot, BPF_ANY);
+    return r;
+}
+
 static int map_shared(struct capture *c, struct capture_error *e)
 {
+    int r;
+
     c->beat = map_element(c->skel->maps.beat, sizeof(*c->beat));
     c->meta = map_element(c->skel->maps.meta, sizeof(*c->meta));
-    if (!c->beat || !c->meta)
+    c->taken = map_element(c->skel->maps.taken, taken_bytes());
+    if (!c->beat || !c->meta || !c->taken)
         return fail(e, -errno, "cannot map the agent's shared memory: %s", strerror(errno));
     c->meta_before = *c->meta;
+    r = c->meta->epoch[0] == 0 ? fill_slots(c) : 0;
+    if (r < 0)
+        return fail(e, r, "cannot fill the map of free slots: %s", strerror(-r));
     if (c->meta->epoch[0] == 0 &&
         getrandom(c->meta->epoch, sizeof(c->meta->epoch), 0) != sizeof(c->meta->epoch))
         return fail(e, -errno, "no random numbers: %s", strerror(errno));
@@ -516,6 +543,8 @@ void capture_close(struct capture **capture)
         munmap(c->beat, sizeof(*c->beat));
     if (c->meta)
         munmap(c->meta, sizeof(*c->meta));
+    if (c->taken)
+        munmap(c->taken, taken_bytes());
     lectr_bpf__destroy(c->skel);
     if (c->cgroup_fd >= 0)
         close(c->cgroup_fd);
@@ -542,6 +571,11 @@ const struct lectr_meta *capture_meta_before(const struct capture *c)
 int capture_beat_fd(const struct capture *c)
 {
     return bpf_map__fd(c->skel->maps.beat);
+}
+
+int capture_taken_fd(const struct capture *c)
+{
+    return bpf_map__fd(c->skel->maps.taken);
 }
 
 int capture_origins_fd(const struct capture *c)
@@ -582,6 +616,11 @@ int capture_consent_cgroup(struct capture *c, uint64_t cgroup_id)
                                BPF_ANY);
 }
 
+void capture_consent_drop(struct capture *c, uint64_t cgroup_id)
+{
+    bpf_map_delete_elem(bpf_map__fd(c->skel->maps.consent_cgroup), &cgroup_id);
+}
+
 int capture_consent_netns(struct capture *c, uint64_t cookie)
 {
     uint32_t one = 1;
@@ -615,8 +654,15 @@ int capture_told_put(struct capture *c, const struct lectr_census_key *key,
 
 void capture_census_drop(struct capture *c, const struct lectr_census_key *key)
 {
+    struct lectr_census row;
+    bool found = bpf_map_lookup_elem(bpf_map__fd(c->skel->maps.census), key, &row) == 0;
+
     bpf_map_delete_elem(bpf_map__fd(c->skel->maps.census), key);
     bpf_map_delete_elem(bpf_map__fd(c->skel->maps.census_told), key);
+    if (!found || row.slot == 0 || row.slot > LECTR_CENSUS_MAX)
+        return;
+    __atomic_store_n(&c->taken[row.slot], 0, __ATOMIC_RELAXED);
+    bpf_map_update_elem(bpf_map__fd(c->skel->maps.free_slots), NULL, &row.slot, BPF_ANY);
 }
 
 void capture_census_each(struct capture *c, capture_row_fn fn, void *user)
@@ -634,6 +680,8 @@ void capture_census_each(struct capture *c, capture_row_fn fn, void *user)
             continue;
         if (capture_told_get(c, &row.key, &row.told) < 0)
             row.told = (struct lectr_told){0};
+        if (row.seen.slot > 0 && row.seen.slot <= LECTR_CENSUS_MAX)
+            row.taken = __atomic_load_n(&c->taken[row.seen.slot], __ATOMIC_ACQUIRE);
         fn(user, &row);
     }
 }

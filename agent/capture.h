@@ -45,6 +45,7 @@ const struct lectr_meta *capture_meta_before(const struct capture *c);
 /* For the proxy: descriptors stay ours. */
 int capture_beat_fd(const struct capture *c);
 int capture_origins_fd(const struct capture *c);
+int capture_taken_fd(const struct capture *c);
 uint32_t capture_origins_bytes(const struct capture *c);
 
 /* Namespaces met; one reader. The descriptor is for epoll. */
@@ -56,6 +57,7 @@ void capture_events_read(struct capture *c, capture_event_fn fn, void *user);
 int capture_own(struct capture *c, int socket_fd, uint32_t generation,
                 bool listener) LECTR_MUST_USE;
 int capture_consent_cgroup(struct capture *c, uint64_t cgroup_id) LECTR_MUST_USE;
+void capture_consent_drop(struct capture *c, uint64_t cgroup_id);
 int capture_consent_netns(struct capture *c, uint64_t cookie) LECTR_MUST_USE;
 int capture_netns_put(struct capture *c, uint64_t cookie,
                       const struct lectr_netns *value) LECTR_MUST_USE;
@@ -67,6 +69,7 @@ struct capture_row {
     struct lectr_census_key key;
     struct lectr_census seen;
     struct lectr_told told;
+    uint64_t taken; /* steered connections that proxies took */
 };
 typedef void (*capture_row_fn)(void *user, const struct capture_row *row);
 void capture_census_each(struct capture *c, capture_row_fn fn, void *user);

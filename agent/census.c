@@ -33,6 +33,7 @@ struct census {
     struct identity *identity;
     struct census_clock now;
     uint64_t down_since_wall_ns; /* when the last helper was alive */
+    uint64_t died_since_wall_ns; /* when the last proxy was */
     uint64_t next_id, lost_told;
     census_send_fn send;
     void *user;
@@ -50,7 +51,9 @@ static const char *const reasons[LECTR_TOLD__COUNT] = {
     [LECTR_DEVICE_BOUND] = "device_bound",
     [LECTR_OVERLOAD] = "overload",
     [LECTR_QUIC] = "quic",
+    [LECTR_BOUND_SOURCE] = "bound_source",
     [LECTR_TOLD_UNDECIDED] = "agent_down",
+    [LECTR_TOLD_DIED] = "agent_died",
 };
 
 const char *census_reason(unsigned slot)
@@ -65,6 +68,13 @@ uint64_t census_undecided(const struct lectr_census *seen)
     for (int v = LECTR_SEEN + 1; v < LECTR_VERDICT__COUNT; v++)
         decided += seen->count[v];
     return seen->count[LECTR_SEEN] > decided ? seen->count[LECTR_SEEN] - decided : 0;
+}
+
+uint64_t census_lost(const struct lectr_census *seen, uint64_t taken)
+{
+    uint64_t steered = seen->count[LECTR_STEERED];
+
+    return steered > taken ? steered - taken : 0;
 }
 
 /* splitmix64's finaliser */
@@ -176,6 +186,8 @@ static bool fix(struct census *c, struct capture_row *row, unsigned slot, uint64
     s->start_unix_ns = s->end_unix_ns ? s->end_unix_ns : wall_of(c, row->seen.first_ns);
     if (slot == LECTR_TOLD_UNDECIDED && c->down_since_wall_ns > s->start_unix_ns)
         s->start_unix_ns = c->down_since_wall_ns;
+    if (slot == LECTR_TOLD_DIED && c->died_since_wall_ns > s->start_unix_ns)
+        s->start_unix_ns = c->died_since_wall_ns;
     s->end_unix_ns = c->now.wall_ns;
     s->pending = current;
     return true;
@@ -192,9 +204,10 @@ static void poll_row(void *user, const struct capture_row *found)
 
         if (!reasons[slot])
             continue;
-        current = slot == LECTR_TOLD_UNDECIDED
-                      ? settle(c, &row.key, census_undecided(&row.seen), told)
-                      : row.seen.count[slot];
+        if (slot == LECTR_TOLD_UNDECIDED)
+            current = settle(c, &row.key, census_undecided(&row.seen), told);
+        else
+            current = slot == LECTR_TOLD_DIED ? row.told.died : row.seen.count[slot];
         fixed |= fix(c, &row, slot, current);
         rest |= row.told.slot[slot].pending > row.told.slot[slot].told;
     }
@@ -204,6 +217,7 @@ static void poll_row(void *user, const struct capture_row *found)
         if (row.told.slot[slot].pending > row.told.slot[slot].told)
             send_row(c, &row, slot);
     if (!rest && census_undecided(&row.seen) <= row.told.slot[LECTR_TOLD_UNDECIDED].told &&
+        census_lost(&row.seen, row.taken) <= row.told.slot[LECTR_TOLD_DIED].told &&
         row.seen.last_ns + FORGET_AFTER_NS < c->now.mono_ns)
         capture_census_drop(c->capture, &row.key);
 }
@@ -219,9 +233,10 @@ int census_new(struct capture *capture, struct identity *identity, struct census
     c->identity = identity;
     c->next_id = 1;
     c->down_since_wall_ns = capture_meta_before(capture)->helper_wall_ns;
+    c->died_since_wall_ns = c->down_since_wall_ns;
     c->lost_told = capture_meta_before(capture)->census_lost;
     if (c->down_since_wall_ns > now.wall_ns)
-        c->down_since_wall_ns = 0;
+        c->down_since_wall_ns = c->died_since_wall_ns = 0;
     *ret_census = c;
     return 0;
 }
@@ -264,7 +279,31 @@ void census_ack(struct census *c, uint64_t id)
     }
 }
 
+void census_proxy_ended(struct census *c, struct census_clock now)
+{
+    c->died_since_wall_ns = now.wall_ns;
+}
+
 void census_proxy_changed(struct census *c)
 {
     memset(c->flying, 0, sizeof(c->flying));
+}
+
+static void note_died(void *user, const struct capture_row *found)
+{
+    struct census *c = user;
+    struct lectr_told told = found->told;
+    uint64_t lost = census_lost(&found->seen, found->taken);
+
+    if (lost <= told.died)
+        return;
+    told.died = lost;
+    if (capture_told_put(c->capture, &found->key, &told) < 0)
+        log_warn("connections that a proxy died before taking are told with the next",
+                 "connections=%llu", (unsigned long long)lost);
+}
+
+void census_before_steering(struct census *c)
+{
+    capture_census_each(c->capture, note_died, c);
 }

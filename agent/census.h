@@ -34,13 +34,20 @@ typedef int (*census_send_fn)(void *user, const struct ipc_msg *msg);
 void census_poll(struct census *c, struct census_clock now, census_send_fn send, void *user);
 /* The row is in the spool. Unknown ids are ignored. */
 void census_ack(struct census *c, uint64_t id);
+/* The proxy is no more. */
+void census_proxy_ended(struct census *c, struct census_clock now);
 /* There is another proxy: what was not acknowledged is to be sent again. */
 void census_proxy_changed(struct census *c);
+/* Call when there is a new proxy that nobody was steered to yet: what was steered
+ * before and not taken by a proxy never will be, and is told as agent_died. */
+void census_before_steering(struct census *c);
 
 /* ---- pure parts ---- */
 
 /* Seen connections that nobody gave a verdict on. */
 uint64_t census_undecided(const struct lectr_census *seen);
+/* Steered connections that no proxy took (yet). */
+uint64_t census_lost(const struct lectr_census *seen, uint64_t taken);
 /* The same inputs give the same UUID. */
 void census_gap_id(const __u64 epoch[2], const struct lectr_census_key *key, uint64_t first_ns,
                    unsigned slot, uint64_t from, uint64_t to, char ret_id[37]);

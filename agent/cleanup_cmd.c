@@ -4,7 +4,8 @@
 #include "agent/bpffs.h"
 #include "agent/cgroup.h"
 #include "agent/config.h"
-#include "agent/control.h"
+#include "agent/lock.h"
+#include "agent/runs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,6 +30,14 @@ static void failed(struct report *report, const char *what, int error)
 {
     report->failed++;
     fprintf(stderr, "lectr-agent cleanup: %s: %s\n", what, strerror(-error));
+}
+
+static void told_run(void *user, const char *path, int error)
+{
+    if (error < 0)
+        failed(user, path, error);
+    else
+        told(user, path);
 }
 
 /* Commands that still run go back to where the daemon was attached. */
@@ -60,7 +69,7 @@ static void remove_cgroups(const struct config *config, struct report *report)
     if (cgroup_find_root(root, sizeof(root)) < 0 ||
         cgroup_resolve(root, config->capture.cgroup, cgroup, sizeof(cgroup)) < 0)
         return;
-    snprintf(run, sizeof(run), "%s/" CONTROL_RUN_CGROUP, cgroup);
+    snprintf(run, sizeof(run), "%s/" RUNS_SHARED, cgroup);
     dir = opendir(run);
     if (!dir)
         return;
@@ -89,6 +98,8 @@ static void remove_run_dir(const struct config *config, struct report *report)
         told(report, path);
     else if (errno != ENOENT)
         failed(report, path, -errno);
+    /* Nobody wants to know of the lock: the path was not locked before us. */
+    (void)!lock_remove(config->run_dir);
     if (rmdir(config->run_dir) == 0)
         told(report, config->run_dir);
 }
@@ -96,23 +107,31 @@ static void remove_run_dir(const struct config *config, struct report *report)
 int cleanup_main(const struct config *config)
 {
     struct report report = {0};
-    char answer[CONTROL_MESSAGE_MAX];
-    int r;
+    pid_t holder = 0;
+    int lock = -1, r;
 
     if (geteuid() != 0) {
         fprintf(stderr, "lectr-agent cleanup: needs root: sudo lectr-agent cleanup\n");
         return 1;
     }
-    if (control_ask(config->run_dir, "ping", answer, sizeof(answer)) == 0) {
-        fprintf(stderr, "lectr-agent cleanup: a daemon is running; stop it first: "
-                        "systemctl stop lectr-agent\n");
+    r = lock_take(config->run_dir, &lock, &holder);
+    if (r == -EWOULDBLOCK) {
+        fprintf(stderr,
+                "lectr-agent cleanup: the daemon is there, process %d (a stopped one counts); "
+                "end it first: systemctl stop lectr-agent\n",
+                (int)holder);
         return 1;
     }
+    if (r < 0 && r != -ENOENT)
+        failed(&report, config->run_dir, r);
     r = bpffs_clean(config->capture.bpffs, true, told, &report);
     if (r < 0)
         failed(&report, config->capture.bpffs, r);
+    runs_clean(config->run_dir, told_run, &report);
     remove_cgroups(config, &report);
     remove_run_dir(config, &report);
+    if (lock >= 0)
+        close(lock);
     if (report.removed == 0 && report.failed == 0)
         printf("nothing to remove\n");
     return report.failed > 0 ? 1 : 0;

@@ -29,6 +29,8 @@ int conns_new(const struct conn_env *env, struct conns **ret_conns)
         return r;
     }
     cs->env = *env;
+    cs->bodies.memory_limit_bytes = BODIES_MEMORY_BYTES;
+    cs->bodies.output_left_bytes = BODIES_OUTPUT_BYTES_PER_TICK;
     cs->wall_minus_mono_ns = event_clock_offset();
     /* Ids of another process of this machine do not begin at the same place. */
     cs->serial = clock_wall_ns() / 1000;
@@ -390,6 +392,7 @@ void conns_tick(struct conns *cs)
     struct conn *c = cs->young.first, *next;
 
     cs->wall_minus_mono_ns = event_clock_offset();
+    cs->bodies.output_left_bytes = BODIES_OUTPUT_BYTES_PER_TICK;
     for (; c; c = next) {
         next = c->next;
         tick_one(c, now_ns);
@@ -417,4 +420,9 @@ void conns_cut(struct conns *cs)
 const struct conns_stats *conns_stats(const struct conns *cs)
 {
     return &cs->stats;
+}
+
+const struct body_budget *conns_bodies(const struct conns *cs)
+{
+    return &cs->bodies;
 }

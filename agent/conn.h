@@ -22,6 +22,7 @@
 #define CONNS_MAX 8192
 
 struct conns;
+struct body_budget; /* agent/body.h */
 
 /* Everything is borrowed and outlives the connections. */
 struct conn_env {
@@ -46,7 +47,7 @@ struct conn_env {
 struct conns_stats {
     uint64_t accepted, no_origin, broken_early;
     uint64_t verdicts[VERDICT__COUNT];
-    uint64_t upstream_failed, upstream_tls_failed, upstream_tls_resumed;
+    uint64_t upstream_failed, upstream_other_address, upstream_tls_failed, upstream_tls_resumed;
     uint64_t client_tls_failed, client_tls_resumed, tls_established;
     uint64_t calls, calls_unpublished, meter_failed, upgraded, held_dropped, caller_unknown;
     uint64_t request_bytes, response_bytes, spliced_bytes;
@@ -71,3 +72,5 @@ void conns_tick(struct conns *cs);
 void conns_cut(struct conns *cs);
 
 const struct conns_stats *conns_stats(const struct conns *cs);
+/* What decoding bodies holds, and which failed. */
+const struct body_budget *conns_bodies(const struct conns *cs);

@@ -12,7 +12,7 @@ static void count_calls_open(struct conn *c)
 {
     /* An event that is held is not in the spool yet. */
     if (c->slot)
-        c->slot->calls_open = c->calls_begun - c->calls_ended + c->held_events_count;
+        inflight_set_calls(c->slot, c->calls_begun - c->calls_ended + c->held_events_count);
 }
 
 void conn_set_provider(struct conn *c, const char *provider)
@@ -41,8 +41,12 @@ static void publish_now(struct conn *c, const struct call *call, struct event_co
     snprintf(id, sizeof(id), "%016" PRIx64, c->id);
     ctx->connection_id = id;
     event_call(call, conn_caller(c), ctx, &cs->record);
+    /* A kill between the event and the count must not tell the call twice. */
+    if (c->slot)
+        publish_promise(cs->env.publish, &c->slot->calls, c->slot->calls);
     if (publish_call(cs->env.publish, &cs->record.call) < 0)
         cs->stats.calls_unpublished++;
+    count_calls_open(c);
 }
 
 static bool hold(struct conn *c, const struct call *call, const struct event_context *ctx)
@@ -92,12 +96,12 @@ static void on_call(void *user, const struct call *call)
     cs->stats.calls_open--;
     cs->stats.added_ns_total += c->added_ns;
     c->added_ns = 0;
+    c->calls_ended++;
     if (c->caller_known || !hold(c, &cs->call, &ctx)) {
         if (!c->caller_known)
             cs->stats.caller_unknown++;
         publish_now(c, &cs->call, &ctx);
     }
-    c->calls_ended++;
     count_calls_open(c);
 }
 
@@ -109,6 +113,7 @@ void conn_meter_open(struct conn *c)
         .prices = env->prices,
         .estimator = env->estimator,
         .fingerprint_key = env->fingerprint_key,
+        .budget = &c->owner->bodies,
         .user = c,
         .on_begin = on_begin,
         .on_call = on_call,
@@ -157,6 +162,7 @@ void conn_decide(struct conn *c, enum verdict v)
 static void tell_verdict(struct conn *c)
 {
     struct conns *cs = c->owner;
+    uint32_t tally;
 
     c->verdict_told = true;
     /* In mode `all` most connections are nobody's business; but on an address
@@ -166,9 +172,9 @@ static void tell_verdict(struct conn *c)
             c->slot->decided = c->slot->noted = 1;
         return;
     }
-    gap_tally(cs->env.gap, conn_caller(c), c->provider, c->verdict, clock_wall_ns());
+    tally = gap_tally(cs->env.gap, conn_caller(c), c->provider, c->verdict, clock_wall_ns());
     if (c->slot)
-        c->slot->decided = 1;
+        c->slot->decided = tally;
 }
 
 void conn_tell(struct conn *c, bool give_up)

@@ -3,6 +3,7 @@
  * conn_splice.c, conn_event.c. */
 #pragma once
 
+#include "agent/body.h"
 #include "agent/call.h"
 #include "agent/conn.h"
 #include "agent/event.h"
@@ -21,6 +22,10 @@
 #define IO_ROUNDS_PER_TURN 8
 #define HELD_EVENTS_MAX 8          /* a connection */
 #define HELD_EVENTS_TOTAL_MAX 2048 /* of all */
+/* What decoding may hold, and give between two ticks: read at 100 MB/s, the
+ * slowest seen, it takes half the time after which a heartbeat is stale. */
+#define BODIES_MEMORY_BYTES (256u * 1024 * 1024)
+#define BODIES_OUTPUT_BYTES_PER_TICK (24u * 1024 * 1024)
 #define CALLER_WAIT_NS (1 * NSEC_PER_SEC)
 #define ORIGIN_WAIT_NS (500 * NSEC_PER_MSEC)
 #define HANDSHAKE_NS (20 * NSEC_PER_SEC)
@@ -66,12 +71,21 @@ struct flow {
     bool blocked; /* the sink takes nothing now */
 };
 
+/* Which of the addresses that the client was given is tried. */
+enum opening_address {
+    ADDRESS_ORIGINAL,
+    ADDRESS_OTHER,
+    ADDRESS_ORIGINAL_AGAIN,
+};
+
 /* What is needed only until the first application byte. */
 struct opening {
     struct hello hello;
     uint64_t connect_start_ns, tls_start_ns, client_tls_start_ns, settled_ns;
     int short_wakes;
     int lowat;    /* SO_RCVLOWAT as set; 0: untouched */
+    enum opening_address address;
+    bool original_silent;
     bool probing; /* asked again after a refusal */
 };
 
@@ -143,6 +157,7 @@ struct conns {
     uint32_t free_index[CONNS_MAX];
     uint32_t free_count;
     struct conns_stats stats;
+    struct body_budget bodies; /* of all meters */
     int64_t wall_minus_mono_ns;
     struct address_hint hints[HINTS_MAX];
     struct call call; /* scratch */

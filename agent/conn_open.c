@@ -9,9 +9,14 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 
-#define SHORT_WAKES_MAX 3
+/* Woken so often with nothing new, something is odd. */
+#define SHORT_WAKES_MAX 16
+/* So long an address may be silent when there is another. */
+#define ALT_AFTER_NS (1000 * NSEC_PER_MSEC)
+#define ALT_AFTER_IPV6_NS (300 * NSEC_PER_MSEC)
 
 static void advance(struct conn *c);
 
@@ -131,8 +136,46 @@ static void plan_unreadable(struct conn *c, enum verdict why)
     plan_splice(c, why);
 }
 
-/* `woken`: the socket said that there is as much as was waited for. False: the
- * connection is gone. */
+static bool client_ended(const struct conn *c)
+{
+    struct pollfd client = {.fd = c->client.fd, .events = POLLRDHUP};
+
+    return poll(&client, 1, 0) == 1 && (client.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+/* A part of a hello: the rest may take its time. Only the client's own event
+ * with its end says that there will be none. */
+static void await_rest(struct conn *c, size_t have, bool woken)
+{
+    struct opening *o = c->opening;
+
+    if (woken && client_ended(c)) {
+        plan_unreadable(c, VERDICT_NOT_HTTP);
+        return;
+    }
+    if (woken && o->lowat > (int)have && ++o->short_wakes > SHORT_WAKES_MAX) {
+        plan_unreadable(c, VERDICT_NOT_HTTP);
+        return;
+    }
+    set_lowat(c, (int)have + 1);
+}
+
+static void plan_by_bytes(struct conn *c, struct slice bytes, bool woken)
+{
+    switch (hello_parse(bytes, &c->opening->hello)) {
+    case HELLO_OK:
+        plan_by_hello(c);
+        break;
+    case HELLO_NOT_TLS:
+        plan_unreadable(c, VERDICT_NOT_HTTP);
+        break;
+    case HELLO_MORE:
+        await_rest(c, bytes.len, woken);
+        break;
+    }
+}
+
+/* `woken`: by the client's own event. False: the connection is gone. */
 static bool peek(struct conn *c, bool woken)
 {
     uint8_t *io = c->owner->io;
@@ -149,34 +192,54 @@ static bool peek(struct conn *c, bool woken)
         plan_unreadable(c, VERDICT_METERED);
         return true;
     }
-    switch (hello_parse(slice_of(io, (size_t)n), &c->opening->hello)) {
-    case HELLO_OK:
-        plan_by_hello(c);
-        break;
-    case HELLO_NOT_TLS:
-        plan_unreadable(c, VERDICT_NOT_HTTP);
-        break;
-    case HELLO_MORE:
-        /* Fewer than were waited for, time and again: there will be no more.
-         * Once may be a wake-up from before the last look. */
-        if (woken && c->opening->lowat > n && ++c->opening->short_wakes > SHORT_WAKES_MAX)
-            plan_unreadable(c, VERDICT_NOT_HTTP);
-        else
-            set_lowat(c, (int)n + 1);
-        break;
-    }
+    plan_by_bytes(c, slice_of(io, (size_t)n), woken);
+    /* It may have been no hello, but a request in clear. */
+    explicit_bzero(io, (size_t)n);
     return true;
 }
 
 /* --- the upstream connection --- */
 
-static void upstream_failed(struct conn *c, int error)
+static bool begin_upstream(struct conn *c);
+
+/* Which of the two addresses is the next to be tried; false: neither. */
+static bool next_address(struct conn *c, int error)
 {
+    struct opening *o = c->opening;
+
+    if (c->origin.alt_family == 0)
+        return false;
+    switch (o->address) {
+    case ADDRESS_ORIGINAL:
+        o->original_silent = error == -ETIMEDOUT && c->upstream.fd >= 0;
+        o->address = ADDRESS_OTHER;
+        return true;
+    case ADDRESS_OTHER:
+        /* It may only have been slow, while the other cannot be reached at all. */
+        if (!o->original_silent || error == -ETIMEDOUT)
+            return false;
+        o->address = ADDRESS_ORIGINAL_AGAIN;
+        return true;
+    case ADDRESS_ORIGINAL_AGAIN:
+        break;
+    }
+    return false;
+}
+
+/* True: another address is being tried. False: the connection is gone. */
+static bool upstream_failed(struct conn *c, int error)
+{
+    if (next_address(c, error)) {
+        c->owner->stats.upstream_other_address++;
+        conn_close_side(&c->upstream);
+        return begin_upstream(c);
+    }
     c->owner->stats.upstream_failed++;
     /* No socket to be had is our failure; anything else is the network's. */
     if (error == -ETIMEDOUT && c->upstream.fd < 0)
         conn_decide(c, VERDICT_OVERLOAD);
     conn_reset(c);
+    return false;
 }
 
 static void on_upstream(void *user, unsigned events)
@@ -193,10 +256,12 @@ static bool adopt_upstream(struct conn *c, int fd)
 
     c->upstream.fd = fd;
     r = loop_poll_new(c->owner->env.loop, fd, on_upstream, c, &c->upstream.poll);
-    if (r < 0) {
-        upstream_failed(c, r);
-        return false;
-    }
+    if (r < 0)
+        return upstream_failed(c, r);
+    if (c->origin.alt_family != 0 && c->opening->address == ADDRESS_ORIGINAL)
+        conn_set_deadline(c, clock_mono_ns() + (c->origin.family == LECTR_AF_INET6
+                                                    ? ALT_AFTER_IPV6_NS
+                                                    : ALT_AFTER_NS));
     return true;
 }
 
@@ -204,11 +269,7 @@ static void on_upstream_socket(void *user, int fd)
 {
     struct conn *c = user;
 
-    if (fd < 0) {
-        upstream_failed(c, fd);
-        return;
-    }
-    if (adopt_upstream(c, fd))
+    if (fd < 0 ? upstream_failed(c, fd) : adopt_upstream(c, fd))
         advance(c);
 }
 
@@ -217,20 +278,21 @@ static bool begin_upstream(struct conn *c)
 {
     struct conns *cs = c->owner;
     uint64_t now_ns = clock_mono_ns();
+    struct lectr_origin to = c->origin;
     int fd;
 
+    if (c->opening->address == ADDRESS_OTHER) {
+        to.family = to.alt_family;
+        memcpy(to.daddr, to.alt_daddr, sizeof(to.daddr));
+    }
     c->upstream_connected = false;
     c->opening->connect_start_ns = now_ns;
     conn_set_deadline(c, now_ns + cs->env.config->upstream.connect_timeout_ms * NSEC_PER_MSEC);
-    fd = upstream_connect(cs->env.upstreams, &c->origin, on_upstream_socket, c,
+    fd = upstream_connect(cs->env.upstreams, &to, on_upstream_socket, c,
                           now_ns / NSEC_PER_MSEC, &c->wait);
     if (fd == -EINPROGRESS)
         return true;
-    if (fd < 0) {
-        upstream_failed(c, fd);
-        return false;
-    }
-    return adopt_upstream(c, fd);
+    return fd < 0 ? upstream_failed(c, fd) : adopt_upstream(c, fd);
 }
 
 /* False: the connection is gone. */
@@ -241,10 +303,8 @@ static bool finish_connect(struct conn *c)
 
     if (getsockopt(c->upstream.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
-    if (error) {
-        upstream_failed(c, -error);
-        return false;
-    }
+    if (error)
+        return upstream_failed(c, -error);
     c->upstream_connected = true;
     c->connect_us = opt_u64((clock_mono_ns() - c->opening->connect_start_ns) / 1000);
     conn_set_deadline(c, 0);
@@ -272,6 +332,8 @@ static void start_upstream_tls(struct conn *c)
         .cgroup_id = c->origin.cgroup_id,
         .host = o->hello.sni,
         .alpn = slice_of(o->hello.alpn, o->hello.alpn_len),
+        .version_min = o->hello.version_min,
+        .version_max = o->hello.version_max,
         .fd = c->upstream.fd,
     };
 
@@ -312,8 +374,9 @@ void conn_upstream_tls_event(struct conn *c)
 {
     struct conns *cs = c->owner;
     struct tls_leg *tls = &c->upstream.tls;
+    enum tls_io io = tls_handshake(tls);
 
-    switch (tls_handshake(tls)) {
+    switch (io) {
     case TLS_OK:
         c->tls_us = opt_u64((clock_mono_ns() - c->opening->tls_start_ns) / 1000);
         cs->stats.upstream_tls_resumed += tls_resumed(tls);
@@ -329,7 +392,15 @@ void conn_upstream_tls_event(struct conn *c)
         break;
     }
     cs->stats.upstream_tls_failed++;
-    start_over_spliced(c, tls->cert_wanted ? VERDICT_CLIENT_CERT : VERDICT_UPSTREAM_UNTRUSTED);
+    if (tls->cert_wanted)
+        start_over_spliced(c, VERDICT_CLIENT_CERT);
+    else if (tls_untrusted(tls))
+        start_over_spliced(c, VERDICT_UPSTREAM_UNTRUSTED);
+    else if (io == TLS_RESET || io == TLS_CLOSED)
+        conn_reset(c); /* what the provider did, it did to the client */
+    else
+        /* It wants another hello than ours: the client's own may do. */
+        start_over_spliced(c, VERDICT_UPSTREAM_TLS);
 }
 
 static void refused(struct conn *c)
@@ -457,7 +528,8 @@ void conn_opening_timeout(struct conn *c)
     switch (c->stage) {
     case CONN_OPENING:
         upstream_cancel(c->owner->env.upstreams, &c->wait);
-        upstream_failed(c, -ETIMEDOUT);
+        if (upstream_failed(c, -ETIMEDOUT))
+            advance(c);
         break;
     case CONN_UPSTREAM_TLS:
         c->owner->stats.upstream_tls_failed++;
@@ -517,6 +589,7 @@ void conn_open(struct conn *c)
         conn_reset(c);
         return;
     }
+    origin_took(c->owner->env.origin, &c->origin);
     ask_who(c);
     conn_set_provider(c, hinted_provider(c));
     if (begin_upstream(c) && peek(c, false))

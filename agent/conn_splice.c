@@ -10,10 +10,10 @@ struct wish {
 };
 
 static bool run(struct conn *c, struct splice_flow *f, struct side *from, struct side *to,
-                struct wish *ret_wish)
+                bool readable, struct wish *ret_wish)
 {
     *ret_wish = (struct wish){0};
-    switch (splice_run(c->owner->pipes, f, from->fd, to->fd)) {
+    switch (splice_run(c->owner->pipes, f, from->fd, to->fd, readable)) {
     case SPLICE_WAIT_READ:
     case SPLICE_AGAIN:
         ret_wish->read = true;
@@ -39,16 +39,16 @@ static bool run(struct conn *c, struct splice_flow *f, struct side *from, struct
 /* The opposite way's bytes that stand in a pipe would be lost by a reset; they
  * were on their way to a peer that broke the connection, as they would be
  * without Lectr. Those that were read from the broken source are passed on. */
-static void advance(struct conn *c)
+static void advance(struct conn *c, const struct side *readable)
 {
     struct wish up = {0}, down = {0};
     uint64_t before = c->up.bytes + c->down.bytes;
     bool alive = true;
 
     if (!c->up.source_ended)
-        alive = run(c, &c->up, &c->client, &c->upstream, &up);
+        alive = run(c, &c->up, &c->client, &c->upstream, readable == &c->client, &up);
     if (alive && !c->down.source_ended)
-        alive = run(c, &c->down, &c->upstream, &c->client, &down);
+        alive = run(c, &c->down, &c->upstream, &c->client, readable == &c->upstream, &down);
     c->owner->stats.spliced_bytes += c->up.bytes + c->down.bytes - before;
     if (!alive) {
         conn_reset(c);
@@ -78,19 +78,24 @@ void conn_splice_event(struct conn *c, struct side *side, unsigned events)
         conn_reset(c);
         return;
     }
-    advance(c);
+    advance(c, events & LOOP_READ ? side : NULL);
 }
 
 void conn_splice_start(struct conn *c)
 {
+    int on = 1;
+
+    /* Urgent data stays in its place in the stream. */
+    setsockopt(c->client.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+    setsockopt(c->upstream.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
     c->stage = CONN_SPLICE;
     free(c->opening);
     c->opening = NULL;
     conn_set_deadline(c, 0);
-    advance(c);
+    advance(c, NULL);
 }
 
 void conn_splice_resume(struct conn *c)
 {
-    advance(c);
+    advance(c, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/consent.h"
 
+#include "agent/arrivals.h"
 #include "agent/capture.h"
 #include "agent/cgroup.h"
 #include "agent/config.h"
@@ -19,6 +20,8 @@ struct place {
 
 struct consent {
     struct capture *capture;
+    struct arrivals *arrivals;
+    uint64_t home_inode; /* of our own namespace */
     consent_pid_fn fn;
     void *user;
     unsigned count;
@@ -44,14 +47,36 @@ int consent_new(const struct config *config, struct capture *capture, const char
         if (r < 0)
             return r;
     }
+    c->home_inode = netns_life_inode_of((uint32_t)getpid());
+    r = arrivals_new(&c->arrivals);
+    if (r < 0)
+        return r;
     *ret_consent = TAKE_PTR(c);
     return 0;
 }
 
 void consent_free(struct consent **consent)
 {
+    if (!*consent)
+        return;
+    arrivals_free(&(*consent)->arrivals);
     free(*consent);
     *consent = NULL;
+}
+
+int consent_fd(const struct consent *c)
+{
+    return arrivals_fd(c->arrivals);
+}
+
+int consent_wait_ms(const struct consent *c, uint64_t now_ns)
+{
+    return arrivals_wait_ms(c->arrivals, now_ns);
+}
+
+void consent_arrivals(struct consent *c, uint64_t now_ns, consent_pid_fn fn, void *user)
+{
+    arrivals_read(c->arrivals, now_ns, c->home_inode, fn, user);
 }
 
 static bool on_pid(void *user, int pid)
@@ -78,6 +103,7 @@ void consent_refresh(struct consent *c, consent_pid_fn fn, void *user)
         }
         if (id != p->id && capture_consent_cgroup(c->capture, id) == 0)
             p->id = id;
+        arrivals_watch(c->arrivals, p->path);
         cgroup_each_pid(p->path, PIDS_MAX, on_pid, c);
     }
 }

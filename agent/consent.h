@@ -24,3 +24,9 @@ void consent_free(struct consent **consent);
 
 /* Gives consent to what is there by now; `fn` for each process found. */
 void consent_refresh(struct consent *c, consent_pid_fn fn, void *user);
+
+/* Processes that arrive in between are told within milliseconds: read when the
+ * descriptor is readable, and after consent_wait_ms() (-1: not before). */
+int consent_fd(const struct consent *c);
+int consent_wait_ms(const struct consent *c, uint64_t now_ns);
+void consent_arrivals(struct consent *c, uint64_t now_ns, consent_pid_fn fn, void *user);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/control.h"
 
-#include "agent/cgroup.h"
 #include "agent/config.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,7 +20,9 @@
 
 struct client {
     int fd;
+    uid_t uid;
     uint64_t order; /* the longest waiting one makes room */
+    uint64_t since_ns;
 };
 
 struct control {
@@ -29,9 +30,11 @@ struct control {
     control_run_fn on_run;
     void *user;
     int epoll_fd, listen_fd;
-    char cgroup[CGROUP_PATH_MAX];
+    struct runs *runs;
+    uid_t proxy_uid; /* 0: not told apart from others */
+    pid_t proxy;
     char socket_path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    uint64_t runs, orders;
+    uint64_t orders;
     bool refusing;
     struct client clients[CONTROL_CLIENTS_MAX];
 };
@@ -59,6 +62,22 @@ void control_run_name(const char *command, char ret_name[CONTROL_NAME_MAX + 1])
 
 /* ---- serving ---- */
 
+/* The socket of a dead daemon may go; one that answers, even by being full, not. */
+static int remove_dead(const struct sockaddr_un *addr)
+{
+    CLEAN_FD int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const void *)addr, sizeof(*addr)) == 0 || errno == EAGAIN)
+        return -EADDRINUSE;
+    if (errno == ENOENT)
+        return 0;
+    if (errno != ECONNREFUSED)
+        return -errno;
+    return unlink(addr->sun_path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 static int open_socket(struct control *c)
 {
     struct sockaddr_un addr;
@@ -66,11 +85,12 @@ static int open_socket(struct control *c)
 
     if (r < 0)
         return r;
+    r = remove_dead(&addr);
+    if (r < 0)
+        return r;
     memcpy(c->socket_path, addr.sun_path, sizeof(c->socket_path));
     c->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (c->listen_fd < 0)
-        return -errno;
-    if (unlink(addr.sun_path) < 0 && errno != ENOENT)
         return -errno;
     if (bind(c->listen_fd, (const void *)&addr, sizeof(addr)) < 0 ||
         chmod(addr.sun_path, 0666) < 0 || listen(c->listen_fd, CONTROL_CLIENTS_MAX) < 0)
@@ -85,27 +105,25 @@ static int watch(struct control *c, int fd, uint32_t index)
     return epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
-int control_new(const struct config *config, const char *capture_cgroup, control_run_fn on_run,
-                void *user, struct control **ret_control)
+int control_new(const struct config *config, struct runs *runs, control_run_fn on_run, void *user,
+                struct control **ret_control)
 {
+    const struct passwd *proxy_user = getpwnam(config->user);
     struct control *c = calloc(1, sizeof(*c));
-    int n, r;
+    int r;
 
     if (!c)
         return -ENOMEM;
     *c = (struct control){.config = config,
+                          .runs = runs,
+                          .proxy_uid = proxy_user ? proxy_user->pw_uid : 0,
                           .on_run = on_run,
                           .user = user,
                           .epoll_fd = epoll_create1(EPOLL_CLOEXEC),
                           .listen_fd = -1};
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
         c->clients[i].fd = -1;
-    n = snprintf(c->cgroup, sizeof(c->cgroup), "%s/" CONTROL_RUN_CGROUP, capture_cgroup);
-    r = n < 0 || (size_t)n >= sizeof(c->cgroup) ? -ENAMETOOLONG : 0;
-    if (r == 0 && mkdir(c->cgroup, 0755) < 0 && errno != EEXIST)
-        r = -errno;
-    if (r == 0)
-        r = c->epoll_fd < 0 ? -EMFILE : open_socket(c);
+    r = c->epoll_fd < 0 ? -EMFILE : open_socket(c);
     if (r == 0)
         r = watch(c, c->listen_fd, CONTROL_CLIENTS_MAX);
     if (r < 0) {
@@ -137,8 +155,6 @@ void control_free(struct control **control)
     }
     if (c->epoll_fd >= 0)
         close(c->epoll_fd);
-    control_tidy(c);
-    (void)rmdir(c->cgroup);
     free(c);
 }
 
@@ -152,21 +168,16 @@ int control_fd(const struct control *c)
     return c->epoll_fd;
 }
 
-const char *control_cgroup(const struct control *c)
+void control_proxy(struct control *c, pid_t pid)
 {
-    return c->cgroup;
+    c->proxy = pid;
 }
 
-static int write_pid(const char *cgroup, pid_t pid)
+/* Reads what everybody sends: it has no business in a cgroup of our making. */
+static bool is_proxy(const struct control *c, const struct ucred *who)
 {
-    char path[CGROUP_PATH_MAX + 96];
-    CLEAN_FD int fd = -1;
-
-    snprintf(path, sizeof(path), "%s/cgroup.procs", cgroup);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || dprintf(fd, "%d", (int)pid) < 0)
-        return -errno;
-    return 0;
+    return (c->proxy > 0 && who->pid == c->proxy) ||
+           (c->proxy_uid != 0 && who->uid == c->proxy_uid);
 }
 
 /* The number could be another's by now: at least it must be the same user's. */
@@ -181,24 +192,21 @@ static bool is_still(const struct ucred *who)
 
 static int do_run(struct control *c, const struct ucred *who, const char *wanted)
 {
-    char name[CONTROL_NAME_MAX + 1], path[CGROUP_PATH_MAX + 64];
+    char name[CONTROL_NAME_MAX + 1];
     uint64_t id;
     int r;
 
     if (c->refusing)
         return -ESHUTDOWN;
+    if (is_proxy(c, who))
+        return -EACCES;
     if (!is_still(who))
         return -ESRCH;
     control_run_name(wanted, name);
-    snprintf(path, sizeof(path), "%s/%s-%d-%llu", c->cgroup, name, (int)who->pid,
-             (unsigned long long)++c->runs);
-    if (mkdir(path, 0755) < 0 && errno != EEXIST)
-        return -errno;
-    r = write_pid(path, who->pid);
-    if (r == 0)
-        r = cgroup_id_of(path, &id);
+    r = runs_place(c->runs, who->pid, name, &id);
     if (r < 0) {
-        (void)rmdir(path);
+        log_warn("command not captured", "pid=%d uid=%u name=%s error=%s", (int)who->pid, who->uid,
+                 name, strerror(-r));
         return r;
     }
     log_info("command captured", "pid=%d uid=%u name=%s", (int)who->pid, who->uid, name);
@@ -226,25 +234,46 @@ static void answer(struct control *c, int fd, char *request)
     (void)send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void accept_one(struct control *c)
+/* A free place; else, and of a user who has many, the longest waiting one. */
+static struct client *make_room(struct control *c, uid_t uid)
 {
-    int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct client *slot = &c->clients[0];
+    struct client *oldest = &c->clients[0], *theirs = NULL, *empty = NULL;
+    unsigned count = 0;
 
-    if (fd < 0)
-        return;
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         struct client *k = &c->clients[i];
 
         if (k->fd < 0) {
-            slot = k;
-            break;
+            empty = k;
+            continue;
         }
-        if (k->order < slot->order)
-            slot = k;
+        if (k->order < oldest->order)
+            oldest = k;
+        if (k->uid != uid)
+            continue;
+        count++;
+        if (!theirs || k->order < theirs->order)
+            theirs = k;
     }
+    if (theirs && count >= CONTROL_CLIENTS_PER_UID)
+        return theirs;
+    return empty ? empty : oldest;
+}
+
+static void accept_one(struct control *c)
+{
+    int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct ucred who = {.uid = (uid_t)-1};
+    socklen_t size = sizeof(who);
+    struct client *slot;
+
+    if (fd < 0)
+        return;
+    (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
+    slot = make_room(c, who.uid);
     drop(slot);
-    *slot = (struct client){.fd = fd, .order = ++c->orders};
+    *slot = (struct client){
+        .fd = fd, .uid = who.uid, .order = ++c->orders, .since_ns = clock_mono_ns()};
     if (watch(c, fd, (uint32_t)(slot - c->clients)) < 0)
         drop(slot);
 }
@@ -273,16 +302,14 @@ void control_serve(struct control *c)
     }
 }
 
-void control_tidy(struct control *c)
+void control_expire(struct control *c, uint64_t now_ns)
 {
-    DIR *dir = opendir(c->cgroup);
-    struct dirent *entry;
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        struct client *k = &c->clients[i];
 
-    while (dir && (entry = readdir(dir)))
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
-    if (dir)
-        closedir(dir);
+        if (k->fd >= 0 && now_ns > k->since_ns + CONTROL_WAIT_MS * NSEC_PER_MSEC)
+            drop(k);
+    }
 }
 
 /* ---- asking ---- */

@@ -243,7 +243,8 @@ static void fill_response(const struct call *c, Lectr__V1__Call *m)
     m->billed_project = text(c->billed_project);
     SET(m, response_body_bytes, c->response_body_bytes);
     SET(m, tool_calls, c->tool_calls);
-    if (c->streaming) {
+    /* A file of lines is no stream, but has events too. */
+    if (c->streaming || c->stream_events > 0) {
         SET(m, stream_events, c->stream_events);
         SET(m, stream_complete, c->stream_complete);
     }

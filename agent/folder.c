@@ -56,6 +56,18 @@ static int open_folder(int spool_fd, const char *instance, struct folder **ret_f
     return 0;
 }
 
+static void remove_half_made(int spool_fd, const char *instance)
+{
+    CLEAN_FD int dir_fd =
+        openat(spool_fd, instance, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (dir_fd >= 0) {
+        unlinkat(dir_fd, LOSS_NAME, 0);
+        unlinkat(dir_fd, LOCK_NAME, 0);
+    }
+    unlinkat(spool_fd, instance, AT_REMOVEDIR);
+}
+
 int folder_create(int spool_fd, const char *instance, struct folder **ret_folder)
 {
     int r;
@@ -64,7 +76,7 @@ int folder_create(int spool_fd, const char *instance, struct folder **ret_folder
         return -errno;
     r = open_folder(spool_fd, instance, ret_folder);
     if (r < 0)
-        unlinkat(spool_fd, instance, AT_REMOVEDIR);
+        remove_half_made(spool_fd, instance);
     return r;
 }
 
@@ -124,6 +136,8 @@ static int read_segments(struct folder *f)
 
         r = segment_open(f->dir_fd, ordinals[i], f->instance, &s, &torn);
         f->torn += torn || r == -EBADMSG;
+        if (r == 0)
+            folder_note_seq(f, s);
         if (r == 0 && segment_unacked(s) > 0) {
             folder_link_segment(f, s);
             continue;
@@ -149,6 +163,7 @@ int folder_adopt(int spool_fd, const char *instance, struct folder **ret_folder)
         folder_free(&f);
         return r;
     }
+    __atomic_store_n(&f->loss->adopted, 1, __ATOMIC_RELEASE);
     *ret_folder = f;
     return 0;
 }
@@ -209,6 +224,32 @@ void folder_unlink_segment(struct folder *f, struct segment *s)
     if (f->last == s)
         f->last = before;
     f->bytes -= s->map_bytes;
+}
+
+void folder_note_seq(struct folder *f, const struct segment *s)
+{
+    uint64_t last = s->count > 0 ? s->first_seq + s->count - 1 : 0;
+
+    if (last > f->loss->last_seq)
+        __atomic_store_n(&f->loss->last_seq, last, __ATOMIC_RELEASE);
+}
+
+int folder_last_seq(int spool_fd, const char *instance, uint64_t *ret_seq)
+{
+    struct folder_loss loss = {0};
+    char path[EVENT_UUID_BYTES + sizeof("/" LOSS_NAME)];
+    CLEAN_FD int fd = -1;
+
+    snprintf(path, sizeof(path), "%.36s/" LOSS_NAME, instance);
+    fd = openat(spool_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno != ENOENT)
+        return -errno;
+    if (fd >= 0) {
+        if (read(fd, &loss, sizeof(loss)) != (ssize_t)sizeof(loss) || !loss.adopted)
+            return -EAGAIN;
+    }
+    *ret_seq = loss.last_seq;
+    return 0;
 }
 
 struct segment *folder_find(const struct folder *f, uint64_t seq)

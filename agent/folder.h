@@ -18,6 +18,8 @@
 struct folder_loss {
     uint64_t lost_events, told_events;
     uint64_t first_wall_ns, last_wall_ns; /* of those not told */
+    uint64_t last_seq; /* of the records in removed segments, and after adoption in all */
+    uint64_t adopted;  /* not 0: last_seq is final */
 };
 
 struct folder {
@@ -45,5 +47,9 @@ void folder_remove(int spool_fd, struct folder **folder);
 void folder_link_segment(struct folder *f, struct segment *s);
 /* Unlinks from the list, not from disk. */
 void folder_unlink_segment(struct folder *f, struct segment *s);
+/* Before its file is removed: its numbers stay known. */
+void folder_note_seq(struct folder *f, const struct segment *s);
+/* What an adopted folder's record says. 0: no folder. -EAGAIN: not adopted. */
+int folder_last_seq(int spool_fd, const char *instance, uint64_t *ret_seq) LECTR_MUST_USE;
 /* The segment that holds `seq`, or NULL. */
 struct segment *folder_find(const struct folder *f, uint64_t seq);

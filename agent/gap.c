@@ -23,6 +23,7 @@ static const char *const names[VERDICT__COUNT] = {
     [VERDICT_OUTSIDE_CA] = "outside_ca",
     [VERDICT_HTTP2_UNMETERED] = "http2_unmetered",
     [VERDICT_UPSTREAM_UNTRUSTED] = "upstream_untrusted",
+    [VERDICT_UPSTREAM_TLS] = "upstream_tls",
     [VERDICT_OVERLOAD] = "overload",
 };
 
@@ -164,7 +165,20 @@ static struct tally *find_tally(struct gap *g, const struct caller *who, const c
     return NULL;
 }
 
-void gap_tally(struct gap *g, const struct caller *who, const char *provider, enum verdict v,
+_Static_assert(GAP_TALLIES_MAX *VERDICT__COUNT <= INFLIGHT_TALLIES_MAX, "a place for each");
+
+static uint32_t tally_number(const struct gap *g, const struct tally *t, unsigned v)
+{
+    return (uint32_t)(t - g->tallies) * VERDICT__COUNT + v + 1;
+}
+
+/* The event that comes next tells this tally. */
+static void promise(struct gap *g, const struct tally *t, unsigned v)
+{
+    publish_promise(g->publish, inflight_tally(g->inflight, tally_number(g, t, v)), 0);
+}
+
+uint32_t gap_tally(struct gap *g, const struct caller *who, const char *provider, enum verdict v,
                uint64_t now_wall_ns)
 {
     struct tally *t = find_tally(g, who, provider);
@@ -179,6 +193,7 @@ void gap_tally(struct gap *g, const struct caller *who, const char *provider, en
         t->who.pid = 0;
     }
     t->count[v]++;
+    return tally_number(g, t, v);
 }
 
 void gap_flush(struct gap *g, uint64_t now_wall_ns)
@@ -193,13 +208,16 @@ void gap_flush(struct gap *g, uint64_t now_wall_ns)
             .end_wall_ns = now_wall_ns,
         };
 
-        if (t->count[VERDICT_METERED] > 0)
+        if (t->count[VERDICT_METERED] > 0) {
+            promise(g, t, VERDICT_METERED);
             (void)!publish_one_coverage(g, &f, 0, t->count[VERDICT_METERED]);
+        }
         for (unsigned v = VERDICT_METERED + 1; v < VERDICT__COUNT; v++) {
             if (t->count[v] == 0)
                 continue;
             f.reason = names[v];
             f.connections = t->count[v];
+            promise(g, t, v);
             (void)!publish_one_gap(g, &f);
         }
     }
@@ -251,9 +269,16 @@ static int on_loss(void *user, const struct inflight_loss *loss)
     return 0;
 }
 
+static int last_seq_of(void *user, const char *instance, uint64_t *ret_last_seq)
+{
+    const struct gap *g = user;
+
+    return publish_last_seq(g->publish, instance, ret_last_seq);
+}
+
 void gap_adopt(struct gap *g)
 {
-    int r = inflight_adopt(g->config->state_dir, on_loss, g);
+    int r = inflight_adopt(g->config->state_dir, on_loss, last_seq_of, g);
 
     if (r < 0)
         log_warn("in-flight table of a dead process kept for later", "error=%s", strerror(-r));

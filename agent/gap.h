@@ -26,6 +26,7 @@ enum verdict {
     VERDICT_OUTSIDE_CA,
     VERDICT_HTTP2_UNMETERED,
     VERDICT_UPSTREAM_UNTRUSTED,
+    VERDICT_UPSTREAM_TLS,
     VERDICT_OVERLOAD,
     VERDICT__COUNT,
 };
@@ -44,8 +45,9 @@ int gap_new(const struct config *config, struct publish *publish, struct infligh
 /* Publishes what is left. */
 void gap_free(struct gap **gap);
 
-/* One connection of `who` to `provider` (empty: not known) came to `v`. */
-void gap_tally(struct gap *g, const struct caller *who, const char *provider, enum verdict v,
+/* One connection of `who` to `provider` (empty: not known) came to `v`. Returns
+ * the tally, for inflight_slot.decided. */
+uint32_t gap_tally(struct gap *g, const struct caller *who, const char *provider, enum verdict v,
                uint64_t now_wall_ns);
 /* Publishes the tallies; the inflight slots are marked as noted. */
 void gap_flush(struct gap *g, uint64_t now_wall_ns);

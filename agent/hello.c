@@ -9,6 +9,10 @@ enum {
     RECORD_MAX = 16384 + 256,
     TYPES_MAX = 64,
 
+    VERSION_SSL3 = 0x0300,
+    VERSION_TLS12 = 0x0303,
+    VERSION_TLS13 = 0x0304,
+
     EXT_SERVER_NAME = 0,
     EXT_GROUPS = 10,
     EXT_POINT_FORMATS = 11,
@@ -93,7 +97,7 @@ static bool read_alpn(struct slice body, struct hello *hello)
     return true;
 }
 
-static bool offers_tls12(struct slice body)
+static void read_versions(struct slice body, struct hello *hello)
 {
     struct cursor c = cursor_of(body);
     struct cursor list = cursor_of(cursor_take(&c, cursor_u8(&c)));
@@ -101,10 +105,13 @@ static bool offers_tls12(struct slice body)
     while (list.rest.len >= 2) {
         uint16_t version = cursor_be16(&list);
 
-        if (!is_grease(version) && version >= 0x0303 && version < 0x0400)
-            return true;
+        if (is_grease(version) || version < VERSION_SSL3 || version > VERSION_TLS13)
+            continue;
+        if (hello->version_min == 0 || version < hello->version_min)
+            hello->version_min = version;
+        if (version > hello->version_max)
+            hello->version_max = version;
     }
-    return false;
 }
 
 struct extensions {
@@ -129,7 +136,8 @@ static void read_extension(uint16_t type, struct slice body, struct hello *hello
         hello->ech = true;
         break;
     case EXT_VERSIONS:
-        hello->tls12_or_newer = offers_tls12(body);
+        hello->version_min = hello->version_max = 0;
+        read_versions(body, hello);
         if (body.len >= 1)
             ext->hash = mix_list16(ext->hash, slice_of(body.data + 1, body.len - 1));
         break;
@@ -171,7 +179,7 @@ static bool parse_message(struct slice message, struct hello *ret_hello)
     cursor_take(&c, cursor_u8(&c));
     if (c.failed || suites.len == 0)
         return false;
-    hello.tls12_or_newer = version >= 0x0303;
+    hello.version_max = version < VERSION_TLS12 ? version : VERSION_TLS12;
     ext.hash = mix_list16(mix(ext.hash, version), suites);
     if (c.rest.len > 0) {
         struct cursor list = cursor_of(cursor_take(&c, cursor_be16(&c)));
@@ -192,6 +200,7 @@ static bool parse_message(struct slice message, struct hello *ret_hello)
     qsort(ext.types, ext.types_count, sizeof(ext.types[0]), compare_types);
     for (unsigned i = 0; i < ext.types_count; i++)
         ext.hash = mix(ext.hash, ext.types[i]);
+    hello.tls12_or_newer = hello.version_max >= VERSION_TLS12;
     hello.fingerprint = ext.hash;
     *ret_hello = hello;
     return true;
@@ -239,9 +248,8 @@ static enum hello_result gather(struct slice bytes, uint8_t *scratch, size_t *re
     return HELLO_OK;
 }
 
-enum hello_result hello_parse(struct slice bytes, struct hello *ret_hello)
+static enum hello_result parse(struct slice bytes, uint8_t *scratch, struct hello *ret_hello)
 {
-    uint8_t scratch[HELLO_MAX_BYTES];
     bool full = bytes.len >= HELLO_MAX_BYTES;
     size_t len, want;
 
@@ -259,4 +267,14 @@ enum hello_result hello_parse(struct slice bytes, struct hello *ret_hello)
     if (len - 4 < want)
         return full ? HELLO_NOT_TLS : HELLO_MORE;
     return parse_message(slice_of(scratch + 4, want), ret_hello) ? HELLO_OK : HELLO_NOT_TLS;
+}
+
+enum hello_result hello_parse(struct slice bytes, struct hello *ret_hello)
+{
+    uint8_t scratch[HELLO_MAX_BYTES];
+    enum hello_result result = parse(bytes, scratch, ret_hello);
+
+    /* What was taken for a record may have been anything. */
+    explicit_bzero(scratch, bytes.len < sizeof(scratch) ? bytes.len : sizeof(scratch));
+    return result;
 }

@@ -27,6 +27,9 @@ struct hello {
     uint16_t alpn_len;            /* 0: not offered */
     bool ech;                     /* carries encrypted_client_hello other than an empty one */
     bool tls12_or_newer;          /* what it offers reaches TLS 1.2 */
+    /* The lowest and the highest version offered, up to TLS 1.3, as on the wire;
+     * the lowest is 0 when an old hello does not say. */
+    uint16_t version_min, version_max;
     /* Names the client's TLS stack and settings, not the connection: versions,
      * suites, extension types (sorted, GREASE and per-connection ones left
      * out), groups, signature algorithms. */

@@ -11,9 +11,11 @@
 #include "agent/dirs.h"
 #include "agent/identity.h"
 #include "agent/ipc.h"
+#include "agent/lock.h"
 #include "agent/netns_life.h"
 #include "agent/netns_worker.h"
 #include "agent/provider.h"
+#include "agent/runs.h"
 #include "agent/watchdog.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -46,18 +48,19 @@ struct helper {
     struct netns_worker *worker;
     struct netns_life *life;
     struct control *control;
+    struct runs *runs;
     struct consent *consent;
     struct watchdog watchdog;
     char root[CGROUP_PATH_MAX], cgroup[CGROUP_PATH_MAX];
     uint64_t cgroup_id;
-    int epoll_fd, signal_fd, ipc_fd;
+    int lock_fd, epoll_fd, signal_fd, ipc_fd;
     pid_t proxy;
     uint32_t generation, ticks;
     uint64_t drain_until_ns;
     bool quit, failed;
 };
 
-enum source { SOURCE_SIGNAL, SOURCE_IPC, SOURCE_CONTROL, SOURCE_WORKER };
+enum source { SOURCE_SIGNAL, SOURCE_IPC, SOURCE_CONTROL, SOURCE_WORKER, SOURCE_ARRIVALS };
 
 static int watch(struct helper *h, int fd, enum source source)
 {
@@ -86,8 +89,9 @@ static void send_hello(struct helper *h)
     struct ipc_msg msg = {
         .type = IPC_HELLO,
         .hello = {.generation = h->generation, .ring_bytes = capture_origins_bytes(h->capture)}};
-    const int fds[] = {capture_origins_fd(h->capture), capture_beat_fd(h->capture)};
-    int r = ipc_send(h->ipc_fd, &msg, fds, 2);
+    const int fds[] = {capture_origins_fd(h->capture), capture_beat_fd(h->capture),
+                       capture_taken_fd(h->capture)};
+    int r = ipc_send(h->ipc_fd, &msg, fds, 3);
 
     if (r < 0)
         log_error("the proxy cannot be greeted", "error=%s", strerror(-r));
@@ -105,6 +109,7 @@ static void start_proxy(struct helper *h)
     }
     capture_beat(h->capture)->generation = ++h->generation;
     watchdog_started(&h->watchdog, now);
+    control_proxy(h->control, h->proxy);
     log_info("proxy started", "pid=%d generation=%u", (int)h->proxy, h->generation);
     send_hello(h);
     census_proxy_changed(h->census);
@@ -138,8 +143,10 @@ static void on_proxy_ended(struct helper *h, int status)
     else
         log_info("proxy exited", "pid=%d status=%d", (int)h->proxy, WEXITSTATUS(status));
     h->proxy = 0;
+    control_proxy(h->control, 0);
     drop_ipc(h);
     watchdog_ended(&h->watchdog, clock_mono_ns());
+    census_proxy_ended(h->census, clock_now());
     update_shed(h);
     if (h->watchdog.draining)
         h->quit = true;
@@ -170,6 +177,7 @@ static void on_ready(struct helper *h)
     watchdog_ready(&h->watchdog, clock_mono_ns());
     if (h->watchdog.draining)
         return;
+    census_before_steering(h->census);
     if (capture_attach(h->capture, &error) < 0) {
         log_error("cannot steer", "why=%s", error.text);
         h->failed = h->quit = true;
@@ -274,6 +282,37 @@ static void on_gone(void *user, uint64_t cookie)
     netns_worker_gone(h->worker, cookie);
 }
 
+static bool on_run_pid(void *user, int pid)
+{
+    uint64_t inode = netns_life_inode_of((uint32_t)pid);
+
+    if (inode)
+        on_consenting(user, (uint32_t)pid, inode);
+    return true;
+}
+
+static void refresh_consent(struct helper *h)
+{
+    consent_refresh(h->consent, on_consenting, h);
+    runs_each_pid(h->runs, on_run_pid, h);
+}
+
+static void on_run_made(void *user, uint64_t cgroup_id)
+{
+    struct helper *h = user;
+    int r = capture_consent_cgroup(h->capture, cgroup_id);
+
+    if (r < 0)
+        log_error("a command is not captured", "error=%s", strerror(-r));
+}
+
+static void on_run_gone(void *user, uint64_t cgroup_id)
+{
+    struct helper *h = user;
+
+    capture_consent_drop(h->capture, cgroup_id);
+}
+
 static void on_run(void *user, pid_t pid, uint64_t cgroup_id)
 {
     struct helper *h = user;
@@ -326,12 +365,13 @@ static void tick(struct helper *h)
     update_shed(h);
     if (h->ticks % CENSUS_TICKS == 0 && h->watchdog.ready)
         census_poll(h->census, clock_now(), send_row, h);
+    control_expire(h->control, now);
     if (h->ticks % CONSENT_TICKS == 0)
-        consent_refresh(h->consent, on_consenting, h);
+        refresh_consent(h);
     if (h->ticks % LIFE_TICKS == 0 || netns_life_doubts(h->life))
         netns_life_scan(h->life, on_gone, h);
     if (h->ticks % TIDY_TICKS == 0) {
-        control_tidy(h->control);
+        runs_tidy(h->runs);
         check_attachment(h);
     }
     if (h->watchdog.draining && now >= h->drain_until_ns) {
@@ -381,7 +421,12 @@ static void loop(struct helper *h)
         struct epoll_event events[EPOLL_BATCH];
         uint64_t now = clock_mono_ns();
         int wait_ms = next > now ? (int)((next - now) / NSEC_PER_MSEC) + 1 : 0;
-        int n = epoll_wait(h->epoll_fd, events, EPOLL_BATCH, wait_ms);
+        int arrivals_ms = consent_wait_ms(h->consent, now);
+        int n;
+
+        if (arrivals_ms >= 0 && arrivals_ms < wait_ms)
+            wait_ms = arrivals_ms;
+        n = epoll_wait(h->epoll_fd, events, EPOLL_BATCH, wait_ms);
 
         for (int i = 0; i < n; i++) {
             switch ((enum source)events[i].data.u32) {
@@ -397,9 +442,12 @@ static void loop(struct helper *h)
             case SOURCE_WORKER:
                 on_met(h);
                 break;
+            case SOURCE_ARRIVALS:
+                break; /* read below, also when it is only time to look again */
             }
         }
         now = clock_mono_ns();
+        consent_arrivals(h->consent, now, on_consenting, h);
         if (now >= next) {
             next = now + TICK_MS * NSEC_PER_MSEC;
             tick(h);
@@ -465,6 +513,7 @@ static int open_signals(struct helper *h)
 
 static int open_rest(struct helper *h)
 {
+    const struct runs_notice notice = {.made = on_run_made, .gone = on_run_gone, .user = h};
     int r = identity_new(h->config, h->root, &h->identity);
 
     if (r == 0)
@@ -474,17 +523,35 @@ static int open_rest(struct helper *h)
     if (r == 0)
         r = netns_worker_start(h->capture, h->config, &h->worker);
     if (r == 0)
-        r = control_new(h->config, h->cgroup, on_run, h, &h->control);
+        r = runs_new(h->config->run_dir, h->root, h->cgroup, &notice, &h->runs);
     if (r == 0)
-        r = consent_new(h->config, h->capture, h->root, control_cgroup(h->control), &h->consent);
+        r = control_new(h->config, h->runs, on_run, h, &h->control);
+    if (r == 0)
+        r = consent_new(h->config, h->capture, h->root, runs_shared(h->runs), &h->consent);
     if (r == 0)
         r = watch(h, h->signal_fd, SOURCE_SIGNAL);
     if (r == 0)
         r = watch(h, netns_worker_fd(h->worker), SOURCE_WORKER);
     if (r == 0)
         r = watch(h, control_fd(h->control), SOURCE_CONTROL);
+    if (r == 0)
+        r = watch(h, consent_fd(h->consent), SOURCE_ARRIVALS);
     if (r < 0)
         log_error("cannot start", "error=%s", strerror(-r));
+    return r;
+}
+
+static int take_lock(struct helper *h)
+{
+    pid_t holder = 0;
+    int r = lock_take(h->config->run_dir, &h->lock_fd, &holder);
+
+    if (r == -EWOULDBLOCK)
+        log_error("another daemon runs already", "pid=%d run_dir=%s remedy=stop that one first",
+                  (int)holder, h->config->run_dir);
+    else if (r < 0)
+        log_error("cannot take the daemon's lock", "run_dir=%s error=%s", h->config->run_dir,
+                  strerror(-r));
     return r;
 }
 
@@ -502,7 +569,9 @@ static int open_all(struct helper *h)
                   h->config->state_dir, h->config->run_dir, strerror(-r));
         return r;
     }
-    r = open_signals(h);
+    r = take_lock(h);
+    if (r == 0)
+        r = open_signals(h);
     if (r == 0)
         r = open_cgroup(h);
     if (r == 0)
@@ -521,6 +590,7 @@ static void close_all(struct helper *h)
         waitpid(h->proxy, NULL, 0);
     }
     control_free(&h->control);
+    runs_free(&h->runs);
     netns_worker_stop(&h->worker);
     if (h->ipc_fd >= 0)
         close(h->ipc_fd);
@@ -538,6 +608,11 @@ static void close_all(struct helper *h)
         close(h->signal_fd);
     if (h->epoll_fd >= 0)
         close(h->epoll_fd);
+    /* Last: whoever comes next finds nothing of ours. */
+    if (h->lock_fd >= 0) {
+        (void)!lock_remove(h->config->run_dir);
+        close(h->lock_fd);
+    }
 }
 
 /* Two descriptors a namespace here, several a connection in the proxy, which
@@ -557,6 +632,7 @@ int helper_main(const struct config *config, const char *config_path)
 {
     struct helper h = {.config = config,
                        .config_path = config_path,
+                       .lock_fd = -1,
                        .epoll_fd = -1,
                        .signal_fd = -1,
                        .ipc_fd = -1};
@@ -568,7 +644,7 @@ int helper_main(const struct config *config, const char *config_path)
         watchdog_init(&h.watchdog, config->capture.heartbeat_stale_ms);
         (void)setpriority(PRIO_PROCESS, 0, -10);
         update_shed(&h);
-        consent_refresh(h.consent, on_consenting, &h);
+        refresh_consent(&h);
         loop(&h);
         log_info("stopped", NULL);
     }

@@ -6,6 +6,9 @@
  * Limits: a target is cut at HTTP1_TARGET_MAX, a header's name at
  * HTTP1_NAME_MAX (longer ones are dropped), its value at HTTP1_VALUE_MAX. Both
  * are wiped as soon as the callback has returned.
+ *
+ * A chunk with more than one extension, or with spaces around its size, is more
+ * than the parser knows: it is said to be no HTTP.
  */
 #pragma once
 

@@ -4,7 +4,7 @@
 #include "agent/cert.h"
 #include "agent/cgroup.h"
 #include "agent/config.h"
-#include "agent/control.h"
+#include "agent/runs.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 
 #define ENVIRON_MAX_BYTES (1024 * 1024)
-#define RUN_CGROUP "/" CONTROL_RUN_CGROUP "/"
+#define RUN_CGROUP "/" RUNS_SHARED "/"
+#define RUN_OWN_CGROUP "/" RUNS_PREFIX
 #define CONTAINER_ID_SHOWN 12
 
 struct process {
@@ -303,14 +304,18 @@ static void parse_owner(const char *path, struct caller *caller)
     copy(caller->owner, sizeof(caller->owner), owner, owner_len);
 }
 
-/* ".../lectr-run/NAME-PID-N": what was run owns the calls, however often it is. */
+/* ".../lectr-run/NAME-PID-N" or ".../lectr-run-NAME-PID-N": what was run owns
+ * the calls, however often it is. */
 static bool parse_run(const char *path, struct caller *caller)
 {
     const char *name = strstr(path, RUN_CGROUP);
 
-    if (!name)
+    if (name)
+        name += strlen(RUN_CGROUP);
+    else if ((name = strstr(path, RUN_OWN_CGROUP)))
+        name += strlen(RUN_OWN_CGROUP);
+    else
         return false;
-    name += strlen(RUN_CGROUP);
     copy(caller->owner, sizeof(caller->owner), name, strcspn(name, "-/"));
     return caller->owner[0] != '\0';
 }
@@ -320,8 +325,6 @@ void identity_parse_cgroup(const char *path, struct caller *caller)
     bool kube = strstr(path, "kubepods") != NULL;
 
     caller->owner[0] = caller->pod[0] = caller->container[0] = '\0';
-    if (parse_run(path, caller))
-        return;
     for (const char *part = path; *part;) {
         size_t len;
 
@@ -332,6 +335,8 @@ void identity_parse_cgroup(const char *path, struct caller *caller)
             parse_container(part, len, caller);
         part += len;
     }
+    if (parse_run(path, caller))
+        return;
     if (caller->pod[0])
         copy(caller->owner, sizeof(caller->owner), caller->pod, strlen(caller->pod));
     else if (caller->container[0])

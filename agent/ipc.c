@@ -111,7 +111,7 @@ int ipc_recv(int fd, struct ipc_msg *ret_msg, int *ret_fds, unsigned *ret_fds_co
     unsigned fds_count;
     ssize_t got;
     int body;
-    bool whole;
+    bool cut;
 
     memset(&msg, 0, sizeof(msg));
     do
@@ -121,13 +121,13 @@ int ipc_recv(int fd, struct ipc_msg *ret_msg, int *ret_fds, unsigned *ret_fds_co
         return errno == ECONNRESET ? -EPIPE : -errno;
     if (got == 0)
         return -EPIPE;
-    whole = take_fds(&mh, fds, &fds_count) && !(mh.msg_flags & MSG_TRUNC);
+    cut = !take_fds(&mh, fds, &fds_count);
     body = (size_t)got >= IPC_HEADER_BYTES ? body_bytes(msg.type) : -1;
-    if (!whole || body < 0 || msg.version != IPC_VERSION ||
+    if (cut || (mh.msg_flags & MSG_TRUNC) || body < 0 || msg.version != IPC_VERSION ||
         (size_t)got != IPC_HEADER_BYTES + (size_t)body) {
         for (unsigned i = 0; i < fds_count; i++)
             close(fds[i]);
-        return -EPROTO;
+        return cut ? -EMFILE : -EPROTO;
     }
     memcpy(ret_msg, &msg, sizeof(msg));
     memcpy(ret_fds, fds, sizeof(int) * fds_count);

@@ -19,9 +19,12 @@
 #define IPC_FD 3
 #define IPC_FDS_MAX 32
 #define IPC_REASON_LEN 24
+/* Namespaces that are served, and what each has one of for either family. */
+#define IPC_NETNS_MAX 4096
+#define IPC_NETNS_KEYS_MAX (2 * IPC_NETNS_MAX)
 
 enum ipc_type {
-    IPC_HELLO = 1,    /* helper -> proxy; fds: origin ring map, beat array map */
+    IPC_HELLO = 1,    /* helper -> proxy; fds: origin ring, beat, taken (maps) */
     IPC_LISTENER,     /* helper -> proxy; fds: 1 listening socket */
     IPC_SOCKETS,      /* helper -> proxy; fds: unconnected non-blocking TCP sockets */
     IPC_NETNS_GONE,   /* helper -> proxy: close what belongs to this namespace */
@@ -90,6 +93,7 @@ struct ipc_msg {
 int ipc_send(int fd, const struct ipc_msg *msg, const int *fds, unsigned fds_count) LECTR_MUST_USE;
 
 /* Reads one message. ret_fds (IPC_FDS_MAX long, close-on-exec) become the
- * caller's. -EAGAIN: none there; -EPIPE: closed; -EPROTO: another version or a
- * malformed packet (descriptors in it are closed). */
+ * caller's. -EAGAIN: none there; -EPIPE: closed; -EMFILE: a message was lost
+ * because its descriptors found no room here (those that did are closed);
+ * -EPROTO: another version or a malformed packet (descriptors in it are closed). */
 int ipc_recv(int fd, struct ipc_msg *ret_msg, int *ret_fds, unsigned *ret_fds_count) LECTR_MUST_USE;

@@ -141,6 +141,13 @@ static void on_poll(uv_poll_t *handle, int status, int uv_events)
     } else {
         events = ((uv_events & UV_READABLE) ? (unsigned)LOOP_READ : 0) |
                  ((uv_events & UV_WRITABLE) ? (unsigned)LOOP_WRITE : 0);
+        /* Level-triggered, and in no other way to be told: a hang-up, or urgent
+         * data that nobody asked for by name. It is stopped, or it would come
+         * again at once. */
+        if (events == 0) {
+            loop_poll_set(poll, 0);
+            events = LOOP_READ | LOOP_WRITE | LOOP_ERROR;
+        }
     }
     poll->fn(poll->user, events);
 }

@@ -190,13 +190,16 @@ static enum http1_body response_head(void *user, const struct http1_head *head)
 
     m->reply.interim = head->status >= 100 && head->status < 200 && head->status != 101;
     if (m->reply.interim)
-        return HTTP1_BODY_AS_SAID;
+        return HTTP1_BODY_NONE;
     reply_head(&m->reply, ask, head->status);
     if (head->status == 101 || tunnel) {
         m->state = METER_UPGRADED; /* ends in meter_response */
         return HTTP1_BODY_OPAQUE;
     }
-    return ask && ask->is_head ? HTTP1_BODY_NONE : HTTP1_BODY_AS_SAID;
+    /* Whatever length these say, it is that of what they leave out. */
+    if ((ask && ask->is_head) || head->status == 204 || head->status == 304)
+        return HTTP1_BODY_NONE;
+    return HTTP1_BODY_AS_SAID;
 }
 
 static void response_body(void *user, struct slice piece)
@@ -256,8 +259,8 @@ int meter_new(const struct meter_env *env, struct slice host, struct meter **ret
     m->last = &m->first;
     m->provider = env->providers ? provider_by_host(env->providers, host) : NULL;
     text_copy(m->host, sizeof(m->host), host);
-    ask_reader_init(&m->reader, m->provider, env->fingerprint_key);
-    reply_init(&m->reply, m->provider);
+    ask_reader_init(&m->reader, m->provider, env->fingerprint_key, env->budget);
+    reply_init(&m->reply, m->provider, env->budget);
     if (parsers_new(m)) {
         meter_free(&m);
         return -ENOMEM;

@@ -6,7 +6,9 @@
  *
  * Limits: state is constant whatever the bodies' size (METER_STATE_MAX_BYTES
  * per connection; while a br or zstd body passes, its window comes on top, at
- * most BODY_WINDOW_MAX_BYTES of agent/body.h); up to METER_PIPELINE_MAX
+ * most BODY_WINDOW_MAX_BYTES, and for all of them what the body_budget allows).
+ * What bodies may unpack to is limited too, see agent/body.h: beyond that what
+ * they say stays unknown, the call is told all the same. Up to METER_PIPELINE_MAX
  * requests may await their answers. Every buffer that held content is wiped
  * before it is reused or freed.
  */
@@ -22,6 +24,7 @@
 struct meter;
 struct provider_set; /* agent/provider.h: the profiles */
 struct price_table;  /* agent/price.h */
+struct body_budget;  /* agent/body.h */
 struct estimator;    /* agent/estimate.h; may be NULL */
 
 /* What can be said of a request when its head is complete. Borrowed for the
@@ -39,6 +42,7 @@ struct meter_env {
     const struct price_table *prices;
     struct estimator *estimator;
     const uint8_t *fingerprint_key; /* 32 bytes, for key_fingerprint */
+    struct body_budget *budget;     /* shared by all meters, outlives them; NULL: unlimited */
     void *user;
     /* A call began (its request head is complete). */
     void (*on_begin)(void *user, const struct request_head *head);

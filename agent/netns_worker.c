@@ -19,6 +19,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+/* The proxy has a place for the sockets of each. */
+_Static_assert(NETNS_KNOWN_MAX <= IPC_NETNS_MAX, "no more than the proxy takes");
+
 #define EPOLL_BATCH 32
 #define RETRY_MS 100
 enum order_type { ORDER_PROXY, ORDER_NEED, ORDER_MEET, ORDER_GONE, ORDER_STOP };

@@ -25,6 +25,7 @@ struct origin {
     uint64_t *consumer_pos;       /* page we write */
     const uint64_t *producer_pos; /* page the kernel writes */
     const uint8_t *data;          /* mapped twice in a row */
+    uint64_t *taken;              /* NULL: not counted */
     uint32_t ring_bytes;
     size_t page;
     uint32_t next_slot; /* slots are taken in turn: the oldest goes first */
@@ -67,6 +68,11 @@ int origin_new(int fd, uint32_t ring_bytes, struct origin **ret_origin)
     return 0;
 }
 
+static size_t taken_bytes(const struct origin *o)
+{
+    return ((LECTR_CENSUS_MAX + 1) * sizeof(uint64_t) + o->page - 1) & ~(o->page - 1);
+}
+
 void origin_free(struct origin **origin)
 {
     struct origin *o = *origin;
@@ -76,7 +82,26 @@ void origin_free(struct origin **origin)
         return;
     munmap(o->consumer_pos, o->page);
     munmap((void *)(uintptr_t)o->producer_pos, o->page + 2 * (size_t)o->ring_bytes);
+    if (o->taken)
+        munmap(o->taken, taken_bytes(o));
     free(o);
+}
+
+int origin_map_taken(struct origin *o, int fd)
+{
+    void *map = mmap(NULL, taken_bytes(o), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (map == MAP_FAILED)
+        return -errno;
+    o->taken = map;
+    return 0;
+}
+
+void origin_took(struct origin *o, const struct lectr_origin *record)
+{
+    /* A proxy that drains counts here as well. */
+    if (o->taken && record->slot > 0 && record->slot <= LECTR_CENSUS_MAX)
+        __atomic_fetch_add(&o->taken[record->slot], 1, __ATOMIC_RELEASE);
 }
 
 static uint32_t bucket_of(const struct origin_key *key)

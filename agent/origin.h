@@ -37,4 +37,10 @@ void origin_free(struct origin **origin);
 int origin_take(struct origin *o, const struct origin_key *key,
                 struct lectr_origin *ret_record) LECTR_MUST_USE;
 
+/* Where connections are counted that were taken over: an mmapable array of
+ * counters, by the records' slots. The descriptor may be closed afterwards. */
+int origin_map_taken(struct origin *o, int fd) LECTR_MUST_USE;
+/* The connection is in the in-flight table: its end, whatever it be, is told. */
+void origin_took(struct origin *o, const struct lectr_origin *record);
+
 void origin_stats(const struct origin *o, struct origin_stats *ret_stats);

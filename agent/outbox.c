@@ -17,6 +17,8 @@ struct outbox {
     uint64_t next_seq;
     char org[SUBJECT_NAME_BYTES + 1];
     struct outbox_counts counts;
+    uint64_t *promise_cell; /* of the next event; NULL: none */
+    uint64_t promise_base;
     uint8_t packed[EVENT_MAX_BYTES];
 };
 
@@ -169,11 +171,28 @@ void outbox_note_refused(struct outbox *o)
 static int append_event(struct outbox *o, const ProtobufCMessage *message, const char *subject,
                         int subject_error, uint64_t wall_ns)
 {
-    int r = subject_error < 0 ? subject_error : append(o, message, subject, false);
+    uint64_t *cell = o->promise_cell;
+    int r = subject_error;
 
-    if (r < 0)
-        count_loss(o, wall_ns);
+    o->promise_cell = NULL;
+    if (cell)
+        __atomic_store_n(cell, o->promise_base | o->next_seq, __ATOMIC_RELEASE);
+    if (r == 0)
+        r = append(o, message, subject, false);
+    if (r == 0)
+        return 0;
+    if (cell)
+        __atomic_store_n(cell, o->promise_base, __ATOMIC_RELEASE);
+    count_loss(o, wall_ns);
     return r;
+}
+
+void outbox_promise(struct outbox *o, uint64_t *cell, uint64_t base)
+{
+    pthread_mutex_lock(&o->lock);
+    o->promise_cell = cell;
+    o->promise_base = base;
+    pthread_mutex_unlock(&o->lock);
 }
 
 /* What the caller gets to know: the number its event has. */

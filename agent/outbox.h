@@ -30,6 +30,8 @@ int outbox_call(struct outbox *o, Lectr__V1__Call *call) LECTR_MUST_USE;
 int outbox_gap(struct outbox *o, Lectr__V1__Gap *gap) LECTR_MUST_USE;
 int outbox_coverage(struct outbox *o, Lectr__V1__Coverage *coverage) LECTR_MUST_USE;
 
+/* As publish_promise() in agent/publish.h. */
+void outbox_promise(struct outbox *o, uint64_t *cell, uint64_t base);
 /* Appends a Gap for every loss not told yet, as far as there is room. */
 void outbox_tell_losses(struct outbox *o);
 /* A stored event that the server will never take. */

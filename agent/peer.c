@@ -20,6 +20,7 @@ struct peer {
     peer_gone_fn on_gone;
     void *user;
     bool gone;
+    uint64_t lost;
     unsigned head, count;
     struct outgoing queue[PEER_QUEUE_MAX];
 };
@@ -84,6 +85,11 @@ static void receive(struct peer *p)
 
         if (r == -EAGAIN)
             return;
+        /* Lost: what was asked for is asked for again when it is missed. */
+        if (r == -EMFILE) {
+            p->lost++;
+            continue;
+        }
         if (r < 0) {
             say_gone(p, r);
             return;
@@ -134,6 +140,11 @@ void peer_free(struct peer **peer)
     loop_poll_free(&p->poll);
     close(p->fd);
     free(p);
+}
+
+uint64_t peer_lost(const struct peer *p)
+{
+    return p->lost;
 }
 
 bool peer_is_alive(const struct peer *p)

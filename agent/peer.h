@@ -16,7 +16,7 @@ struct peer;
 /* `fds` become the handler's. */
 typedef void (*peer_message_fn)(void *user, const struct ipc_msg *msg, const int *fds,
                                 unsigned fds_count);
-/* The helper is gone, or speaks another version. Called once. */
+/* -EPIPE: the helper is gone; anything else: it cannot be understood. Called once. */
 typedef void (*peer_gone_fn)(void *user, int error);
 
 int peer_new(struct loop *loop, int fd, peer_message_fn on_message, peer_gone_fn on_gone,
@@ -24,6 +24,8 @@ int peer_new(struct loop *loop, int fd, peer_message_fn on_message, peer_gone_fn
 /* Closes the socket. */
 void peer_free(struct peer **peer);
 bool peer_is_alive(const struct peer *p);
+/* Messages lost because their descriptors found no room in this process. */
+uint64_t peer_lost(const struct peer *p);
 
 /* -EPIPE: gone; -ENOSPC: too much waits. */
 int peer_who(struct peer *p, const struct ipc_who *who) LECTR_MUST_USE;

@@ -8,6 +8,7 @@ struct shelf {
     int family;
     unsigned count, target, ordered;
     uint64_t ordered_ms;
+    bool ran_empty; /* since the last look of pool_tend() */
     struct shelf *next;
     int fds[POOL_SOCKETS_MAX];
 };
@@ -15,18 +16,21 @@ struct shelf {
 #define BUCKETS 256
 
 struct pool {
-    unsigned target;
+    unsigned target, sockets_max;
+    unsigned ordered; /* of all shelves */
+    uint64_t tended_ms;
     struct shelf *buckets[BUCKETS];
     struct pool_stats stats;
 };
 
-int pool_new(unsigned target, struct pool **ret_pool)
+int pool_new(unsigned target, unsigned sockets_max, struct pool **ret_pool)
 {
     struct pool *p = calloc(1, sizeof(*p));
 
     if (!p)
         return -ENOMEM;
     p->target = target < 1 ? 1 : target > POOL_SOCKETS_MAX ? POOL_SOCKETS_MAX : target;
+    p->sockets_max = sockets_max;
     *ret_pool = p;
     return 0;
 }
@@ -67,6 +71,7 @@ static void shelf_free(struct pool *p, struct shelf *s)
 {
     while (s->count > 0)
         close(s->fds[--s->count]), p->stats.sockets--;
+    p->ordered -= s->ordered;
     p->stats.keys--;
     free(s);
 }
@@ -93,14 +98,17 @@ int pool_put(struct pool *p, uint64_t netns_cookie, int family, int fd)
 {
     struct shelf *s = find_or_make(p, netns_cookie, family);
 
-    if (!s || s->count >= POOL_SOCKETS_MAX) {
+    bool asked_for = s && s->ordered > 0;
+
+    if (asked_for)
+        s->ordered--, p->ordered--;
+    if (!s || s->count >= POOL_SOCKETS_MAX ||
+        (!asked_for && p->stats.sockets >= p->sockets_max)) {
         close(fd);
         return s ? -ENOSPC : -ENOMEM;
     }
     s->fds[s->count++] = fd;
     p->stats.sockets++;
-    if (s->ordered > 0)
-        s->ordered--;
     return 0;
 }
 
@@ -110,6 +118,8 @@ int pool_take(struct pool *p, uint64_t netns_cookie, int family)
 
     if (!s || s->count == 0) {
         p->stats.empty++;
+        if (s)
+            s->ran_empty = true;
         if (s && s->target < POOL_SOCKETS_MAX)
             s->target = s->target * 2 > POOL_SOCKETS_MAX ? POOL_SOCKETS_MAX : s->target * 2;
         return -EAGAIN;
@@ -123,12 +133,12 @@ unsigned pool_order(struct pool *p, uint64_t netns_cookie, int family, unsigned 
                     uint64_t now_ms)
 {
     struct shelf *s = find_or_make(p, netns_cookie, family);
-    unsigned want, have;
+    unsigned want, have, room;
 
     if (!s)
         return 0;
     if (s->ordered > 0 && now_ms - s->ordered_ms >= POOL_ORDER_MS)
-        s->ordered = 0;
+        p->ordered -= s->ordered, s->ordered = 0;
     want = s->target + waiting;
     if (want > POOL_SOCKETS_MAX)
         want = POOL_SOCKETS_MAX;
@@ -136,9 +146,41 @@ unsigned pool_order(struct pool *p, uint64_t netns_cookie, int family, unsigned 
     /* Orders are made in lots, but nobody is let wait. */
     if (have >= want || (waiting == 0 && have > want / 2))
         return 0;
-    s->ordered += want - have;
+    want -= have;
+    have = p->stats.sockets + p->ordered;
+    room = p->sockets_max > have ? p->sockets_max - have : 0;
+    /* Beyond the limit only what is used at once. */
+    if (want > room)
+        want = room > waiting ? room : waiting < want ? waiting : want;
+    if (want == 0)
+        return 0;
+    s->ordered += want;
+    p->ordered += want;
     s->ordered_ms = now_ms;
-    return want - have;
+    return want;
+}
+
+static void decay(struct pool *p, struct shelf *s)
+{
+    bool needed = s->ran_empty;
+
+    s->ran_empty = false;
+    if (needed || s->target <= p->target)
+        return;
+    s->target = s->target / 2 > p->target ? s->target / 2 : p->target;
+    while (s->count > s->target)
+        close(s->fds[--s->count]), p->stats.sockets--;
+}
+
+void pool_tend(struct pool *p, uint64_t now_ms)
+{
+    if (now_ms - p->tended_ms < POOL_DECAY_MS)
+        return;
+    p->tended_ms = now_ms;
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct shelf *s = p->buckets[i]; s; s = s->next)
+            decay(p, s);
+    }
 }
 
 void pool_drop(struct pool *p, uint64_t netns_cookie)

@@ -23,22 +23,30 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define TICK_MS 100
 #define TICKS_FLUSH 10  /* gaps and coverage */
 #define TICKS_ADOPT 100 /* tables of dead processes; a metrics port that was in use */
 #define ACCEPTS_PER_TURN 64
-#define LISTEN_BACKLOG 1024
-/* Beyond the first no listener listens, so that the kernel steers nobody here,
- * until there are no more than the second. */
-#define SHED_AT (CONNS_MAX - 512)
-#define SHED_UNTIL (CONNS_MAX - 1024)
+/* From the first on the kernel is told to steer nobody here, until there are no
+ * more than the second, and for a second at least. Listeners go on: who is in
+ * their queues already has been steered. */
+#define SHED_AT (CONNS_MAX - 1024)
+#define SHED_UNTIL (CONNS_MAX - 2048)
+#define SHED_LEAST_NS (1 * NSEC_PER_SEC)
+/* A link to a living helper that cannot be used: there is a better proxy soon. */
+#define DRAIN_BROKEN_LINK_MS 10000
+/* Of the descriptors, the sockets that only wait to be used. */
+#define POOL_SOCKETS_TOTAL_MAX 4096
+#define POOL_FD_SHARE 4
 /* A connection that was steered before the links went may still be coming. */
 #define DRAIN_ACCEPT_MS 1000
 #define DRAIN_ORPHAN_MS 600000
 #define DRAIN_SIGTERM_MS 10000
 #define PUBLISH_CLOSE_MS 3000
+#define SPOOL_WAIT_S 25
 
 /* --- listeners --- */
 
@@ -51,41 +59,47 @@ static void listener_close(struct listener *l)
     l->proxy->listeners_count--;
 }
 
-/* What is still in the queue when a socket stops listening would be reset. */
-static void accept_rest(struct listener *l);
-
-static void stop_listening(struct proxy *p)
+/* Paused, connections wait in the queues, and there is nothing to wake up for. */
+static void pause_listening(struct proxy *p, bool paused)
 {
+    p->paused = paused;
     for (unsigned i = 0; i < LISTENERS_MAX; i++) {
-        struct listener *l = &p->listeners[i];
-
-        if (l->fd < 0)
-            continue;
-        loop_poll_set(l->poll, 0);
-        accept_rest(l);
-        shutdown(l->fd, SHUT_RD);
+        if (p->listeners[i].fd >= 0)
+            loop_poll_set(p->listeners[i].poll, paused ? 0 : LOOP_READ);
     }
 }
 
-static void start_listening(struct proxy *p)
+static void tell_shed(struct proxy *p)
 {
-    for (unsigned i = 0; i < LISTENERS_MAX; i++) {
-        struct listener *l = &p->listeners[i];
-
-        if (l->fd >= 0 && listen(l->fd, LISTEN_BACKLOG) == 0)
-            loop_poll_set(l->poll, LOOP_READ);
-    }
+    if (p->beat)
+        __atomic_store_n(&p->beat->proxy_shed, p->shedding, __ATOMIC_RELEASE);
 }
 
 static void shed(struct proxy *p, const char *why)
 {
+    uint32_t open = conns_stats(p->conns)->open;
+
     if (p->shedding)
         return;
     p->shedding = true;
     p->shed_total++;
-    stop_listening(p);
-    log_warn("no more connections are steered here for now", "reason=%s open=%u", why,
-             conns_stats(p->conns)->open);
+    p->shed_at_ns = clock_mono_ns();
+    /* Descriptors may run out earlier. */
+    p->shed_until = open >= SHED_AT ? SHED_UNTIL : open - open / 8;
+    tell_shed(p);
+    log_warn("no more connections are steered here for now", "reason=%s open=%u", why, open);
+}
+
+static void shed_tick(struct proxy *p, uint64_t now_ns)
+{
+    if (p->paused && !conns_full(p->conns))
+        pause_listening(p, false);
+    if (!p->shedding || now_ns - p->shed_at_ns < SHED_LEAST_NS ||
+        conns_stats(p->conns)->open > p->shed_until)
+        return;
+    p->shedding = false;
+    tell_shed(p);
+    log_info("connections are steered here again", NULL);
 }
 
 /* False: no more can be accepted now. */
@@ -100,8 +114,10 @@ static bool accept_one(struct listener *l)
         conns_accept(p->conns, fd, &from, l->netns_cookie);
         return true;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         shed(p, "no descriptors");
+        pause_listening(p, true);
+    }
     return false;
 }
 
@@ -117,7 +133,13 @@ static void on_listener(void *user, unsigned events)
     struct proxy *p = l->proxy;
 
     (void)events;
-    for (unsigned i = 0; i < ACCEPTS_PER_TURN && !p->shedding && accept_one(l); i++) {
+    for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+        if (conns_full(p->conns)) {
+            pause_listening(p, true);
+            return;
+        }
+        if (!accept_one(l))
+            return;
         if (conns_stats(p->conns)->open >= SHED_AT)
             shed(p, "too many connections");
     }
@@ -157,6 +179,12 @@ static void add_listener(struct proxy *p, const struct ipc_netns *netns, int fd)
     socklen_t len = sizeof(cookie);
 
     if (!l || p->draining) {
+        if (!l) {
+            p->listeners_refused++;
+            log_error("a namespace's listener finds no place, it is not captured",
+                      "netns=%llu limit=%u", (unsigned long long)netns->netns_cookie,
+                      LISTENERS_MAX);
+        }
         close(fd);
         return;
     }
@@ -171,9 +199,7 @@ static void add_listener(struct proxy *p, const struct ipc_netns *netns, int fd)
     }
     p->listeners_count++;
     set_client_options(fd);
-    if (p->shedding)
-        shutdown(fd, SHUT_RD);
-    else
+    if (!p->paused)
         loop_poll_set(l->poll, LOOP_READ);
     upstreams_prepare(p->upstreams, cookie, (int)netns->family, clock_mono_ns() / NSEC_PER_MSEC);
     log_info("listening", "netns=%llu family=%s port=%u", (unsigned long long)cookie,
@@ -243,6 +269,7 @@ static int map_beat(struct proxy *p, int fd)
     if (map == MAP_FAILED)
         return -errno;
     p->beat = map;
+    tell_shed(p);
     return 0;
 }
 
@@ -261,6 +288,8 @@ static void on_hello(struct proxy *p, const struct ipc_hello *hello, const int *
         r = origin_new(fds[0], hello->ring_bytes, &p->origin);
     if (r == 0)
         r = map_beat(p, fds[1]);
+    if (r == 0 && fds_count >= 3)
+        r = origin_map_taken(p->origin, fds[2]);
     if (r < 0) {
         log_error("the helper's hello cannot be used", "error=%s", strerror(-r));
         start_drain(p, 0, "no hello");
@@ -324,8 +353,13 @@ static void on_helper_gone(void *user, int error)
 {
     struct proxy *p = user;
 
-    log_warn("the helper is gone", "error=%s", strerror(-error));
-    start_drain(p, DRAIN_ORPHAN_MS, "helper gone");
+    if (error == -EPIPE) {
+        log_warn("the helper is gone", NULL);
+        start_drain(p, DRAIN_ORPHAN_MS, "helper gone");
+        return;
+    }
+    log_error("the helper cannot be understood any more", "error=%s", strerror(-error));
+    start_drain(p, DRAIN_BROKEN_LINK_MS, "link broken");
 }
 
 /* --- the process --- */
@@ -363,27 +397,59 @@ static void on_tick(void *user)
     }
     if (p->metrics)
         metrics_tick(p->metrics, now_ns / NSEC_PER_MSEC);
-    if (p->shedding && conns_stats(p->conns)->open <= SHED_UNTIL && !p->draining) {
-        p->shedding = false;
-        start_listening(p);
-        log_info("connections are steered here again", NULL);
-    }
+    shed_tick(p, now_ns);
     drain_tick(p, now_ns);
+}
+
+static unsigned pool_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+        limit.rlim_cur / POOL_FD_SHARE > POOL_SOCKETS_TOTAL_MAX)
+        return POOL_SOCKETS_TOTAL_MAX;
+    return (unsigned)(limit.rlim_cur / POOL_FD_SHARE);
+}
+
+/* Without a spool nothing can be told, so nothing is steered until there is
+ * room: connections go direct. Ends before the helper loses patience. */
+static int open_publish(struct proxy *p)
+{
+    int r = publish_open(p->config, &p->publish);
+
+    if (r == -ENOSPC || r == -EDQUOT)
+        log_error("no room for the spool: nothing is captured until there is", "state_dir=%s",
+                  p->config->state_dir);
+    for (unsigned s = 0; s < SPOOL_WAIT_S && (r == -ENOSPC || r == -EDQUOT); s++) {
+        sleep(1);
+        r = publish_open(p->config, &p->publish);
+    }
+    return r;
+}
+
+static int open_inflight(struct proxy *p)
+{
+    int r = inflight_open(p->config->state_dir, publish_instance(p->publish), &p->inflight);
+
+    if (r == 0 && !inflight_is_kept(p->inflight))
+        log_warn("no room for the in-flight table: calls lost by a crash would not be told",
+                 "state_dir=%s", p->config->state_dir);
+    return r;
 }
 
 static int open_stages(struct proxy *p)
 {
     struct conn_env env;
-    int r = publish_open(p->config, &p->publish);
+    int r = open_publish(p);
 
     if (r == 0)
-        r = inflight_open(p->config->state_dir, publish_instance(p->publish), &p->inflight);
+        r = open_inflight(p);
     if (r == 0)
         r = gap_new(p->config, p->publish, p->inflight, &p->gap);
     if (r == 0)
         r = refuse_new(&p->refuse);
     if (r == 0)
-        r = upstreams_new(p->config->capture.pool_size, &p->upstreams);
+        r = upstreams_new(p->config->capture.pool_size, pool_limit(), &p->upstreams);
     if (r == 0)
         r = loop_new(&p->loop);
     if (r == 0)

@@ -3,12 +3,13 @@
 #pragma once
 
 #include "agent/conn.h"
+#include "agent/ipc.h"
 #include "agent/loop.h"
 #include "bpf/abi.h"
 
 #include <stdbool.h>
 
-#define LISTENERS_MAX 2048
+#define LISTENERS_MAX IPC_NETNS_KEYS_MAX
 #define FINGERPRINT_KEY_BYTES 32
 
 struct buf;
@@ -46,7 +47,9 @@ struct proxy {
     struct listener listeners[LISTENERS_MAX];
     uint64_t ticks;
     bool shedding;
-    uint64_t shed_total;
+    bool paused; /* nothing more can be accepted; what comes waits in the queues */
+    uint32_t shed_until; /* open connections */
+    uint64_t shed_total, shed_at_ns, listeners_refused;
     bool draining;
     uint64_t drain_accept_until_ns, drain_until_ns;
 };

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/proxy_impl.h"
 
+#include "agent/body.h"
 #include "agent/cert.h"
+#include "agent/inflight.h"
 #include "agent/metrics.h"
 #include "agent/origin.h"
 #include "agent/peer.h"
@@ -47,6 +49,8 @@ static void add_connections(struct rows *rows, const struct proxy *p)
         s->cut_by_drain);
     add(rows, "lectr_upstream_failed_total", COUNTER, "Upstream connections that failed.", NULL,
         s->upstream_failed);
+    add(rows, "lectr_upstream_other_address_total", COUNTER,
+        "Times that the other address of a name was tried.", NULL, s->upstream_other_address);
     add(rows, "lectr_tls_failed_total", COUNTER, "TLS handshakes that failed.", "leg=\"upstream\"",
         s->upstream_tls_failed);
     add(rows, "lectr_tls_failed_total", COUNTER, "", "leg=\"client\"", s->client_tls_failed);
@@ -81,6 +85,18 @@ static void add_calls(struct rows *rows, const struct proxy *p)
         s->upgraded);
 }
 
+static void add_bodies(struct rows *rows, const struct proxy *p)
+{
+    const struct body_budget *b = conns_bodies(p->conns);
+
+    add(rows, "lectr_bodies_undecoded_total", COUNTER, "Bodies passed on but not understood.",
+        "reason=\"coding\"", b->failed_coding);
+    add(rows, "lectr_bodies_undecoded_total", COUNTER, "", "reason=\"memory\"", b->failed_memory);
+    add(rows, "lectr_bodies_undecoded_total", COUNTER, "", "reason=\"output\"", b->failed_output);
+    add(rows, "lectr_decoders_bytes", GAUGE, "Memory of the decoders of bodies.", NULL,
+        b->memory_used_bytes);
+}
+
 static void add_stages(struct rows *rows, const struct proxy *p)
 {
     struct upstreams_stats up;
@@ -93,9 +109,13 @@ static void add_stages(struct rows *rows, const struct proxy *p)
         origin_stats(p->origin, &origin);
     add(rows, "lectr_listeners", GAUGE, "Network namespaces and families listened in.", NULL,
         p->listeners_count);
-    add(rows, "lectr_shed_total", COUNTER, "Times that accepting was stopped for load.", NULL,
+    add(rows, "lectr_listeners_refused_total", COUNTER, "Listeners that found no place.", NULL,
+        p->listeners_refused);
+    add(rows, "lectr_shed_total", COUNTER, "Times that steering was stopped for load.", NULL,
         p->shed_total);
-    add(rows, "lectr_shedding", GAUGE, "1 while accepting is stopped for load.", NULL, p->shedding);
+    add(rows, "lectr_shedding", GAUGE, "1 while steering is stopped for load.", NULL, p->shedding);
+    add(rows, "lectr_messages_lost_total", COUNTER,
+        "Messages of the helper lost for want of descriptors.", NULL, peer_lost(p->peer));
     add(rows, "lectr_pool_sockets", GAUGE, "Upstream sockets ready.", NULL, up.pool.sockets);
     add(rows, "lectr_pool_empty_total", COUNTER, "Connections that found no socket ready.", NULL,
         up.pool.empty);
@@ -114,6 +134,10 @@ static void add_stages(struct rows *rows, const struct proxy *p)
     add(rows, "lectr_coverages_total", COUNTER, "Coverage events.", NULL, gap.coverages);
     add(rows, "lectr_gap_failed_total", COUNTER, "Gap and coverage events that found no room.",
         NULL, gap.failed);
+    add(rows, "lectr_inflight_kept", GAUGE, "1 while what is open outlives this process.", NULL,
+        inflight_is_kept(p->inflight));
+    add(rows, "lectr_inflight_untracked_total", COUNTER,
+        "Connections that a crash would not tell of.", NULL, inflight_untracked(p->inflight));
     add(rows, "lectr_census_rows_total", COUNTER, "Rows of the kernel's census.", NULL,
         gap.census_rows);
     add(rows, "lectr_died_calls_total", COUNTER, "Calls that were in flight in dead processes.",
@@ -149,6 +173,7 @@ int proxy_write_metrics(void *user, struct buf *out)
 
     add_connections(&rows, p);
     add_calls(&rows, p);
+    add_bodies(&rows, p);
     add_stages(&rows, p);
     add_publish(&rows, p);
     for (unsigned i = 0; i < rows.count && r == 0; i++)

@@ -86,7 +86,13 @@ static int load_fingerprint_key(struct proxy *p)
     if (getrandom(p->fingerprint_key, sizeof(p->fingerprint_key), 0) != sizeof(p->fingerprint_key))
         return -EIO;
     n = pwrite(fd, p->fingerprint_key, sizeof(p->fingerprint_key), 0);
-    return n == sizeof(p->fingerprint_key) ? 0 : -EIO;
+    if (n == sizeof(p->fingerprint_key))
+        return 0;
+    if (n < 0 && errno != ENOSPC && errno != EDQUOT)
+        return -errno;
+    log_warn("no room for the fingerprint key: keys get other fingerprints at the next start",
+             "path=%s", path);
+    return 0;
 }
 
 /* Below the state folder, the proxy's own. */

@@ -647,6 +647,16 @@ int publish_coverage(struct publish *p, struct Lectr__V1__Coverage *coverage)
     return r;
 }
 
+void publish_promise(struct publish *p, uint64_t *cell, uint64_t base)
+{
+    outbox_promise(p->outbox, cell, base);
+}
+
+int publish_last_seq(struct publish *p, const char *instance, uint64_t *ret_seq)
+{
+    return spool_last_seq(outbox_spool(p->outbox), instance, ret_seq);
+}
+
 void publish_stats(const struct publish *p, struct publish_stats *ret_stats)
 {
     struct outbox_counts outbox;

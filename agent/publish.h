@@ -56,4 +56,11 @@ int publish_call(struct publish *p, struct Lectr__V1__Call *call) LECTR_MUST_USE
 int publish_gap(struct publish *p, struct Lectr__V1__Gap *gap) LECTR_MUST_USE;
 int publish_coverage(struct publish *p, struct Lectr__V1__Coverage *coverage) LECTR_MUST_USE;
 
+/* The next of the calls above stores `base` | the event's number to `cell`
+ * before the event is in the spool, and `base` again when it fails. */
+void publish_promise(struct publish *p, uint64_t *cell, uint64_t base);
+/* The number of the last event that a dead instance appended; 0 when nothing is
+ * left of it. -EAGAIN: its spool was not taken over yet. */
+int publish_last_seq(struct publish *p, const char *instance, uint64_t *ret_seq) LECTR_MUST_USE;
+
 void publish_stats(const struct publish *p, struct publish_stats *ret_stats);

@@ -10,10 +10,11 @@
 
 static const char done_text[] = "[DONE]";
 
-void reply_init(struct reply *r, const struct provider *provider)
+void reply_init(struct reply *r, const struct provider *provider, struct body_budget *budget)
 {
     memset(r, 0, sizeof(*r));
     r->provider = provider;
+    r->flow.budget = budget;
 }
 
 void reply_fini(struct reply *r)
@@ -25,9 +26,13 @@ void reply_fini(struct reply *r)
 void reply_begin(struct reply *r, uint64_t now_ns)
 {
     const struct provider *provider = r->provider;
+    struct body_flow flow;
 
+    body_fini(&r->body);
+    flow = r->flow;
     reply_fini(r);
     r->provider = provider;
+    r->flow = flow;
     r->open = true;
     r->first_byte_ns = r->now_ns = now_ns;
 }
@@ -138,6 +143,8 @@ static bool is_stream(const struct reply *r)
 {
     if (r->status >= 400)
         return false;
+    if (r->framing == REPLY_UNSEEN && r->undecoded)
+        return r->says_event_stream;
     return r->framing == REPLY_SSE || (r->framing == REPLY_JSON_ARRAY && r->ask &&
                                        r->ask->operation && r->ask->operation->streams);
 }
@@ -202,7 +209,7 @@ void reply_head(struct reply *r, const struct ask *ask, uint16_t status)
     r->ask = ask;
     r->status = status;
     answer_init(&r->answer, op ? op->family : NULL);
-    body_init(&r->body, r->coding);
+    body_init(&r->body, r->coding, &r->flow);
 }
 
 static void framing_begin(struct reply *r, uint8_t first)
@@ -255,7 +262,7 @@ void reply_body(struct reply *r, struct slice piece, uint64_t now_ns)
     r->now_ns = now_ns;
     r->body_bytes += piece.len;
     if (r->ask && !r->body.failed && body_feed(&r->body, piece, on_piece, r))
-        r->cut = true;
+        r->cut = r->undecoded = true;
 }
 
 void reply_end(struct reply *r, bool whole)
@@ -358,5 +365,6 @@ void reply_fill(const struct reply *r, bool repeats, struct call *call)
     call->retry_after_ms = r->retry_after_ms;
     call->response_body_bytes = r->body_bytes;
     usage_fill(a, stream, repeats, call);
+    call->usage_final &= !r->undecoded;
     fill_latency(r, call);
 }

@@ -29,13 +29,15 @@ struct reply {
     bool interim;
     bool says_event_stream;
     bool done_mark;
-    bool cut; /* the body ended inside a document */
+    bool cut;       /* the body ended inside a document */
+    bool undecoded; /* the rest of the body could not be read: what it says is unknown */
     uint16_t status;
     uint64_t first_byte_ns, first_output_ns, now_ns;
     uint64_t body_bytes;
     enum reply_framing framing;
     enum body_coding coding;
     struct body body;
+    struct body_flow flow; /* outlives the single answer, as `provider` does */
     struct json json;
     struct sse sse;
     struct answer answer;
@@ -52,7 +54,8 @@ struct reply {
     bool retry_in_ms;
 };
 
-void reply_init(struct reply *r, const struct provider *provider);
+/* `budget` may be NULL: unlimited. */
+void reply_init(struct reply *r, const struct provider *provider, struct body_budget *budget);
 /* Wipes. */
 void reply_fini(struct reply *r);
 void reply_begin(struct reply *r, uint64_t now_ns);

@@ -3,9 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #define CHUNK_BYTES (256 * 1024)
 #define CHUNKS_PER_TURN 8
+#define COPY_BYTES 4096 /* no more than the smallest pipe holds */
+#define DRY_READS_MAX 3
 
 struct pipes {
     unsigned used, idle_count;
@@ -99,6 +103,31 @@ static enum splice_result empty_pipe(struct splice_flow *f, int to)
     return SPLICE_AGAIN;
 }
 
+/* The pipe is empty and takes it all. */
+static enum splice_result copy_to_pipe(struct splice_flow *f, int from)
+{
+    uint8_t bytes[COPY_BYTES];
+    ssize_t n, written;
+
+    do
+        n = recv(from, bytes, sizeof(bytes), MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN ? SPLICE_WAIT_READ : SPLICE_SOURCE_BROKE;
+    if (n == 0) {
+        f->source_ended = true;
+        return SPLICE_END;
+    }
+    do
+        written = write(f->pipe[1], bytes, (size_t)n);
+    while (written < 0 && errno == EINTR);
+    explicit_bzero(bytes, (size_t)n);
+    if (written != n)
+        return SPLICE_SINK_BROKE;
+    f->in_pipe_bytes = (size_t)n;
+    return SPLICE_AGAIN;
+}
+
 static enum splice_result fill_pipe(struct splice_flow *f, int from)
 {
     for (;;) {
@@ -118,9 +147,11 @@ static enum splice_result fill_pipe(struct splice_flow *f, int from)
     }
 }
 
-enum splice_result splice_run(struct pipes *pipes, struct splice_flow *f, int from, int to)
+enum splice_result splice_run(struct pipes *pipes, struct splice_flow *f, int from, int to,
+                              bool readable)
 {
     enum splice_result result = SPLICE_AGAIN;
+    uint64_t before = f->bytes + f->in_pipe_bytes;
 
     if (f->source_ended)
         return SPLICE_END;
@@ -131,6 +162,10 @@ enum splice_result splice_run(struct pipes *pipes, struct splice_flow *f, int fr
         if (result == SPLICE_AGAIN)
             result = fill_pipe(f, from);
     }
+    if (f->bytes + f->in_pipe_bytes != before)
+        f->dry_reads = 0;
+    else if (readable && result == SPLICE_WAIT_READ && ++f->dry_reads > DRY_READS_MAX)
+        result = copy_to_pipe(f, from);
     if (result == SPLICE_AGAIN)
         result = empty_pipe(f, to);
     if (f->in_pipe_bytes == 0)

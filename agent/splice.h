@@ -34,10 +34,14 @@ struct splice_flow {
     int pipe[2];
     size_t in_pipe_bytes;
     bool has_pipe, source_ended;
+    uint8_t dry_reads; /* in a row: readable, but splice(2) got nothing */
     uint64_t bytes; /* passed on */
 };
 
 void splice_init(struct splice_flow *f);
 /* Gives the pipe back, or closes it when bytes are left in it. */
 void splice_fini(struct pipes *pipes, struct splice_flow *f);
-enum splice_result splice_run(struct pipes *pipes, struct splice_flow *f, int from, int to);
+/* `readable`: the poll said so of the source. Where splice(2) does not get past
+ * what is there, as before urgent data, it is read and written. */
+enum splice_result splice_run(struct pipes *pipes, struct splice_flow *f, int from, int to,
+                              bool readable);

@@ -278,6 +278,7 @@ static struct segment *detach_done(struct spool *s, struct folder **ret_folder)
         for (struct segment *i = f->first; i; i = i->link)
             if (i->sealed && segment_unacked(i) == 0) {
                 folder_unlink_segment(f, i);
+                folder_note_seq(f, i);
                 s->making_bytes += i->map_bytes; /* still on disk for a moment */
                 *ret_folder = f;
                 return i;
@@ -319,9 +320,30 @@ static struct folder *detach_empty(struct spool *s)
     return NULL;
 }
 
+/* Of a dead process of which more is left than its spool. */
+static bool is_asked_for(const struct spool *s, const struct folder *f)
+{
+    char path[sizeof("../inflight/") + EVENT_UUID_BYTES];
+
+    snprintf(path, sizeof(path), "../inflight/%s", f->instance);
+    return faccessat(s->dir_fd, path, F_OK, 0) == 0;
+}
+
+static void link_folders(struct spool *s, struct folder *first)
+{
+    struct folder *link;
+
+    for (struct folder *f = first; f; f = link) {
+        link = f->link;
+        f->link = s->own->link;
+        s->own->link = f;
+        s->adopted_folders++;
+    }
+}
+
 static void remove_empty_folders(struct spool *s)
 {
-    struct folder *f;
+    struct folder *f, *kept = NULL;
     bool any;
 
     pthread_mutex_lock(&s->lock);
@@ -333,9 +355,18 @@ static void remove_empty_folders(struct spool *s)
         pthread_mutex_lock(&s->lock);
         f = detach_empty(s);
         pthread_mutex_unlock(&s->lock);
-        if (f)
-            folder_remove(s->dir_fd, &f);
-    } while (f);
+        if (!f)
+            break;
+        if (is_asked_for(s, f)) {
+            f->link = kept;
+            kept = f;
+            continue;
+        }
+        folder_remove(s->dir_fd, &f);
+    } while (true);
+    pthread_mutex_lock(&s->lock);
+    link_folders(s, kept);
+    pthread_mutex_unlock(&s->lock);
     unlock_directory(s->dir_fd);
 }
 
@@ -396,6 +427,11 @@ int spool_adopt(struct spool *s)
         closedir(dir);
     unlock_directory(s->dir_fd);
     return r;
+}
+
+int spool_last_seq(struct spool *s, const char *instance, uint64_t *ret_seq)
+{
+    return folder_last_seq(s->dir_fd, instance, ret_seq);
 }
 
 void spool_note_loss(struct spool *s, uint64_t wall_ns)
@@ -463,11 +499,12 @@ static void close_folder(struct spool *s, struct folder **folder, bool removable
         link = i->link;
         if (segment_unacked(i) > 0)
             continue;
+        folder_note_seq(f, i);
         folder_unlink_segment(f, i);
         segment_unlink(f->dir_fd, i->ordinal);
         segment_free(&i);
     }
-    if (removable && !f->first && is_loss_told(f))
+    if (removable && !f->first && is_loss_told(f) && (f == s->own || !is_asked_for(s, f)))
         folder_remove(s->dir_fd, folder);
     else
         folder_free(folder);

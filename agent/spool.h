@@ -56,10 +56,15 @@ void spool_requeue(struct spool *s, const char *instance, uint64_t seq);
 void spool_requeue_all(struct spool *s);
 
 /* Housekeeping, off the appending thread: removes what is acked, makes the next
- * segment ready. */
+ * segment ready. An adopted folder stays while <state_dir>/inflight has a file of
+ * its name: whoever reads that asks for the folder's last number. */
 void spool_tend(struct spool *s);
 /* Takes over folders whose process is dead. -EAGAIN: another process is at it. */
 int spool_adopt(struct spool *s) LECTR_MUST_USE;
+
+/* The number of the last event in a dead process's folder, sent and removed ones
+ * included; 0 when there is no such folder. -EAGAIN: nobody has adopted it yet. */
+int spool_last_seq(struct spool *s, const char *instance, uint64_t *ret_seq) LECTR_MUST_USE;
 
 /* One more event had to be dropped. */
 void spool_note_loss(struct spool *s, uint64_t wall_ns);

@@ -197,33 +197,47 @@ void tls_free(struct tls **tls)
     free(t);
 }
 
-static int make_session_key(const char *host, struct slice alpn, uint64_t cgroup_id,
-                            uint8_t ret_key[16])
-{
-    uint8_t text[8 + 256 + 256], hash[32];
-    size_t host_len = strlen(host) + 1;
+#define SESSION_KEY_HEAD 12
 
-    if (host_len > 256 || alpn.len > 256)
+static int make_session_key(const struct tls_offer *offer, uint8_t ret_key[16])
+{
+    uint8_t text[SESSION_KEY_HEAD + 256 + 256], hash[32];
+    size_t host_len = strlen(offer->host) + 1;
+
+    if (host_len > 256 || offer->alpn.len > 256)
         return -EINVAL;
-    memcpy(text, &cgroup_id, 8);
-    memcpy(text + 8, host, host_len);
-    if (alpn.len)
-        memcpy(text + 8 + host_len, alpn.data, alpn.len);
-    if (!EVP_Digest(text, 8 + host_len + alpn.len, hash, NULL, EVP_sha256(), NULL))
+    memcpy(text, &offer->cgroup_id, 8);
+    memcpy(text + 8, &offer->version_min, 2);
+    memcpy(text + 10, &offer->version_max, 2);
+    memcpy(text + SESSION_KEY_HEAD, offer->host, host_len);
+    if (offer->alpn.len)
+        memcpy(text + SESSION_KEY_HEAD + host_len, offer->alpn.data, offer->alpn.len);
+    if (!EVP_Digest(text, SESSION_KEY_HEAD + host_len + offer->alpn.len, hash, NULL, EVP_sha256(), NULL))
         return -ENOMEM;
     memcpy(ret_key, hash, 16);
     return 0;
 }
 
-int tls_open_upstream(struct tls *tls, int fd, const char *host, struct slice alpn,
-                      uint64_t cgroup_id, struct tls_leg *ret_leg)
+/* A client that would not speak TLS 1.2 must not be given it by way of us. */
+static bool set_versions(SSL *ssl, const struct tls_offer *offer)
 {
+    if (offer->version_min > TLS1_2_VERSION && !SSL_set_min_proto_version(ssl, offer->version_min))
+        return false;
+    return offer->version_max < TLS1_2_VERSION ||
+           SSL_set_max_proto_version(ssl, offer->version_max);
+}
+
+int tls_open_upstream(struct tls *tls, int fd, const struct tls_offer *offer,
+                      struct tls_leg *ret_leg)
+{
+    const char *host = offer->host;
+    struct slice alpn = offer->alpn;
     SSL_SESSION *session;
     SSL *ssl;
     int r;
 
     *ret_leg = (struct tls_leg){.tls = tls};
-    r = make_session_key(host, alpn, cgroup_id, ret_leg->session_key);
+    r = make_session_key(offer, ret_leg->session_key);
     if (r < 0)
         return r;
     ssl = SSL_new(tls->upstream);
@@ -231,7 +245,7 @@ int tls_open_upstream(struct tls *tls, int fd, const char *host, struct slice al
         return -ENOMEM;
     SSL_set_app_data(ssl, ret_leg);
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (!SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, host) || !SSL_set1_host(ssl, host) ||
+    if (!SSL_set_fd(ssl, fd) || !set_versions(ssl, offer) || !SSL_set_tlsext_host_name(ssl, host) || !SSL_set1_host(ssl, host) ||
         (alpn.len && SSL_set_alpn_protos(ssl, alpn.data, (unsigned)alpn.len) != 0)) {
         SSL_free(ssl);
         ERR_clear_error();

@@ -5,7 +5,7 @@
  *
  * Upstream: TLS 1.2 or newer, the certificate verified against the system's
  * trust store (or the configured file) and the host name; sessions are resumed
- * per (workload, host, ALPN offer), at most TLS_SESSIONS_MAX kept. Client: a
+ * per (workload, host, ALPN and version offer), at most TLS_SESSIONS_MAX kept. Client: a
  * leaf of the authority; tickets under keys that live in this process only.
  */
 #pragma once
@@ -48,9 +48,17 @@ struct tls_leg {
 int tls_new(const char *ca_file, struct tls **ret_tls) LECTR_MUST_USE;
 void tls_free(struct tls **tls);
 
-/* The descriptor stays the caller's. `alpn` is the client's list as on the wire. */
-int tls_open_upstream(struct tls *tls, int fd, const char *host, struct slice alpn,
-                      uint64_t cgroup_id, struct tls_leg *ret_leg) LECTR_MUST_USE;
+/* What an upstream leg offers: no more, and nothing weaker, than the client. */
+struct tls_offer {
+    const char *host;
+    struct slice alpn;                 /* the client's list as on the wire */
+    uint16_t version_min, version_max; /* as on the wire; 0: whatever we take */
+    uint64_t cgroup_id;
+};
+
+/* The descriptor stays the caller's. */
+int tls_open_upstream(struct tls *tls, int fd, const struct tls_offer *offer,
+                      struct tls_leg *ret_leg) LECTR_MUST_USE;
 /* `alpn`: what upstream chose; "" when nothing. */
 int tls_open_client(struct tls *tls, int fd, const struct cert_leaf *leaf, const char *alpn,
                     struct tls_leg *ret_leg) LECTR_MUST_USE;

@@ -21,14 +21,14 @@ struct upstreams {
     struct upstreams_stats stats;
 };
 
-int upstreams_new(unsigned pool_size, struct upstreams **ret_upstreams)
+int upstreams_new(unsigned pool_size, unsigned sockets_max, struct upstreams **ret_upstreams)
 {
     struct upstreams *u = calloc(1, sizeof(*u));
     int r;
 
     if (!u)
         return -ENOMEM;
-    r = pool_new(pool_size, &u->pool);
+    r = pool_new(pool_size, sockets_max, &u->pool);
     if (r < 0) {
         free(u);
         return r;
@@ -139,7 +139,15 @@ void upstream_cancel(struct upstreams *u, struct upstream_wait *wait)
 
 int upstream_acquire(struct tls *tls, const struct upstream_want *want, struct tls_leg *ret_leg)
 {
-    return tls_open_upstream(tls, want->fd, want->host, want->alpn, want->cgroup_id, ret_leg);
+    struct tls_offer offer = {
+        .host = want->host,
+        .alpn = want->alpn,
+        .version_min = want->version_min,
+        .version_max = want->version_max,
+        .cgroup_id = want->cgroup_id,
+    };
+
+    return tls_open_upstream(tls, want->fd, &offer, ret_leg);
 }
 
 void upstreams_put(struct upstreams *u, uint64_t netns_cookie, int family, int fd)
@@ -183,6 +191,7 @@ void upstreams_tick(struct upstreams *u, uint64_t now_ms)
 {
     struct upstream_wait *w = u->waiters.next;
 
+    pool_tend(u->pool, now_ms);
     while (w != &u->waiters && now_ms >= w->deadline_ms) {
         upstream_cancel(u, w);
         u->stats.timeouts++;

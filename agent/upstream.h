@@ -32,7 +32,8 @@ struct upstream_wait {
     bool waiting;
 };
 
-int upstreams_new(unsigned pool_size, struct upstreams **ret_upstreams) LECTR_MUST_USE;
+int upstreams_new(unsigned pool_size, unsigned sockets_max,
+                  struct upstreams **ret_upstreams) LECTR_MUST_USE;
 void upstreams_free(struct upstreams **upstreams);
 /* `peer` must outlive the upstreams. */
 void upstreams_set_peer(struct upstreams *u, struct peer *peer);
@@ -49,6 +50,7 @@ struct upstream_want {
     uint64_t cgroup_id;
     const char *host;
     struct slice alpn; /* the client's offer, as on the wire */
+    uint16_t version_min, version_max; /* what the client offered, as on the wire */
     int fd;            /* connected */
 };
 

@@ -10,7 +10,7 @@
 #include <linux/types.h>
 #endif
 
-#define LECTR_ABI_VERSION 1
+#define LECTR_ABI_VERSION 2
 
 #define LECTR_AF_INET 2
 #define LECTR_AF_INET6 10
@@ -27,14 +27,17 @@ struct lectr_origin {
     __u64 connect_ns; /* bpf_ktime_get_ns */
     __u8 daddr[16];   /* original destination; IPv4 in the first four bytes */
     __u8 saddr[16];   /* local address of the steered connection */
-    __u32 pid;        /* tgid in the initial pid namespace */
+    /* Another address that this namespace's DNS gave for the same name. */
+    __u8 alt_daddr[16];
+    __u32 pid; /* tgid in the initial pid namespace */
     __u32 uid;
     __u16 dport;
     __u16 sport;
-    __u8 family; /* of the listener that the connection reaches: LECTR_AF_* */
-    __u8 pad[3];
+    __u8 family;     /* of the listener that the connection reaches: LECTR_AF_* */
+    __u8 alt_family; /* of alt_daddr; 0: none is known */
+    __u16 slot;      /* of its count among those taken; 0: none */
 };
-_Static_assert(sizeof(struct lectr_origin) == 72, "ring record layout");
+_Static_assert(sizeof(struct lectr_origin) == 88, "ring record layout");
 
 /* One mmapable array element: the processes' signs of life. */
 struct lectr_beat {
@@ -42,6 +45,8 @@ struct lectr_beat {
     __u64 helper_ns; /* written by the helper */
     __u32 shed;      /* non-zero: steer nothing (set by the helper) */
     __u32 generation;
+    __u32 proxy_shed; /* the same, set by the proxy, which has too much to do */
+    __u32 pad;
 };
 
 /* What became of a connection that the census saw. Also the gap reasons that
@@ -58,6 +63,7 @@ enum lectr_verdict {
     LECTR_QUIC,     /* UDP to a provider's port: seen, never steered */
     LECTR_OWN,      /* Lectr's own upstream socket: neither seen nor steered */
     LECTR_NOT_PROVIDER,
+    LECTR_BOUND_SOURCE, /* the socket has a mark, or an address or port of its own choice */
     LECTR_VERDICT__COUNT,
 };
 
@@ -94,8 +100,22 @@ struct lectr_addr_key {
 
 struct lectr_addr {
     __u64 expires_ns; /* bpf_ktime_get_ns */
+    __u64 name;       /* hash of the name it was given for */
     __u32 provider;
     __u32 pad;
+};
+
+/* The last address of a family that a namespace was given for a name; its life
+ * is told by its own entry among the addresses. */
+struct lectr_name_addr_key {
+    __u64 netns_cookie;
+    __u64 name;
+    __u32 family;
+    __u32 pad;
+};
+
+struct lectr_name_addr {
+    __u8 addr[16];
 };
 
 struct lectr_census_key {
@@ -105,16 +125,22 @@ struct lectr_census_key {
     __u32 pad;
 };
 
+#define LECTR_CENSUS_MAX 16384
+
 struct lectr_census {
     __u64 count[LECTR_VERDICT__COUNT];
     __u64 first_ns, last_ns; /* bpf_ktime_get_ns */
+    __u32 slot;              /* where proxies count what they took of it; 1… */
+    __u32 pad;
 };
 
 /* How much of a census entry has been told. `pending` is written before a row
  * leaves, so that the row is the same one if it has to be sent again. The last
- * slot is for connections with no verdict: nobody was there to give one. */
+ * slots are for connections with no verdict, since nobody was there to give one,
+ * and for steered ones that their proxy died before taking. */
 #define LECTR_TOLD_UNDECIDED LECTR_VERDICT__COUNT
-#define LECTR_TOLD__COUNT (LECTR_VERDICT__COUNT + 1)
+#define LECTR_TOLD_DIED (LECTR_VERDICT__COUNT + 1)
+#define LECTR_TOLD__COUNT (LECTR_VERDICT__COUNT + 2)
 struct lectr_told_slot {
     __u64 told;
     __u64 pending; /* == told: nothing under way */
@@ -122,6 +148,7 @@ struct lectr_told_slot {
 };
 struct lectr_told {
     struct lectr_told_slot slot[LECTR_TOLD__COUNT];
+    __u64 died; /* as of the last change of proxies */
 };
 
 /* One mmapable pinned element: what a new helper must know of the last one. */

@@ -23,29 +23,39 @@ static __always_inline void census_lose(void)
         __sync_fetch_and_add(&m->census_lost, 1);
 }
 
-/* Counts one connection as seen, and what became of it unless that is 0. */
-static __always_inline void census_count(const struct seen *what, __u32 verdict)
+static __always_inline struct lectr_census *census_row(const struct lectr_census_key *key)
+{
+    struct lectr_census *row = bpf_map_lookup_elem(&census, key);
+    struct lectr_census fresh = {};
+
+    if (row)
+        return row;
+    fresh.first_ns = bpf_ktime_get_ns();
+    if (bpf_map_pop_elem(&free_slots, &fresh.slot) < 0)
+        fresh.slot = 0;
+    if (bpf_map_update_elem(&census, key, &fresh, BPF_NOEXIST) < 0 && fresh.slot)
+        bpf_map_push_elem(&free_slots, &fresh.slot, 0);
+    return bpf_map_lookup_elem(&census, key);
+}
+
+/* Counts one connection as seen, and what became of it unless that is 0.
+ * Returns the row's slot. */
+static __always_inline __u32 census_count(const struct seen *what, __u32 verdict)
 {
     struct lectr_census_key key = {.cgroup_id = what->cgroup_id,
                                    .netns_cookie = what->netns_cookie,
                                    .provider = what->provider};
-    struct lectr_census *row = bpf_map_lookup_elem(&census, &key);
+    struct lectr_census *row = census_row(&key);
 
-    if (!row) {
-        struct lectr_census fresh = {};
-
-        fresh.first_ns = bpf_ktime_get_ns();
-        bpf_map_update_elem(&census, &key, &fresh, BPF_NOEXIST);
-        row = bpf_map_lookup_elem(&census, &key);
-    }
     if (!row) {
         census_lose();
-        return;
+        return 0;
     }
     row->last_ns = bpf_ktime_get_ns();
     __sync_fetch_and_add(&row->count[LECTR_SEEN], 1);
     if (verdict > LECTR_SEEN && verdict < LECTR_VERDICT__COUNT)
         __sync_fetch_and_add(&row->count[verdict], 1);
+    return row->slot;
 }
 
 static __always_inline __u8 port_listed(const struct lectr_settings *s, __u16 port)
@@ -193,8 +203,10 @@ int lectr_census6(struct bpf_sock_addr *ctx)
 SEC("sockops")
 int lectr_census_syn(struct bpf_sock_ops *ctx)
 {
+    struct lectr_origin *o;
     struct bpf_sock *sk;
     struct seen *seen;
+    __u32 slot;
 
     if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB)
         return 1;
@@ -204,8 +216,11 @@ int lectr_census_syn(struct bpf_sock_ops *ctx)
     seen = bpf_sk_storage_get(&seen_sock, sk, 0, 0);
     if (!seen)
         return 1;
-    census_count(seen, seen->verdict);
+    slot = census_count(seen, seen->verdict);
     bpf_sk_storage_delete(&seen_sock, sk);
+    o = bpf_sk_storage_get(&origin_sock, sk, 0, 0);
+    if (o)
+        o->slot = (__u16)slot;
     return 1;
 }
 

@@ -5,6 +5,17 @@
  * but getpeername() asks the socket above it and tells the listener's address. */
 #pragma once
 
+/* A second connection, from the agent, would leave by another route or arrive
+ * from another address than the application chose. */
+static __always_inline __u8 chose_source(const struct bpf_sock *sk, __u32 socket_family)
+{
+    if (sk->mark || sk->src_port)
+        return 1;
+    if (socket_family == AF_INET)
+        return sk->src_ip4 != 0;
+    return (sk->src_ip6[0] | sk->src_ip6[1] | sk->src_ip6[2] | sk->src_ip6[3]) != 0;
+}
+
 /* Fills what steer_decide() needs beyond gather_scope(). */
 static __always_inline void gather_agent(struct bpf_sock_addr *ctx, const struct dest *d,
                                          const struct lectr_settings *s, const struct lectr_beat *b,
@@ -12,6 +23,7 @@ static __always_inline void gather_agent(struct bpf_sock_addr *ctx, const struct
 {
     f->ipv6 = d->key.family == AF_INET6;
     f->device_bound = ctx->sk && ctx->sk->bound_dev_if != 0;
+    f->bound_source = ctx->sk && chose_source(ctx->sk, ctx->family);
     f->alive = steer_alive(b, bpf_ktime_get_ns(), s->stale_ns);
     f->ring_room = bpf_ringbuf_query(&origins, BPF_RB_AVAIL_DATA) < ORIGINS_BYTES / 4 * 3;
     if (!n)
@@ -43,6 +55,51 @@ static __always_inline int listener_is_ours(struct bpf_sock_addr *ctx, __u8 ipv6
     return ours;
 }
 
+static __always_inline int same_address(const __u8 a[16], const __u8 b[16])
+{
+    __u64 words[4];
+
+    __builtin_memcpy(words, a, 16);
+    __builtin_memcpy(words + 2, b, 16);
+    return words[0] == words[2] && words[1] == words[3];
+}
+
+/* The last address of this family that was given for the name, unless it is the
+ * destination itself or has expired. */
+static __always_inline int alternative_of(const struct dest *d, __u64 name, __u32 family,
+                                          struct lectr_origin *o)
+{
+    struct lectr_name_addr_key key = {
+        .netns_cookie = d->key.netns_cookie, .name = name, .family = family};
+    struct lectr_name_addr *last = bpf_map_lookup_elem(&name_addrs, &key);
+    struct lectr_addr_key addr = {.netns_cookie = d->key.netns_cookie, .family = family};
+    struct lectr_addr *known;
+
+    if (!last)
+        return 0;
+    __builtin_memcpy(addr.addr, last->addr, sizeof(addr.addr));
+    if (family == d->key.family && same_address(addr.addr, d->key.addr))
+        return 0;
+    known = bpf_map_lookup_elem(&addrs, &addr);
+    if (!known || known->name != name || known->expires_ns < bpf_ktime_get_ns())
+        return 0;
+    __builtin_memcpy(o->alt_daddr, addr.addr, sizeof(o->alt_daddr));
+    o->alt_family = family;
+    return 1;
+}
+
+/* What a client that connects by itself would try next: the other family. */
+static __always_inline void remember_alternative(const struct dest *d, struct lectr_origin *o)
+{
+    struct lectr_addr *a = bpf_map_lookup_elem(&addrs, &d->key);
+    __u32 family = d->key.family;
+
+    if (!a || !a->name)
+        return;
+    if (!alternative_of(d, a->name, family == AF_INET ? AF_INET6 : AF_INET, o))
+        alternative_of(d, a->name, family, o);
+}
+
 static __always_inline int remember_origin(struct bpf_sock_addr *ctx, const struct dest *d)
 {
     struct lectr_origin *o;
@@ -61,6 +118,7 @@ static __always_inline int remember_origin(struct bpf_sock_addr *ctx, const stru
     o->uid = (__u32)bpf_get_current_uid_gid();
     o->dport = d->port;
     o->family = d->key.family;
+    remember_alternative(d, o);
     return 1;
 }
 

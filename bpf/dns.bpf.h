@@ -19,6 +19,8 @@
 #define DNS_TYPE_AAAA 28
 #define DNS_CLASS_IN 1
 #define NAME_MASK (LECTR_NAME_MAX - 1)
+#define NAME_HASH_START 0xcbf29ce484222325ULL
+#define NAME_HASH_TIMES 0x100000001b3ULL
 
 struct dns_header {
     __be16 id, flags, questions, answers, authorities, additional;
@@ -112,17 +114,19 @@ static __always_inline int dns_read_name(struct __sk_buff *skb, volatile struct 
     return 1;
 }
 
-/* The provider of the name in w->text; 0: none. */
+/* The provider of the name in w->text; 0: none. Also takes its hash (FNV-1a). */
 static __always_inline __u32 dns_provider(struct dns_scratch *w)
 {
     volatile struct dns_scratch *vw = w;
     __u32 length = vw->length, i;
     __u32 *provider;
 
+    vw->name_hash = NAME_HASH_START;
     for (i = 0; i < LECTR_NAME_MAX - 1; i++) {
         if (i >= length)
             break;
         vw->key.name[i] = vw->text[(length - 1 - i) & NAME_MASK];
+        vw->name_hash = (vw->name_hash ^ vw->key.name[i]) * NAME_HASH_TIMES;
     }
     vw->key.name[i & NAME_MASK] = 0;
     w->key.prefix_bits = ((i & NAME_MASK) + 1) * 8;
@@ -134,12 +138,17 @@ static __always_inline void dns_learn(const struct lectr_settings *s, struct dns
                                       __u32 provider, __u32 ttl_s)
 {
     __u64 ttl_ns = ttl_s * NS_PER_S;
-    struct lectr_addr value = {.provider = provider};
+    struct lectr_addr value = {.provider = provider, .name = w->name_hash};
+    struct lectr_name_addr_key name = {
+        .netns_cookie = w->addr.netns_cookie, .name = w->name_hash, .family = w->addr.family};
+    struct lectr_name_addr last;
 
     if (ttl_ns < s->dns_ttl_min_ns)
         ttl_ns = s->dns_ttl_min_ns;
     value.expires_ns = bpf_ktime_get_ns() + ttl_ns;
     bpf_map_update_elem(&addrs, &w->addr, &value, BPF_ANY);
+    __builtin_memcpy(last.addr, w->addr.addr, sizeof(last.addr));
+    bpf_map_update_elem(&name_addrs, &name, &last, BPF_ANY);
 }
 
 /* Reads the record whose fixed part is at w->offset and moves behind it. */

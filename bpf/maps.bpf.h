@@ -46,20 +46,47 @@ struct {
     __type(value, struct lectr_addr);
 } addrs SEC(".maps");
 
+/* Name -> last address, for a connection's second try; written by the DNS
+ * reader. The longest unused goes when full: those have no second try. Pinned. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct lectr_name_addr_key);
+    __type(value, struct lectr_name_addr);
+} name_addrs SEC(".maps");
+
 /* Counts; written by the census and by steering, emptied of dead workloads by
  * the helper. When full the connection is counted in meta.census_lost. Pinned. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 16384);
+    __uint(max_entries, LECTR_CENSUS_MAX);
     __type(key, struct lectr_census_key);
     __type(value, struct lectr_census);
 } census SEC(".maps");
+
+/* How many of a row's steered connections a proxy took, by the row's slot;
+ * written by the proxies, which map it. Pinned. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, LECTR_CENSUS_MAX + 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} taken SEC(".maps");
+
+/* Slots that no row has; filled and refilled by the helper. Never empty before
+ * the census is full. Pinned. */
+struct {
+    __uint(type, BPF_MAP_TYPE_QUEUE);
+    __uint(max_entries, LECTR_CENSUS_MAX);
+    __type(value, __u32);
+} free_slots SEC(".maps");
 
 /* What was told of them; helper only, here because it must survive it. Pinned. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, 16384);
+    __uint(max_entries, LECTR_CENSUS_MAX);
     __type(key, struct lectr_census_key);
     __type(value, struct lectr_told);
 } census_told SEC(".maps");
@@ -111,6 +138,7 @@ struct dns_scratch {
     __u8 wire[LECTR_NAME_MAX]; /* the question's name as it came */
     __u8 text[LECTR_NAME_MAX]; /* lower case, dots */
     struct lectr_addr_key addr;
+    __u64 name_hash;
     __u32 offset, label_left, length, answers, skipping;
 };
 struct {

@@ -17,7 +17,8 @@ struct steer_facts {
     __u8 mode_all;
     __u8 consent;
     __u8 device_bound;
-    __u8 alive; /* both heartbeats fresh, not shedding */
+    __u8 bound_source; /* marked, or bound to an address or port */
+    __u8 alive;        /* both heartbeats fresh, not shedding */
     __u8 netns_known;
     __u8 ipv6;
     __u8 route;     /* this family can be reached: loopback up, and a default route for IPv6 */
@@ -51,6 +52,8 @@ steer_decide(const struct steer_facts *f)
         return LECTR_NO_CONSENT;
     if (f->device_bound)
         return LECTR_DEVICE_BOUND;
+    if (f->bound_source)
+        return LECTR_BOUND_SOURCE;
     if (!f->alive)
         return LECTR_AGENT_DOWN;
     if (!f->netns_known)
@@ -75,7 +78,7 @@ static inline __attribute__((always_inline)) int steer_alive(const struct lectr_
 {
     __u64 proxy_ns = beat->proxy_ns, helper_ns = beat->helper_ns;
 
-    if (beat->shed || !proxy_ns || !helper_ns)
+    if (beat->shed || beat->proxy_shed || !proxy_ns || !helper_ns)
         return 0;
     return (proxy_ns >= now_ns || now_ns - proxy_ns < stale_ns) &&
            (helper_ns >= now_ns || now_ns - helper_ns < stale_ns);

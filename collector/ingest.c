@@ -106,11 +106,37 @@ static const struct token_kind {
     {"reasoning", offsetof(struct record_tokens, reasoning)},
 };
 
+/* What only looks at or arranges things spends no tokens. */
+static bool spends_nothing(const char *operation)
+{
+    static const char *const operations[] = {
+        "retrieve", "batch", "files", "models", "cache", "assistants", "count_tokens",
+    };
+
+    for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
+        if (operation && strcmp(operation, operations[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Quantities are in rows. A total without them repeats what another call has told:
+ * a stored answer read again, a run that is polled. */
+static struct opt_count total_of(const Lectr__V1__Call *call, bool has_rows, bool has, uint64_t v)
+{
+    if (has_rows)
+        return optional(has, v);
+    return (struct opt_count){.known = has || spends_nothing(call->operation)};
+}
+
 static void take_usage(const Lectr__V1__Call *call, struct record_tokens *ret_tokens)
 {
+    bool has_rows = false;
+
     for (size_t i = 0; i < call->n_usage; i++) {
         const Lectr__V1__Usage *u = call->usage[i];
 
+        /* Counted on request: nobody has spent them. */
+        has_rows |= !u->kind || strcmp(u->kind, "counted") != 0;
         if (!u->has_count || (has_text(u->unit) && strcmp(u->unit, "token") != 0))
             continue;
         if (u->has_source && u->source == LECTR__V1__SOURCE__SOURCE_ESTIMATED)
@@ -122,8 +148,10 @@ static void take_usage(const Lectr__V1__Call *call, struct record_tokens *ret_to
                 *sum = bounded(*sum + bounded(u->count));
             }
     }
-    ret_tokens->input_total = optional(call->has_input_tokens_total, call->input_tokens_total);
-    ret_tokens->output_total = optional(call->has_output_tokens_total, call->output_tokens_total);
+    ret_tokens->input_total =
+        total_of(call, has_rows, call->has_input_tokens_total, call->input_tokens_total);
+    ret_tokens->output_total =
+        total_of(call, has_rows, call->has_output_tokens_total, call->output_tokens_total);
 }
 
 static bool in_cost_range(int64_t v)

@@ -18,7 +18,8 @@ struct opt_count {
     bool known;
 };
 
-/* Tokens of one call by kind: disjoint, sums of the usage rows. */
+/* Tokens of one call by kind: disjoint, sums of the usage rows. Totals are this
+ * call's own: a known 0 where it only repeats another's, or spends none. */
 struct record_tokens {
     uint64_t input, cached_input, cache_write, output, reasoning;
     struct opt_count input_total, output_total;

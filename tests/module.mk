@@ -64,9 +64,12 @@ $(B)/tests/bench/%: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $< -lssl -lcrypto
 
+# Recordings of real providers, where they lie beside the tree; never part of it.
+EXCHANGES ?= $(realpath ../shared/exchanges)
+
 # ONLY=name runs the tests whose path matches; SECONDS is the time of one fuzzer.
 SECONDS ?= 5
-RUN_TESTS := tests/harness/run-tests --build $(B) --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
+RUN_TESTS := $(if $(EXCHANGES),EXCHANGES='$(EXCHANGES)') tests/harness/run-tests --build $(B) --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
 TEST_BIN := $(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_BIN)
 
 test: deps ## everything, from a fresh machine on: check, unit, fuzz, bpf, e2e (root)
@@ -93,7 +96,8 @@ bpf-test: $(BPF_TEST_BIN) ## the steering decision in the kernel, by BPF_PROG_RU
 e2e: all $(HARNESS_BIN) ## the whole path in network namespaces (root); ONLY=name
 	$(Q)$(RUN_TESTS) e2e
 
-replay: all ## EXCHANGES=DIR through the captured path, each event against its truth (root)
+replay: deps ## EXCHANGES=DIR through the captured path, each event against its truth (root)
+	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
 	$(Q)B=$(B) tests/harness/replay $(if $(EXCHANGES),'$(EXCHANGES)') $(REPLAY_ARGS)
 
 bench: all $(BENCH_BIN) ## CPU and latency per request next to HAProxy and direct (root)

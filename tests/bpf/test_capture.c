@@ -191,8 +191,15 @@ static void resolve(const char *name, const char *ip)
     }
     memcpy(packet + n, "\0\0\1\0\1\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4", 17);
     n += 17;
-    inet_pton(AF_INET, ip, packet + n);
-    n += 4;
+    if (strchr(ip, ':')) {
+        packet[n - 15] = packet[n - 9] = 28; /* AAAA */
+        packet[n - 1] = 16;
+        inet_pton(AF_INET6, ip, packet + n);
+        n += 16;
+    } else {
+        inet_pton(AF_INET, ip, packet + n);
+        n += 4;
+    }
     assert_int_equal(bind(s, (void *)&server, sizeof(server)), 0);
     assert_int_equal(bind(c, (void *)&client, sizeof(client)), 0);
     assert_int_equal(getsockname(c, (void *)&client, &size), 0);
@@ -463,6 +470,38 @@ static void sockets_that_are_special(void **state)
     assert_int_equal(counts().of[LECTR_SEEN], 2);
 }
 
+/* What the application chose of its own source, the agent's connection would not have. */
+static void sockets_with_a_source_of_their_own(void **state)
+{
+    struct sockaddr_in a = at4(PROVIDER_IP, 443), address = at4(PROVIDER_IP, 0);
+    struct sockaddr_in port = at4("0.0.0.0", 4711);
+    struct sockaddr_in6 mapped = {.sin6_family = AF_INET6, .sin6_port = htons(443)};
+    struct sockaddr_in6 mapped_source = {.sin6_family = AF_INET6};
+    const struct sockaddr_in *binds[] = {&address, &port};
+    int fd, mark = 7;
+
+    (void)state;
+    resolve("api.example-ai.test", PROVIDER_IP);
+    for (unsigned i = 0; i < 2; i++) {
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, (const void *)binds[i], sizeof(*binds[i])), 0);
+        assert_true(connect_fd(fd, &a, sizeof(a)).direct);
+        assert_int_equal(counts().of[LECTR_BOUND_SOURCE], i + 1);
+    }
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)), 0);
+    assert_true(connect_fd(fd, &a, sizeof(a)).direct);
+    assert_int_equal(counts().of[LECTR_BOUND_SOURCE], 3);
+    inet_pton(AF_INET6, "::ffff:" PROVIDER_IP, &mapped.sin6_addr);
+    mapped_source.sin6_addr = mapped.sin6_addr;
+    fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const void *)&mapped_source, sizeof(mapped_source)), 0);
+    assert_true(connect_fd(fd, &mapped, sizeof(mapped)).direct);
+    assert_int_equal(counts().of[LECTR_BOUND_SOURCE], 4);
+    assert_int_equal(counts().of[LECTR_STEERED], 0);
+    expect(LECTR_STEERED);
+}
+
 /* A socket that was steered, failed, and is used for something else. */
 static void a_socket_used_again(void **state)
 {
@@ -534,6 +573,92 @@ static void the_original_destination_is_on_record(void **state)
     assert_memory_equal(o.daddr, "\xc6\x33\x64\x07\0\0\0\0\0\0\0\0\0\0\0\0", 16);
     assert_memory_equal(o.saddr, "\x7f\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0", 16);
     munmap((void *)(uintptr_t)ring, (size_t)page + bytes);
+}
+
+/* The last record of the ring; its header must be of that size. */
+static struct lectr_origin last_record(void)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    uint32_t bytes = capture_origins_bytes(st.capture);
+    struct lectr_origin o;
+    uint8_t *ring = mmap(NULL, (size_t)page + bytes, PROT_READ, MAP_SHARED,
+                         capture_origins_fd(st.capture), page);
+    uint64_t produced;
+
+    assert_true(ring != MAP_FAILED);
+    memcpy(&produced, ring, sizeof(produced));
+    assert_true(produced >= 8 + sizeof(o) && produced < bytes);
+    memcpy(&o, ring + page + produced - sizeof(o), sizeof(o));
+    munmap(ring, (size_t)page + bytes);
+    return o;
+}
+
+static void another_address_of_the_name_goes_along(void **state)
+{
+    uint8_t other6[16], other4[16] = {198, 51, 100, 8};
+    struct lectr_origin o;
+
+    (void)state;
+    inet_pton(AF_INET6, "2001:db8::7", other6);
+    /* Of another name: none of this one's. */
+    resolve("api.example-ai.test", PROVIDER_IP);
+    connect_out();
+    assert_int_equal(last_record().alt_family, 0);
+    /* The same family, if there is no other. */
+    resolve("api.example-ai.test", "198.51.100.8");
+    connect_out();
+    o = last_record();
+    assert_int_equal(o.alt_family, LECTR_AF_INET);
+    assert_memory_equal(o.alt_daddr, other4, 16);
+    resolve("API.example-ai.test", "2001:db8::7");
+    connect_out();
+    o = last_record();
+    assert_int_equal(o.alt_family, LECTR_AF_INET6);
+    assert_memory_equal(o.alt_daddr, other6, 16);
+    assert_memory_equal(o.daddr, "\xc6\x33\x64\x07\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+}
+
+static void put_taken(void *user, const struct capture_row *row)
+{
+    *(uint64_t *)user = row->taken;
+}
+
+static void drop_row(void *user, const struct capture_row *row)
+{
+    (void)user;
+    capture_census_drop(st.capture, &row->key);
+}
+
+/* What a proxy counts by the record's slot is counted for the census row. */
+static void taken_connections_are_counted(void **state)
+{
+    size_t bytes = (LECTR_CENSUS_MAX + 1) * sizeof(uint64_t);
+    uint64_t *taken =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, capture_taken_fd(st.capture), 0);
+    uint64_t got = 99;
+    uint16_t slot;
+
+    (void)state;
+    assert_true((void *)taken != MAP_FAILED);
+    resolve("api.example-ai.test", PROVIDER_IP);
+    connect_out();
+    slot = last_record().slot;
+    assert_in_range(slot, 1, LECTR_CENSUS_MAX);
+    capture_census_each(st.capture, put_taken, &got);
+    assert_int_equal(got, 0);
+    taken[slot]++;
+    connect_out();
+    assert_int_equal(last_record().slot, slot);
+    taken[slot]++;
+    capture_census_each(st.capture, put_taken, &got);
+    assert_int_equal(got, 2);
+    /* A row that is dropped leaves its slot clean, and to others in time. */
+    capture_census_each(st.capture, drop_row, NULL);
+    assert_int_equal(taken[slot], 0);
+    connect_out();
+    assert_int_not_equal(last_record().slot, slot);
+    assert_int_not_equal(last_record().slot, 0);
+    munmap(taken, bytes);
 }
 
 static void count_event(void *user, const struct lectr_netns_event *event)
@@ -622,9 +747,12 @@ int main(void)
         T(reasons_to_leave_it_alone),
         T(who_did_not_consent),
         T(sockets_that_are_special),
+        T(sockets_with_a_source_of_their_own),
         T(a_socket_used_again),
         T(quic_is_counted_by_its_first_datagram),
         T(the_original_destination_is_on_record),
+        T(another_address_of_the_name_goes_along),
+        T(taken_connections_are_counted),
         T(an_unknown_namespace_is_reported_once),
         T(what_outlives_the_helper),
         T(cleaning_up_ends_the_census_too),

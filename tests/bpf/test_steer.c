@@ -77,6 +77,7 @@ static void table(void **state)
         {"our own socket", GOOD_BUT(own, 1), LECTR_OWN},
         {"no consent", GOOD_BUT(consent, 0), LECTR_NO_CONSENT},
         {"bound to a device", GOOD_BUT(device_bound, 1), LECTR_DEVICE_BOUND},
+        {"bound to an address, or marked", GOOD_BUT(bound_source, 1), LECTR_BOUND_SOURCE},
         {"agent silent", GOOD_BUT(alive, 0), LECTR_AGENT_DOWN},
         {"namespace not met", GOOD_BUT(netns_known, 0), LECTR_NO_LISTENER},
         {"loopback down", GOOD_BUT(route, 0), LECTR_NO_LISTENER},
@@ -120,12 +121,12 @@ static void mode_all_is_for_those_who_consent(void **state)
 static void own_comes_first(void **state)
 {
     (void)state;
-    for (unsigned bits = 0; bits < 1u << 12; bits++) {
+    for (unsigned bits = 0; bits < 1u << 13; bits++) {
         struct steer_facts f = {.own = 1};
         uint8_t *fields = &f.to_loopback;
 
         f.tcp = bits & 1;
-        for (unsigned i = 0; i < 11; i++)
+        for (unsigned i = 0; i < 12; i++)
             fields[i] = (bits >> (i + 1)) & 1;
         assert_int_equal(decide(&f), LECTR_OWN);
     }
@@ -137,11 +138,11 @@ static void nothing_is_steered_that_should_not_be(void **state)
     unsigned steered = 0;
 
     (void)state;
-    for (unsigned bits = 0; bits < 1u << 13; bits++) {
+    for (unsigned bits = 0; bits < 1u << 14; bits++) {
         struct steer_facts f = {0};
         uint8_t *fields = (uint8_t *)&f;
 
-        for (unsigned i = 0; i < 13; i++)
+        for (unsigned i = 0; i < 14; i++)
             fields[i] = (bits >> i) & 1;
         if (decide(&f) != LECTR_STEERED)
             continue;
@@ -149,7 +150,7 @@ static void nothing_is_steered_that_should_not_be(void **state)
         assert_true(f.tcp && f.consent && f.port_listed && f.alive && f.netns_known && f.route &&
                     f.ring_room);
         assert_true(f.provider_known || f.mode_all);
-        assert_false(f.own || f.to_loopback || f.device_bound);
+        assert_false(f.own || f.to_loopback || f.device_bound || f.bound_source);
     }
     /* 3 of (provider_known, mode_all) times 2 of ipv6 */
     assert_int_equal(steered, 6);
@@ -173,6 +174,7 @@ static void heartbeats(void **state)
         {"exactly stale", {{.proxy_ns = 500, .helper_ns = 501}, 1000, 500}, 0},
         {"just not", {{.proxy_ns = 501, .helper_ns = 501}, 1000, 500}, 1},
         {"shedding", {{.proxy_ns = 900, .helper_ns = 950, .shed = 1}, 1000, 500}, 0},
+        {"proxy sheds", {{.proxy_ns = 900, .helper_ns = 950, .proxy_shed = 1}, 1000, 500}, 0},
         {"proxy never seen", {{.proxy_ns = 0, .helper_ns = 10}, 100, 500}, 0},
         {"helper never seen", {{.proxy_ns = 10, .helper_ns = 0}, 100, 500}, 0},
         {"written after now", {{.proxy_ns = 1001, .helper_ns = 1002}, 1000, 500}, 1},

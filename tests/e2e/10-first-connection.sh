@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The first connection of a namespace that did not exist when the agent started is captured: 100
-# fresh pods with the four SDKs in turn, nothing delayed; then again with both cores loaded. In every
-# fifth pod the time from the first DNS query to the connect is taken from the wire and printed (the
-# others are not watched: a packet capture costs time itself). Whatever was missed must be a no_listener gap. Last a client that connects sooner than any SDK does: there only
-# the counting is judged, and how often it was captured is printed.
+# fresh pods with the four SDKs in turn, nothing delayed; then again with both cores loaded. In
+# every fifth pod the time from the first DNS query to the connect is taken from the wire and
+# printed (the others are not watched: a packet capture costs time itself). Whatever was missed must
+# be a no_listener gap. In between a client that connects sooner than any SDK does: there only the
+# counting is judged, and how often it was captured is printed.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin first
 command -v tcpdump >/dev/null || skip_all "tcpdump is not installed"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # NATS is away for a minute under traffic (E2E_FAST=1: 12 s), the proxy is killed (-9) meanwhile,
-# then all is there again, and the collector is killed (-9) while it catches up: every event of a finished call is in the store exactly once, counted at
-# the client, the simulator, the stream and the store.
+# then all is there again, and the collector is killed (-9) while it catches up: every event of a
+# finished call is in the store exactly once, counted at the client, the simulator, the stream and
+# the store.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin outage
 outage=${FAST:+12}
@@ -18,8 +19,8 @@ tool_store() { tool store.py "$tmp/stack/collector.db" "$@"; }
 client a api.openai.com >"$tmp/warm" # namespace known
 wait_for 10 events_reach lectr.v1.call 1
 lab sim POST /reset >/dev/null
-lab sim POST /defaults '{"latency_ms": 60}' >/dev/null
-# A connection per call: after the kill every client has another chance at once.
+lab sim POST /defaults '{"latency_ms": 250}' >/dev/null
+# A connection per call; most of them are in flight at any time, so that the kill breaks some.
 client a api.openai.com --workers 8 --interval 0.1 \
     --stop-file "$tmp/stop" >"$tmp/rows" 2>"$log/client" &
 client_pid=$!

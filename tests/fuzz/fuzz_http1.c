@@ -6,6 +6,7 @@
  * Target: meter_request(), meter_response(), meter_close(): HTTP/1.x and all that lies
  * behind it. What begins ends, once. The input is the request, a NUL, the answer.
  */
+#include "agent/body.h"
 #include "agent/meter.h"
 #include "agent/provider.h"
 
@@ -73,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct provider_set *set;
     struct count count = {0};
+    struct body_budget budget = {.memory_limit_bytes = 1 << 24, .output_left_bytes = 1 << 18};
     struct meter *m;
     uint64_t now_ns = 1;
 
@@ -86,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const struct meter_env env = {.providers = set,
                                   .fingerprint_key = (const uint8_t *)profile,
+                                  .budget = &budget,
                                   .user = &count,
                                   .on_begin = on_begin,
                                   .on_call = on_call};
@@ -114,5 +117,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     meter_close(m, end, now_ns);
     assert(count.begins == count.calls);
     meter_free(&m);
+    assert(budget.memory_used_bytes == 0 && budget.output_left_bytes <= 1 << 18);
     return 0;
 }

@@ -141,6 +141,7 @@ e2e_end() {
     e2e_stop_all
     [ "$e2e_failed" = 0 ] || e2e_logs
     [ -z "${E2E_KEEP:-}" ] || { mkdir "$tmp.kept" && tar -C "$tmp" --exclude=./stack/bpf -cf - . | tar -C "$tmp.kept" -xf -; }
+    mkdir -p "$log" "$tmp/stack" # whatever became of them, the cleaning up must run
     stack down >"$log/stack-down" 2>&1
     [ ! -s "$log/stack-down" ] || not_ok "$e2e_name: stack down: $(head -c 300 "$log/stack-down")"
     lab down >/dev/null 2>&1

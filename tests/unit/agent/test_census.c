@@ -305,10 +305,66 @@ static void what_cannot_be_sent_is_offered_again(void **state)
     census_ack(stage.census, 424242);
 }
 
+/* Steered, and its proxy died before taking it. */
+static void what_no_proxy_took_is_told_once(void **state)
+{
+    struct capture_row *row = &stage.capture.rows[0];
+
+    (void)state;
+    *count(LECTR_SEEN) = *count(LECTR_STEERED) = 10;
+    row->taken = 7;
+    /* With a proxy there they are still to be taken. */
+    poll_times(10);
+    ack_all();
+    assert_int_equal(told("agent_died"), 0);
+    census_proxy_ended(stage.census, now());
+    census_proxy_changed(stage.census);
+    census_before_steering(stage.census);
+    stage.now += S;
+    poll_times(1);
+    assert_int_equal(told("agent_died"), 3);
+    assert_int_equal(stage.sent[stage.sent_count - 1].start_unix_ns, now().wall_ns - 3 * S / 2);
+    /* Not acknowledged, and the helper dies too: the same row again. */
+    new_helper();
+    census_before_steering(stage.census);
+    stage.sent_count = 0;
+    *count(LECTR_SEEN) = *count(LECTR_STEERED) = 15;
+    row->taken = 12;
+    poll_times(1);
+    assert_int_equal(told("agent_died"), 3);
+    ack_all();
+    poll_times(5);
+    assert_int_equal(told("agent_died"), 3);
+    /* The next proxy leaves one. */
+    *count(LECTR_SEEN) = *count(LECTR_STEERED) = 16;
+    census_before_steering(stage.census);
+    poll_times(2);
+    assert_int_equal(told("agent_died"), 4);
+}
+
+/* A row with a connection in the queue is needed when its proxy dies. */
+static void rows_with_something_to_take_stay(void **state)
+{
+    (void)state;
+    *count(LECTR_SEEN) = *count(LECTR_STEERED) = 1;
+    poll_times(1);
+    ack_all();
+    stage.now += 2 * 3600 * S;
+    poll_times(1);
+    assert_int_equal(stage.capture.count, 1);
+    census_before_steering(stage.census);
+    poll_times(1);
+    ack_all();
+    poll_times(1);
+    assert_int_equal(told("agent_died"), 1);
+    assert_int_equal(stage.capture.count, 0);
+}
+
 static void idle_rows_are_dropped_once_told(void **state)
 {
     (void)state;
     *count(LECTR_SEEN) = *count(LECTR_STEERED) = 1;
+    stage.capture.rows[0].taken = 1;
     poll_times(1);
     stage.now += 2 * 3600 * S;
     poll_times(1);
@@ -354,6 +410,8 @@ int main(void)
         T(steady_traffic_does_not_hide_undecided),
         T(resent_rows_are_the_same),
         T(what_cannot_be_sent_is_offered_again),
+        T(what_no_proxy_took_is_told_once),
+        T(rows_with_something_to_take_stay),
         T(idle_rows_are_dropped_once_told),
         T(ids),
     };

@@ -92,6 +92,19 @@ static void unknown_stays_absent(void **state)
     assert_true(m->has_streaming && !m->streaming);
 }
 
+/* A downloaded file of results: nobody streamed it, its lines were counted. */
+static void lines_are_events_too(void **state)
+{
+    const Lectr__V1__Call *m;
+
+    (void)state;
+    call.stream_events = 2;
+    m = make();
+    assert_true(m->has_streaming && !m->streaming);
+    assert_true(m->has_stream_events && m->stream_events == 2);
+    assert_true(m->has_stream_complete && !m->stream_complete);
+}
+
 static void times_become_unix_time(void **state)
 {
     const Lectr__V1__Call *m;
@@ -264,8 +277,9 @@ static void the_largest_call_fits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(the_feature_has_its_order),  T(unknown_stays_absent), T(times_become_unix_time),
-        T(the_org_of_the_caller_wins), T(everything_arrives),   T(the_largest_call_fits),
+        T(the_feature_has_its_order), T(unknown_stays_absent),       T(lines_are_events_too),
+        T(times_become_unix_time),    T(the_org_of_the_caller_wins), T(everything_arrives),
+        T(the_largest_call_fits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,8 @@ static void cgroup_paths(void **state)
         /* lectr-agent run: named for the command */
         {"/lectr-run/node-4711-2", "node", "", ""},
         {"/lab/lectr-run/python3.11-4711-2/sub", "python3.11", "", ""},
+        {"/system.slice/nginx.service/lectr-run-node-4711-2", "node", "", ""},
+        {"/kubepods/pod" UID "/" CID "/lectr-run-node-4711-2", "node", UID, "0123456789ab"},
     };
 
     (void)state;

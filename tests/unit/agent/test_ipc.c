@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -198,6 +199,32 @@ static void malformed_packets(void **state)
     assert_int_equal(ipc_send(p->a, &unknown, NULL, 0), -EINVAL);
 }
 
+/* No room for the descriptors: the message is lost, the link is not. */
+static void descriptors_find_no_room(void **state)
+{
+    struct pair *p = *state;
+    struct ipc_msg msg = {.type = IPC_SOCKETS, .netns = {.count = 4}}, in = {.type = 77};
+    int fds[IPC_FDS_MAX], passed[4] = {p->a, p->a, p->a, p->a};
+    unsigned count = 55, before;
+    struct rlimit limit, low;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    before = open_fds();
+    assert_int_equal(ipc_send(p->a, &msg, passed, 4), 0);
+    low = limit;
+    low.rlim_cur = (rlim_t)(p->a > p->b ? p->a : p->b) + 3; /* two of the four fit */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    assert_int_equal(ipc_recv(p->b, &in, fds, &count), -EMFILE);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(in.type, 77);
+    assert_int_equal(count, 55);
+    assert_int_equal(open_fds(), before);
+    msg = (struct ipc_msg){.type = IPC_READY};
+    assert_int_equal(ipc_send(p->a, &msg, NULL, 0), 0);
+    assert_int_equal(ipc_recv(p->b, &in, fds, &count), 0);
+    assert_int_equal(in.type, IPC_READY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +233,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(nothing_there_and_closed, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(a_full_socket_says_so, open_pair, close_pair),
         cmocka_unit_test_setup_teardown(malformed_packets, open_pair, close_pair),
+        cmocka_unit_test_setup_teardown(descriptors_find_no_room, open_pair, close_pair),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

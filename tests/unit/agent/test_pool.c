@@ -34,7 +34,7 @@ static void test_keys_are_apart(void **state)
     int a = some_fd(), b = some_fd();
 
     (void)state;
-    assert_int_equal(pool_new(4, &p), 0);
+    assert_int_equal(pool_new(4, 4096, &p), 0);
     assert_int_equal(pool_put(p, 1, AF_INET, a), 0);
     assert_int_equal(pool_put(p, 1, AF_INET6, b), 0);
     assert_int_equal(pool_take(p, 2, AF_INET), -EAGAIN);
@@ -51,7 +51,7 @@ static void test_orders(void **state)
     struct pool *p;
 
     (void)state;
-    assert_int_equal(pool_new(8, &p), 0);
+    assert_int_equal(pool_new(8, 4096, &p), 0);
     assert_int_equal(pool_order(p, 1, AF_INET, 0, 0), 8);
     assert_int_equal(pool_order(p, 1, AF_INET, 0, 0), 0);
     /* Nobody who waits is left out. */
@@ -73,7 +73,7 @@ static void test_grows_with_demand(void **state)
     struct pool *p;
 
     (void)state;
-    assert_int_equal(pool_new(2, &p), 0);
+    assert_int_equal(pool_new(2, 4096, &p), 0);
     assert_int_equal(pool_order(p, 1, AF_INET, 0, 0), 2);
     for (unsigned i = 0; i < 10; i++)
         assert_int_equal(pool_take(p, 1, AF_INET), -EAGAIN);
@@ -88,7 +88,7 @@ static void test_bounded(void **state)
     int fd;
 
     (void)state;
-    assert_int_equal(pool_new(1, &p), 0);
+    assert_int_equal(pool_new(1, 4096, &p), 0);
     for (unsigned i = 0; i < POOL_SOCKETS_MAX; i++)
         assert_int_equal(pool_put(p, 1, AF_INET, some_fd()), 0);
     fd = some_fd();
@@ -110,7 +110,7 @@ static void test_drop(void **state)
     struct pool_stats stats;
 
     (void)state;
-    assert_int_equal(pool_new(1, &p), 0);
+    assert_int_equal(pool_new(1, 4096, &p), 0);
     assert_int_equal(pool_put(p, 1, AF_INET, gone), 0);
     assert_int_equal(pool_put(p, 1, AF_INET6, some_fd()), 0);
     assert_int_equal(pool_put(p, 2, AF_INET, kept), 0);
@@ -123,6 +123,62 @@ static void test_drop(void **state)
     pool_free(&p);
 }
 
+static void test_decays(void **state)
+{
+    struct pool_stats stats;
+    struct pool *p;
+
+    (void)state;
+    assert_int_equal(pool_new(2, 4096, &p), 0);
+    pool_tend(p, POOL_DECAY_MS);
+    (void)pool_order(p, 1, AF_INET, 0, 0);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(pool_take(p, 1, AF_INET), -EAGAIN);
+    for (unsigned i = 0; i < POOL_SOCKETS_MAX; i++)
+        assert_int_equal(pool_put(p, 1, AF_INET, some_fd()), 0);
+    /* It ran empty in the last period: not in this one. */
+    pool_tend(p, 2 * POOL_DECAY_MS);
+    pool_tend(p, 2 * POOL_DECAY_MS + 1);
+    pool_stats(p, &stats);
+    assert_int_equal(stats.sockets, POOL_SOCKETS_MAX);
+    pool_tend(p, 3 * POOL_DECAY_MS);
+    pool_stats(p, &stats);
+    assert_int_equal(stats.sockets, POOL_SOCKETS_MAX / 2);
+    for (unsigned i = 4; i < 20; i++)
+        pool_tend(p, i * POOL_DECAY_MS);
+    pool_stats(p, &stats);
+    assert_int_equal(stats.sockets, 2);
+    pool_free(&p);
+}
+
+static void test_bounded_in_all(void **state)
+{
+    struct pool_stats stats;
+    struct pool *p;
+    int fd;
+
+    (void)state;
+    assert_int_equal(pool_new(8, 10, &p), 0);
+    assert_int_equal(pool_order(p, 1, AF_INET, 0, 0), 8);
+    /* What was ordered counts. */
+    assert_int_equal(pool_order(p, 2, AF_INET, 0, 0), 2);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(pool_put(p, 1 + i / 8, AF_INET, some_fd()), 0);
+    assert_int_equal(pool_order(p, 3, AF_INET, 0, 0), 0);
+    fd = some_fd();
+    assert_int_equal(pool_put(p, 3, AF_INET, fd), -ENOSPC);
+    assert_false(is_open(fd));
+    /* Who waits gets one all the same. */
+    assert_int_equal(pool_order(p, 3, AF_INET, 1, 0), 1);
+    assert_int_equal(pool_put(p, 3, AF_INET, some_fd()), 0);
+    close(pool_take(p, 3, AF_INET));
+    pool_drop(p, 1);
+    assert_int_equal(pool_order(p, 3, AF_INET, 0, 0), 8);
+    pool_stats(p, &stats);
+    assert_int_equal(stats.sockets, 2);
+    pool_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +187,8 @@ int main(void)
         cmocka_unit_test(test_grows_with_demand),
         cmocka_unit_test(test_bounded),
         cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_decays),
+        cmocka_unit_test(test_bounded_in_all),
     };
 
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);

@@ -129,6 +129,65 @@ static void test_model_answered_when_none_was_asked_for(void **state)
     assert_string_equal(rec.model, "gpt-4o");
 }
 
+static void expect_totals(const struct parts *p, bool known, uint64_t input, uint64_t output)
+{
+    struct record rec;
+    const char *reason = NULL;
+
+    assert_int_equal(decode_as(&p->call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_int_equal(rec.tokens.input_total.known, known);
+    assert_int_equal(rec.tokens.output_total.known, known);
+    assert_int_equal(rec.tokens.input_total.value, input);
+    assert_int_equal(rec.tokens.output_total.value, output);
+}
+
+/* A stored answer that is read again, or a polled run, has totals but no rows. */
+static void test_repeated_usage_is_not_counted_again(void **state)
+{
+    static char retrieve[] = "retrieve", chat[] = "chat";
+    struct parts p;
+
+    (void)state;
+    make_call(&p);
+    SET(&p.call, output_tokens_total, 40);
+    p.call.operation = chat;
+    expect_totals(&p, true, 30, 40);
+    p.call.n_usage = 0;
+    p.call.operation = retrieve;
+    expect_totals(&p, true, 0, 0);
+    /* Whatever it is called. */
+    p.call.operation = chat;
+    expect_totals(&p, true, 0, 0);
+}
+
+static void test_calls_that_spend_nothing_are_not_unknown(void **state)
+{
+    static char names[][16] = {"retrieve", "batch",      "files",       "models",
+                               "cache",    "assistants", "count_tokens"};
+    static char counted[] = "counted", chat[] = "chat";
+    struct parts p;
+
+    (void)state;
+    make_call(&p);
+    p.call.has_input_tokens_total = false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        p.call.operation = names[i];
+        p.call.n_usage = 0;
+        expect_totals(&p, true, 0, 0);
+        /* A row says that it did spend; how much is not known. */
+        p.call.n_usage = 1;
+        p.usage[0].has_count = false;
+        expect_totals(&p, false, 0, 0);
+    }
+    p.usage[0].kind = counted;
+    expect_totals(&p, true, 0, 0);
+    p.call.n_usage = 0;
+    p.call.operation = chat;
+    expect_totals(&p, false, 0, 0);
+    p.call.operation = NULL;
+    expect_totals(&p, false, 0, 0);
+}
+
 static void test_errors(void **state)
 {
     static char type[] = "rate_limit";
@@ -281,6 +340,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call),
         cmocka_unit_test(test_model_answered_when_none_was_asked_for),
+        cmocka_unit_test(test_repeated_usage_is_not_counted_again),
+        cmocka_unit_test(test_calls_that_spend_nothing_are_not_unknown),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_foreign_org_is_refused),
         cmocka_unit_test(test_terminal_escapes_do_not_get_in),
