@@ -10,6 +10,7 @@
 #include "agent/control.h"
 #include "agent/dirs.h"
 #include "agent/identity.h"
+#include "agent/identity_worker.h"
 #include "agent/ipc.h"
 #include "agent/lock.h"
 #include "agent/netns_life.h"
@@ -44,6 +45,7 @@ struct helper {
     struct provider_set *providers;
     struct capture *capture;
     struct identity *identity;
+    struct identity_worker *lookers;
     struct census *census;
     struct netns_worker *worker;
     struct netns_life *life;
@@ -60,7 +62,14 @@ struct helper {
     bool quit, failed;
 };
 
-enum source { SOURCE_SIGNAL, SOURCE_IPC, SOURCE_CONTROL, SOURCE_WORKER, SOURCE_ARRIVALS };
+enum source {
+    SOURCE_SIGNAL,
+    SOURCE_IPC,
+    SOURCE_CONTROL,
+    SOURCE_WORKER,
+    SOURCE_LOOKERS,
+    SOURCE_ARRIVALS,
+};
 
 static int watch(struct helper *h, int fd, enum source source)
 {
@@ -194,17 +203,44 @@ static int send_row(void *user, const struct ipc_msg *msg)
     return h->ipc_fd < 0 ? -ENOTCONN : ipc_send(h->ipc_fd, msg, NULL, 0);
 }
 
-static void on_who(struct helper *h, const struct ipc_who *who)
+static void look(void *user, uint32_t pid, struct identity_process *ret_process)
+{
+    identity_look(user, pid, ret_process);
+}
+
+static void answer_who(struct helper *h, const struct ipc_who *who,
+                       const struct identity_process *process)
 {
     struct ipc_msg msg = {.type = IPC_CALLER, .caller = {.query = who->query}};
+    struct caller *caller = &msg.caller.caller;
     int r;
 
-    identity_resolve(h->identity, who->cgroup_id, who->netns_cookie, who->pid, who->uid,
-                     &msg.caller.caller);
+    if (h->ipc_fd < 0)
+        return;
+    identity_resolve(h->identity, who->cgroup_id, who->netns_cookie, 0, who->uid, caller);
+    caller->pid = who->pid;
+    identity_add_process(caller, process);
     r = ipc_send(h->ipc_fd, &msg, NULL, 0);
     if (r < 0)
         log_debug("an answer was lost", "query=%llu error=%s", (unsigned long long)who->query,
                   strerror(-r));
+}
+
+static void on_who(struct helper *h, const struct ipc_who *who)
+{
+    const struct identity_process unknown = {0};
+
+    if (identity_worker_ask(h->lookers, who, clock_mono_ns()) < 0)
+        answer_who(h, who, &unknown);
+}
+
+static void answer_all(struct helper *h)
+{
+    struct identity_process process;
+    struct ipc_who who;
+
+    while (identity_worker_answer(h->lookers, clock_mono_ns(), &who, &process) == 0)
+        answer_who(h, &who, &process);
 }
 
 /* False: the proxy is to be ended. */
@@ -366,6 +402,7 @@ static void tick(struct helper *h)
     if (h->ticks % CENSUS_TICKS == 0 && h->watchdog.ready)
         census_poll(h->census, clock_now(), send_row, h);
     control_expire(h->control, now);
+    answer_all(h); /* those that wait too long */
     if (h->ticks % CONSENT_TICKS == 0)
         refresh_consent(h);
     if (h->ticks % LIFE_TICKS == 0 || netns_life_doubts(h->life))
@@ -438,6 +475,9 @@ static void loop(struct helper *h)
                 break;
             case SOURCE_CONTROL:
                 control_serve(h->control);
+                break;
+            case SOURCE_LOOKERS:
+                answer_all(h);
                 break;
             case SOURCE_WORKER:
                 on_met(h);
@@ -517,6 +557,8 @@ static int open_rest(struct helper *h)
     int r = identity_new(h->config, h->root, &h->identity);
 
     if (r == 0)
+        r = identity_worker_start(look, h->identity, &h->lookers);
+    if (r == 0)
         r = census_new(h->capture, h->identity, clock_now(), &h->census);
     if (r == 0)
         r = netns_life_new(&h->life);
@@ -530,6 +572,8 @@ static int open_rest(struct helper *h)
         r = consent_new(h->config, h->capture, h->root, runs_shared(h->runs), &h->consent);
     if (r == 0)
         r = watch(h, h->signal_fd, SOURCE_SIGNAL);
+    if (r == 0)
+        r = watch(h, identity_worker_fd(h->lookers), SOURCE_LOOKERS);
     if (r == 0)
         r = watch(h, netns_worker_fd(h->worker), SOURCE_WORKER);
     if (r == 0)
@@ -600,7 +644,9 @@ static void close_all(struct helper *h)
         netns_life_free(&h->life);
     if (h->census)
         census_free(&h->census);
-    identity_free(&h->identity);
+    /* A stuck thread may still use it; the process is about to end. */
+    if (identity_worker_stop(&h->lookers))
+        identity_free(&h->identity);
     capture_close(&h->capture);
     if (h->providers)
         provider_set_free(&h->providers);

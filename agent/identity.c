@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -17,14 +18,13 @@
 #define RUN_CGROUP "/" RUNS_SHARED "/"
 #define RUN_OWN_CGROUP "/" RUNS_PREFIX
 #define CONTAINER_ID_SHOWN 12
+#define FIELD_START_CODE 26 /* of /proc/PID/stat */
 
 struct process {
     uint32_t pid;
-    uint64_t start_ticks;
+    uint64_t image; /* what it runs, and since when: another after exec */
     uint64_t used;
-    char comm[16];
-    char feature[96];
-    char org[64];
+    struct identity_process known;
 };
 
 struct group {
@@ -36,9 +36,11 @@ struct group {
 struct identity {
     const struct config *config;
     char root[CGROUP_PATH_MAX];
-    uint64_t clock;
-    struct process processes[IDENTITY_CACHE_MAX];
     struct group groups[IDENTITY_CACHE_MAX];
+    uint64_t clock;
+    pthread_mutex_t lock; /* of what follows */
+    uint64_t processes_clock;
+    struct process processes[IDENTITY_CACHE_MAX];
 };
 
 /* ---- environment ---- */
@@ -94,7 +96,7 @@ static void org_of_key(const struct config *config, const char *key, char ret_or
             snprintf(ret_org, 64, "%s", config->org_keys[i].org);
 }
 
-static void read_environ(const struct config *config, uint32_t pid, struct process *p)
+static void read_environ(const struct config *config, uint32_t pid, struct identity_process *p)
 {
     struct identity_env env = {0};
     char path[64], piece[4096];
@@ -119,12 +121,24 @@ static void read_environ(const struct config *config, uint32_t pid, struct proce
 
 /* ---- processes ---- */
 
-/* Field 22 of stat, behind the command's closing parenthesis; 0: gone. */
-static uint64_t start_ticks(uint32_t pid)
+static uint64_t mix(uint64_t hash, const char *bytes, size_t len)
 {
-    char path[64], text[1024];
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001b3ULL;
+    return hash;
+}
+
+/* One number for what the process runs: its start, where its program, stack,
+ * arguments and environment lie, its name and file. 0: it is gone. None of this
+ * waits for the process. */
+static uint64_t image_of(uint32_t pid)
+{
+    const unsigned fields[] = {22, FIELD_START_CODE, 28, 45, 47, 48, 49, 50, 51};
+    char path[64], text[1024], exe[256];
     CLEAN_FILE FILE *f = NULL;
-    unsigned long long ticks;
+    uint64_t hash = 0xcbf29ce484222325ULL;
+    unsigned field = 2, wanted = 0;
+    ssize_t exe_len;
     size_t n;
     char *at;
 
@@ -133,12 +147,23 @@ static uint64_t start_ticks(uint32_t pid)
     n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
     text[n] = '\0';
     at = strrchr(text, ')');
-    if (!at || sscanf(at + 1,
-                      " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-                      "%*s %llu",
-                      &ticks) != 1)
+    if (!at)
         return 0;
-    return ticks;
+    hash = mix(hash, text, (size_t)(at - text));
+    for (char *word = strtok_r(at + 1, " \n", &at); word; word = strtok_r(NULL, " \n", &at)) {
+        if (++field != fields[wanted])
+            continue;
+        /* No memory any more: it has ended, whoever is to be told yet. */
+        if (field == FIELD_START_CODE && strcmp(word, "0") == 0)
+            return 0;
+        hash = mix(hash, word, strlen(word) + 1);
+        if (++wanted == sizeof(fields) / sizeof(fields[0]))
+            break;
+    }
+    snprintf(path, sizeof(path), "/proc/%u/exe", pid);
+    exe_len = readlink(path, exe, sizeof(exe));
+    hash = mix(hash, exe, exe_len > 0 ? (size_t)exe_len : 0);
+    return wanted < 1 ? 0 : hash ? hash : 1;
 }
 
 static void read_comm(uint32_t pid, char ret_comm[16])
@@ -153,44 +178,60 @@ static void read_comm(uint32_t pid, char ret_comm[16])
     ret_comm[strcspn(ret_comm, "\n")] = '\0';
 }
 
-static const struct process *process_of(struct identity *id, uint32_t pid)
+/* One that ended is answered from memory, until its number is reused. */
+static bool remember(struct identity *id, uint32_t pid, uint64_t image,
+                     struct identity_process *ret_process)
 {
-    uint64_t ticks = start_ticks(pid);
+    bool found = false;
+
+    pthread_mutex_lock(&id->lock);
+    for (int i = 0; i < IDENTITY_CACHE_MAX && !found; i++) {
+        struct process *p = &id->processes[i];
+
+        found = p->used && p->pid == pid && (image == 0 || image == p->image);
+        if (!found)
+            continue;
+        p->used = ++id->processes_clock;
+        *ret_process = p->known;
+    }
+    pthread_mutex_unlock(&id->lock);
+    return found;
+}
+
+static void keep(struct identity *id, uint32_t pid, uint64_t image,
+                 const struct identity_process *known)
+{
     struct process *slot = &id->processes[0];
 
+    pthread_mutex_lock(&id->lock);
     for (int i = 0; i < IDENTITY_CACHE_MAX; i++) {
         struct process *p = &id->processes[i];
 
-        /* One that ended is answered from memory, until its number is reused.
-         * A command may be replaced by exec, which keeps the start time. */
-        if (p->pid == pid && p->used && (ticks == 0 || ticks == p->start_ticks)) {
-            p->used = ++id->clock;
-            if (ticks == 0)
-                return p;
+        if (p->used && p->pid == pid) {
             slot = p;
             break;
         }
         if (p->used < slot->used)
             slot = p;
     }
-    if (ticks == 0)
-        return NULL;
-    if (slot->pid != pid || slot->start_ticks != ticks || !slot->used) {
-        *slot = (struct process){.pid = pid, .start_ticks = ticks};
-        read_comm(pid, slot->comm);
-        read_environ(id->config, pid, slot);
-    } else {
-        char comm[16];
+    *slot = (struct process){
+        .pid = pid, .image = image, .used = ++id->processes_clock, .known = *known};
+    pthread_mutex_unlock(&id->lock);
+}
 
-        read_comm(pid, comm);
-        if (strcmp(comm, slot->comm) != 0) {
-            memcpy(slot->comm, comm, sizeof(comm));
-            slot->feature[0] = slot->org[0] = '\0';
-            read_environ(id->config, pid, slot);
-        }
+void identity_look(struct identity *id, uint32_t pid, struct identity_process *ret_process)
+{
+    struct identity_process p = {0};
+    uint64_t image = pid ? image_of(pid) : 0;
+
+    if (pid && !remember(id, pid, image, &p) && image) {
+        read_comm(pid, p.comm);
+        read_environ(id->config, pid, &p);
+        /* An exec meanwhile: as much of the one as of the other; not kept. */
+        if (image_of(pid) == image)
+            keep(id, pid, image, &p);
     }
-    slot->used = ++id->clock;
-    return slot;
+    *ret_process = p;
 }
 
 /* ---- cgroups ---- */
@@ -355,6 +396,7 @@ int identity_new(const struct config *config, const char *cgroup_root,
     if (!id)
         return -ENOMEM;
     id->config = config;
+    pthread_mutex_init(&id->lock, NULL);
     snprintf(id->root, sizeof(id->root), "%s", cgroup_root);
     *ret_identity = id;
     return 0;
@@ -366,23 +408,28 @@ void identity_free(struct identity **identity)
 
     if (!id)
         return;
+    pthread_mutex_destroy(&id->lock);
     explicit_bzero(id, sizeof(*id));
     free(id);
+}
+
+void identity_add_process(struct caller *caller, const struct identity_process *p)
+{
+    memcpy(caller->process, p->comm, sizeof(caller->process));
+    memcpy(caller->feature_env, p->feature, sizeof(caller->feature_env));
+    memcpy(caller->org, p->org, sizeof(caller->org));
 }
 
 void identity_resolve(struct identity *id, uint64_t cgroup_id, uint64_t netns_cookie, uint32_t pid,
                       uint32_t uid, struct caller *ret_caller)
 {
-    const struct process *p = pid ? process_of(id, pid) : NULL;
+    struct identity_process process;
     struct caller c = {
         .cgroup_id = cgroup_id, .netns_cookie = netns_cookie, .pid = pid, .uid = uid};
 
     snprintf(c.cgroup, sizeof(c.cgroup), "%s", cgroup_id ? group_path(id, cgroup_id) : "");
     identity_parse_cgroup(c.cgroup, &c);
-    if (p) {
-        memcpy(c.process, p->comm, sizeof(c.process));
-        memcpy(c.feature_env, p->feature, sizeof(c.feature_env));
-        memcpy(c.org, p->org, sizeof(c.org));
-    }
+    identity_look(id, pid, &process);
+    identity_add_process(&c, &process);
     *ret_caller = c;
 }

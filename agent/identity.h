@@ -5,6 +5,8 @@
  * cgroups, the least recently used go), since both may be gone by the time they
  * are asked for. Of the environment two variables are looked at; it passes
  * through a buffer that is wiped.
+ *
+ * Processes may be looked up in several threads at once; all else is for one.
  */
 #pragma once
 
@@ -24,7 +26,19 @@ int identity_new(const struct config *config, const char *cgroup_root,
                  struct identity **ret_identity) LECTR_MUST_USE;
 void identity_free(struct identity **identity);
 
-/* Never fails: what cannot be found stays empty. `pid` 0: the workload only. */
+/* What a process is told apart by; empty: not known. */
+struct identity_process {
+    char comm[16];
+    char feature[96];
+    char org[64];
+};
+
+/* (any thread) May wait for the process, see identity_worker.h. */
+void identity_look(struct identity *id, uint32_t pid, struct identity_process *ret_process);
+void identity_add_process(struct caller *caller, const struct identity_process *p);
+
+/* Never fails: what cannot be found stays empty. `pid` 0: the workload only,
+ * for which nobody is waited for. */
 void identity_resolve(struct identity *id, uint64_t cgroup_id, uint64_t netns_cookie, uint32_t pid,
                       uint32_t uid, struct caller *ret_caller);
 

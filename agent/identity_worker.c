@@ -33,7 +33,8 @@ struct identity_worker {
     pthread_mutex_t lock;
     pthread_cond_t work, idle;
     bool stop;
-    unsigned threads; /* that have not ended */
+    unsigned started, threads, ended;
+    uint32_t looked_at[IDENTITY_THREADS]; /* by each; 0: none */
     uint64_t order;
     struct asked asked[IDENTITY_ASKED_MAX];
 };
@@ -42,12 +43,9 @@ struct identity_worker {
 
 static bool is_being_looked_at(const struct identity_worker *w, uint32_t pid)
 {
-    for (unsigned i = 0; i < IDENTITY_ASKED_MAX; i++) {
-        const struct asked *a = &w->asked[i];
-
-        if ((a->state == ASKED_LOOKING || a->state == ASKED_LATE) && a->who.pid == pid)
+    for (unsigned i = 0; i < IDENTITY_THREADS; i++)
+        if (w->looked_at[i] == pid)
             return true;
-    }
     return false;
 }
 
@@ -74,8 +72,10 @@ static void tell(struct identity_worker *w)
 static void *thread_main(void *arg)
 {
     struct identity_worker *w = arg;
+    uint32_t *looked_at;
 
     pthread_mutex_lock(&w->lock);
+    looked_at = &w->looked_at[w->threads++];
     while (!w->stop) {
         struct identity_process process = {0};
         struct asked *a = next(w);
@@ -85,16 +85,18 @@ static void *thread_main(void *arg)
             continue;
         }
         a->state = ASKED_LOOKING;
+        *looked_at = a->who.pid;
         pthread_mutex_unlock(&w->lock);
         w->look(w->user, a->who.pid, &process);
         pthread_mutex_lock(&w->lock);
+        *looked_at = 0;
         a->process = process;
         a->state = a->state == ASKED_LATE ? ASKED_FREE : ASKED_DONE;
         tell(w);
         /* Others may have been waiting for this very process. */
         pthread_cond_broadcast(&w->work);
     }
-    w->threads--;
+    w->ended++;
     pthread_cond_signal(&w->idle);
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -124,9 +126,7 @@ int identity_worker_start(identity_look_fn look, void *user, struct identity_wor
         if (r < 0)
             break;
         pthread_detach(thread);
-        pthread_mutex_lock(&w->lock);
-        w->threads++;
-        pthread_mutex_unlock(&w->lock);
+        w->started++;
     }
     if (r < 0) {
         (void)identity_worker_stop(&w);
@@ -150,9 +150,9 @@ bool identity_worker_stop(struct identity_worker **worker)
     pthread_mutex_lock(&w->lock);
     w->stop = true;
     pthread_cond_broadcast(&w->work);
-    while (w->threads > 0 && r == 0)
+    while (w->ended < w->started && r == 0)
         r = pthread_cond_timedwait(&w->idle, &w->lock, &until);
-    ended = w->threads == 0;
+    ended = w->ended == w->started;
     pthread_mutex_unlock(&w->lock);
     if (!ended)
         return false;

@@ -46,6 +46,8 @@ struct netns_worker {
     unsigned incomplete, unfinished;
     struct netns_served **known;
     unsigned known_count;
+    struct netns_met *unsent; /* reports that the main thread had no room for */
+    unsigned unsent_count;
 };
 
 static void go_home(struct netns_worker *w)
@@ -124,6 +126,19 @@ static struct netns_served *add(struct netns_worker *w, int ns_fd, uint64_t cook
     return k;
 }
 
+/* In turn, as many as the main thread has room for. */
+static void send_reports(struct netns_worker *w)
+{
+    unsigned sent = 0;
+
+    while (sent < w->unsent_count && send(w->report_fd[1], &w->unsent[sent], sizeof(*w->unsent),
+                                          MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+        sent++;
+    w->unsent_count -= sent;
+    if (sent > 0)
+        memmove(w->unsent, w->unsent + sent, w->unsent_count * sizeof(*w->unsent));
+}
+
 static void report(struct netns_worker *w, const struct netns_served *k,
                    const struct lectr_netns_event *event)
 {
@@ -135,7 +150,12 @@ static void report(struct netns_worker *w, const struct netns_served *k,
         if (event->at_ns && k->ready_ns > event->at_ns)
             met.ready_us = (uint32_t)((k->ready_ns - event->at_ns) / NSEC_PER_USEC);
     }
-    (void)send(w->report_fd[1], &met, sizeof(met), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (w->unsent_count == NETNS_KNOWN_MAX)
+        log_warn("a namespace was met that nobody hears of", "netns=%llu",
+                 (unsigned long long)k->cookie);
+    else
+        w->unsent[w->unsent_count++] = met;
+    send_reports(w);
 }
 
 /* Enters a namespace and serves it. Takes the descriptor. */
@@ -325,7 +345,8 @@ static int wait_ms(const struct netns_worker *w)
 
     if (w->unfinished > 0)
         return 0;
-    if (w->incomplete > 0 && w->server.ipc_fd >= 0 && (names_ms < 0 || names_ms > RETRY_MS))
+    if (((w->incomplete > 0 && w->server.ipc_fd >= 0) || w->unsent_count > 0) &&
+        (names_ms < 0 || names_ms > RETRY_MS))
         return RETRY_MS;
     return names_ms;
 }
@@ -350,6 +371,7 @@ static void *worker_main(void *arg)
         bool orders = false;
 
         serve_urgent(w, events, n);
+        send_reports(w);
         for (int i = 0; i < n; i++) {
             void *source = events[i].data.ptr;
 
@@ -388,6 +410,7 @@ static void worker_free(struct netns_worker *w)
         if (fds[i] >= 0)
             close(fds[i]);
     free(w->known);
+    free(w->unsent);
     free(w);
 }
 
@@ -399,7 +422,8 @@ static int worker_open(struct netns_worker *w)
     if (r < 0)
         return r;
     w->known = calloc(NETNS_KNOWN_MAX, sizeof(*w->known));
-    if (!w->known)
+    w->unsent = calloc(NETNS_KNOWN_MAX, sizeof(*w->unsent));
+    if (!w->known || !w->unsent)
         return -ENOMEM;
     w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     w->home_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);

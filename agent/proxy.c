@@ -3,6 +3,7 @@
 
 #include "agent/cert.h"
 #include "agent/config.h"
+#include "agent/highfd.h"
 #include "agent/inflight.h"
 #include "agent/metrics.h"
 #include "agent/origin.h"
@@ -191,6 +192,7 @@ static void add_listener(struct proxy *p, const struct ipc_netns *netns, int fd)
     /* The kernel's word is the one its origin records carry. */
     if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
         cookie = netns->netns_cookie;
+    fd = highfd_take(fd);
     *l = (struct listener){
         .proxy = p, .fd = fd, .netns_cookie = cookie, .family = (int)netns->family};
     if (loop_poll_new(p->loop, fd, on_listener, l, &l->poll) < 0) {

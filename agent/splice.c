@@ -138,10 +138,9 @@ static enum splice_result fill_pipe(struct splice_flow *f, int from)
             continue;
         if (n < 0)
             return errno == EAGAIN ? SPLICE_WAIT_READ : SPLICE_SOURCE_BROKE;
-        if (n == 0) {
-            f->source_ended = true;
-            return SPLICE_END;
-        }
+        /* Its end, or urgent data with the end behind. */
+        if (n == 0)
+            return copy_to_pipe(f, from);
         f->in_pipe_bytes = (size_t)n;
         return SPLICE_AGAIN;
     }

@@ -55,9 +55,9 @@ sort "$log/servers" >"$tmp/seen-without"
 : >"$log/servers"
 same "nothing is steered without the preload" 0 "$(metric lectr_connections_accepted_total)"
 ask env LD_PRELOAD="$tmp/steer.so" STEER_RING="$tmp/ring" STEER_TO=28443 \
-    STEER_PORTS="$(seq -s, 8441 8455)" >"$tmp/with"
+    STEER_PORTS="$(seq -s, 8441 8459)" >"$tmp/with"
 sort "$log/servers" >"$tmp/seen-with"
-check "every kind was asked for" [ "$(wc -l <"$tmp/without")" = 15 ]
+check "every kind was asked for" [ "$(wc -l <"$tmp/without")" = 20 ]
 while IFS= read -r line; do
     kind=${line%%:*}
     same "client, $kind" "$line" "$(grep -m1 "^$kind:" "$tmp/with")"
@@ -73,7 +73,7 @@ check "nothing is left open" wait_for 10 is lectr_connections_open 0
 total=$(metric lectr_connections_accepted_total)
 sum=$(inside curl -s 127.0.0.1:9463/metrics | awk '/^lectr_connections_total/ { n += $2 } END { print n }')
 same "accepted connections and verdicts agree" "$total" "$sum"
-# Three that are no TLS, and an answer that is no HTTP.
-for pair in not_http:4 http2_unmetered:1 client_cert:1 upstream_untrusted:1 untrusted_ca:0 overload:0; do
+# Four that are no TLS, and an answer that is no HTTP.
+for pair in not_http:5 http2_unmetered:1 client_cert:1 upstream_untrusted:1 upstream_tls:2 untrusted_ca:0 overload:0; do
     same "verdict ${pair%:*}" "${pair#*:}" "$(metric "lectr_connections_total{result=\"${pair%:*}\"}")"
 done

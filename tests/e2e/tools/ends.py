@@ -22,7 +22,8 @@ REQUEST = b"GET /v1/models HTTP/1.1\r\nhost: api.openai.com\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 PORTS = {kind: 8441 + i for i, kind in enumerate([
     "clean", "truncated", "reset", "server-first", "seen-reset", "seen-close", "seen-notify", "sink",
-    "half-hello", "answer", "h2", "no-alpn", "client-cert", "self-signed", "bulk"])}
+    "half-hello", "answer", "h2", "no-alpn", "client-cert", "self-signed", "bulk", "urgent", "new-only",
+    "old-only", "aborts"])}
 BULK = b"".join(struct.pack(">I", i * 2654435761 % 2**32) for i in range(1500000))
 
 
@@ -118,11 +119,23 @@ def half_hello(sock):
     sock.send(got[::-1])
 
 
+def urgent(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    half_hello(sock)
+
+
+def aborts(sock):
+    sock.recv(1000)
+    abort(sock)
+
+
 def serve(pki):
     good = strict(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     good.load_cert_chain(f"{pki}/good.crt", f"{pki}/good.key")
-    http1, h2, asks, bad = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(4))
-    for context in (http1, h2, asks):
+    http1, h2, asks, bad, new, old = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(6))
+    new.minimum_version = ssl.TLSVersion.TLSv1_3
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    for context in (http1, h2, asks, new, old):
         context.load_cert_chain(f"{pki}/good.crt", f"{pki}/good.key")
     bad.load_cert_chain(f"{pki}/bad.crt", f"{pki}/bad.key")
     http1.set_alpn_protocols(["http/1.1"])
@@ -135,7 +148,8 @@ def serve(pki):
         "seen-close": (good, seen("seen-close")), "seen-notify": (good, seen("seen-notify")),
         "sink": (None, sink), "half-hello": (None, half_hello), "answer": (http1, answer),
         "h2": (h2, answer), "no-alpn": (good, answer), "client-cert": (asks, answer),
-        "self-signed": (bad, answer), "bulk": (good, bulk)}
+        "self-signed": (bad, answer), "bulk": (good, bulk), "urgent": (None, urgent),
+        "new-only": (new, answer), "old-only": (old, answer), "aborts": (None, aborts)}
 
     def one(sock, context, handle):
         try:
@@ -168,8 +182,8 @@ def tls(kind, context, **more):
     return context.wrap_socket(connect(kind), server_hostname=HOST, suppress_ragged_eofs=False, **more)
 
 
-def trickled_hello(context):
-    """The ClientHello in pieces of 37 bytes, a packet each."""
+def trickled_hello(context, piece_bytes, pause_s):
+    """The ClientHello in pieces, a packet each."""
     sock, inward, outward = connect("answer"), ssl.MemoryBIO(), ssl.MemoryBIO()
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     machine = context.wrap_bio(inward, outward, server_hostname=HOST)
@@ -182,9 +196,9 @@ def trickled_hello(context):
                 return result
             except ssl.SSLWantReadError:
                 out = outward.read()
-                for at in range(0, len(out), 37):
-                    sock.sendall(out[at:at + 37])
-                    time.sleep(0.003)
+                for at in range(0, len(out), piece_bytes):
+                    sock.sendall(out[at:at + piece_bytes])
+                    time.sleep(pause_s)
                 inward.write(sock.recv(65536))
 
     drive(machine.do_handshake)
@@ -214,13 +228,22 @@ def ask(trust):
         print("self-signed: accepted")
     except OSError as error:
         print("self-signed:", str(error).split(" (_ssl")[0])
-    print("trickled-hello:", trickled_hello(context))
+    print("trickled-hello:", trickled_hello(context, 37, 0.003))
+    print("paused-hello:", trickled_hello(context, 200, 0.5))
     first = tls("no-alpn", old)
     first.send(REQUEST)
     print("tls-1.2:", first.version(), first.recv(1000))
     again = tls("no-alpn", old, session=first.session)
     again.send(REQUEST)
     print("tls-1.2 again: resumed", again.session_reused, again.recv(1000))
+
+    new = ssl.create_default_context(cafile=trust)
+    new.minimum_version = ssl.TLSVersion.TLSv1_3
+    for kind, offer in (("new-only", old), ("old-only", new), ("aborts", context)):
+        try:
+            print(f"{kind}: accepted", tls(kind, offer).version())
+        except OSError as error:
+            print(f"{kind}:", str(error).split(" (_ssl")[0])
 
     for kind in ("seen-reset", "seen-close", "seen-notify"):
         sock = tls(kind, context)
@@ -254,6 +277,14 @@ def ask(trust):
     time.sleep(0.1)
     sock.shutdown(socket.SHUT_WR)
     print("half-hello:", sock.recv(100), *read_all(sock))
+    sock = connect("urgent")
+    sock.send(b"before")
+    sock.send(b"!", socket.MSG_OOB)
+    sock.send(b"after")
+    time.sleep(0.2)
+    sock.send(b" and more")
+    sock.shutdown(socket.SHUT_WR)
+    print("urgent:", sock.recv(100), *read_all(sock))
 
 
 if __name__ == "__main__":

@@ -271,6 +271,34 @@ static void test_too_long(void **state)
     assert_int_equal(parse(&m, &h), HELLO_NOT_TLS);
 }
 
+static void test_versions(void **state)
+{
+    const struct {
+        const char *list;
+        size_t len;
+        uint16_t min, max;
+    } rows[] = {
+        {"\x04\x03\x04\x03\x03", 5, 0x0303, 0x0304},
+        {"\x02\x03\x04", 3, 0x0304, 0x0304},
+        {"\x06\x7a\x7a\x03\x03\x03\x01", 7, 0x0301, 0x0303},
+        {"\x04\x7f\x1c\x03\x04", 5, 0x0304, 0x0304},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct maker ext = {.len = 0}, msg, m;
+        struct hello h;
+
+        put_sni(&ext, "api.openai.com");
+        put_extension(&ext, 43, rows[i].list, rows[i].len);
+        msg = message(&ext);
+        m = records(&msg, 16384);
+        assert_int_equal(parse(&m, &h), HELLO_OK);
+        assert_int_equal(h.version_min, rows[i].min);
+        assert_int_equal(h.version_max, rows[i].max);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +312,7 @@ int main(void)
         cmocka_unit_test(test_fingerprint),
         cmocka_unit_test(test_old_client),
         cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_versions),
     };
 
     return cmocka_run_group_tests_name("hello", tests, NULL, NULL);

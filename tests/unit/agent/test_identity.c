@@ -192,6 +192,53 @@ static void a_living_process_and_a_gone_one(void **state)
     identity_free(&id);
 }
 
+/* The command keeps its number, its start and its name; only the environment is another. */
+static void an_exec_of_the_same_command(void **state)
+{
+    struct config config = {0};
+    struct identity *id = NULL;
+    struct caller c;
+    siginfo_t info;
+    int ready[2];
+    char byte;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(identity_new(&config, "/nowhere", &id), 0);
+    assert_int_equal(pipe(ready), 0);
+    pid = fork();
+    if (pid == 0) {
+        char script[96];
+        char *argv[] = {(char[]){"sh"}, (char[]){"-c"}, script, NULL};
+        char *env[] = {(char[]){"LECTR_FEATURE=first"}, (char[]){"PATH=/bin:/usr/bin"}, NULL};
+
+        dup2(ready[1], 9);
+        snprintf(script, sizeof(script),
+                 "echo >&9; kill -STOP $$; LECTR_FEATURE=second exec sh -c 'echo >&9; kill -STOP $$'");
+        execve("/bin/sh", argv, env);
+        _exit(1);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    identity_resolve(id, 0, 9, (uint32_t)pid, 0, &c);
+    assert_string_equal(c.process, "sh");
+    assert_string_equal(c.feature_env, "first");
+    assert_int_equal(waitpid(pid, NULL, WUNTRACED), pid);
+    kill(pid, SIGCONT);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    identity_resolve(id, 0, 9, (uint32_t)pid, 0, &c);
+    assert_string_equal(c.process, "sh");
+    assert_string_equal(c.feature_env, "second");
+    kill(pid, SIGKILL);
+    /* Ended, and nobody asked yet how: it is what it was. */
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    identity_resolve(id, 0, 9, (uint32_t)pid, 0, &c);
+    assert_string_equal(c.feature_env, "second");
+    waitpid(pid, NULL, 0);
+    close(ready[0]);
+    close(ready[1]);
+    identity_free(&id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +246,7 @@ int main(void)
         cmocka_unit_test(environment_in_any_pieces),
         cmocka_unit_test(environment_oddities),
         cmocka_unit_test(a_living_process_and_a_gone_one),
+        cmocka_unit_test(an_exec_of_the_same_command),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,11 +117,28 @@ static void test_urgent_data_is_no_stop(void **state)
     relay_close(&r);
 }
 
+/* No end behind it: splice(2) only says EAGAIN. */
+static void test_urgent_data_does_not_spin(void **state)
+{
+    struct relay r;
+
+    (void)state;
+    relay_open(&r);
+    assert_int_equal(send(r.client[0], "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(r.client[0], "after", 5, 0), 5);
+    while (r.up.bytes < 6 && r.turns++ < 20)
+        (void)splice_run(r.pipes, &r.up, r.client[1], r.server[1], true);
+    assert_int_equal(r.up.bytes, 6);
+    expect(r.server[0], "!after");
+    relay_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes_pass),
         cmocka_unit_test(test_urgent_data_is_no_stop),
+        cmocka_unit_test(test_urgent_data_does_not_spin),
     };
 
     return cmocka_run_group_tests_name("splice", tests, NULL, NULL);
