@@ -83,7 +83,7 @@ struct opening {
     struct hello hello;
     uint64_t connect_start_ns, tls_start_ns, client_tls_start_ns, settled_ns;
     int short_wakes;
-    int lowat;    /* SO_RCVLOWAT as set; 0: untouched */
+    int lowat; /* SO_RCVLOWAT as set; 0: untouched */
     enum opening_address address;
     bool original_silent;
     bool probing; /* asked again after a refusal */

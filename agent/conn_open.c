@@ -259,9 +259,9 @@ static bool adopt_upstream(struct conn *c, int fd)
     if (r < 0)
         return upstream_failed(c, r);
     if (c->origin.alt_family != 0 && c->opening->address == ADDRESS_ORIGINAL)
-        conn_set_deadline(c, clock_mono_ns() + (c->origin.family == LECTR_AF_INET6
-                                                    ? ALT_AFTER_IPV6_NS
-                                                    : ALT_AFTER_NS));
+        conn_set_deadline(c,
+                          clock_mono_ns() + (c->origin.family == LECTR_AF_INET6 ? ALT_AFTER_IPV6_NS
+                                                                                : ALT_AFTER_NS));
     return true;
 }
 
@@ -288,8 +288,8 @@ static bool begin_upstream(struct conn *c)
     c->upstream_connected = false;
     c->opening->connect_start_ns = now_ns;
     conn_set_deadline(c, now_ns + cs->env.config->upstream.connect_timeout_ms * NSEC_PER_MSEC);
-    fd = upstream_connect(cs->env.upstreams, &to, on_upstream_socket, c,
-                          now_ns / NSEC_PER_MSEC, &c->wait);
+    fd = upstream_connect(cs->env.upstreams, &to, on_upstream_socket, c, now_ns / NSEC_PER_MSEC,
+                          &c->wait);
     if (fd == -EINPROGRESS)
         return true;
     return fd < 0 ? upstream_failed(c, fd) : adopt_upstream(c, fd);

@@ -179,7 +179,7 @@ static void promise(struct gap *g, const struct tally *t, unsigned v)
 }
 
 uint32_t gap_tally(struct gap *g, const struct caller *who, const char *provider, enum verdict v,
-               uint64_t now_wall_ns)
+                   uint64_t now_wall_ns)
 {
     struct tally *t = find_tally(g, who, provider);
 

@@ -48,7 +48,7 @@ void gap_free(struct gap **gap);
 /* One connection of `who` to `provider` (empty: not known) came to `v`. Returns
  * the tally, for inflight_slot.decided. */
 uint32_t gap_tally(struct gap *g, const struct caller *who, const char *provider, enum verdict v,
-               uint64_t now_wall_ns);
+                   uint64_t now_wall_ns);
 /* Publishes the tallies; the inflight slots are marked as noted. */
 void gap_flush(struct gap *g, uint64_t now_wall_ns);
 /* A row of the kernel's census. 0: it is in the spool and may be acknowledged. */

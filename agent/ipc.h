@@ -64,7 +64,7 @@ struct ipc_caller {
 
 /* Connections to `provider` by this workload since the last row told about it. */
 struct ipc_census {
-    uint64_t id;    /* grows; for IPC_CENSUS_ACK */
+    uint64_t id;     /* grows; for IPC_CENSUS_ACK */
     char gap_id[37]; /* deterministic UUID of (census epoch, key, counters): re-sent rows keep it */
     char provider[32];
     char reason[IPC_REASON_LEN]; /* empty: `connections` is what the census saw; "steered": steered;

@@ -102,8 +102,7 @@ int pool_put(struct pool *p, uint64_t netns_cookie, int family, int fd)
 
     if (asked_for)
         s->ordered--, p->ordered--;
-    if (!s || s->count >= POOL_SOCKETS_MAX ||
-        (!asked_for && p->stats.sockets >= p->sockets_max)) {
+    if (!s || s->count >= POOL_SOCKETS_MAX || (!asked_for && p->stats.sockets >= p->sockets_max)) {
         close(fd);
         return s ? -ENOSPC : -ENOMEM;
     }

@@ -47,7 +47,7 @@ struct proxy {
     struct listener listeners[LISTENERS_MAX];
     uint64_t ticks;
     bool shedding;
-    bool paused; /* nothing more can be accepted; what comes waits in the queues */
+    bool paused;         /* nothing more can be accepted; what comes waits in the queues */
     uint32_t shed_until; /* open connections */
     uint64_t shed_total, shed_at_ns, listeners_refused;
     bool draining;

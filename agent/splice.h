@@ -35,7 +35,7 @@ struct splice_flow {
     size_t in_pipe_bytes;
     bool has_pipe, source_ended;
     uint8_t dry_reads; /* in a row: readable, but splice(2) got nothing */
-    uint64_t bytes; /* passed on */
+    uint64_t bytes;    /* passed on */
 };
 
 void splice_init(struct splice_flow *f);

@@ -29,7 +29,8 @@ static int connect_to(const char *listen_at, int *ret_fd)
 
     if (!colon || (size_t)(colon - start) >= sizeof(host))
         return -EINVAL;
-    snprintf(host, sizeof(host), "%.*s", (int)strcspn(start, start == listen_at ? ":" : "]"), start);
+    snprintf(host, sizeof(host), "%.*s", (int)strcspn(start, start == listen_at ? ":" : "]"),
+             start);
     if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
         return -EINVAL;
     fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);

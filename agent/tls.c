@@ -212,7 +212,8 @@ static int make_session_key(const struct tls_offer *offer, uint8_t ret_key[16])
     memcpy(text + SESSION_KEY_HEAD, offer->host, host_len);
     if (offer->alpn.len)
         memcpy(text + SESSION_KEY_HEAD + host_len, offer->alpn.data, offer->alpn.len);
-    if (!EVP_Digest(text, SESSION_KEY_HEAD + host_len + offer->alpn.len, hash, NULL, EVP_sha256(), NULL))
+    if (!EVP_Digest(text, SESSION_KEY_HEAD + host_len + offer->alpn.len, hash, NULL, EVP_sha256(),
+                    NULL))
         return -ENOMEM;
     memcpy(ret_key, hash, 16);
     return 0;
@@ -245,7 +246,8 @@ int tls_open_upstream(struct tls *tls, int fd, const struct tls_offer *offer,
         return -ENOMEM;
     SSL_set_app_data(ssl, ret_leg);
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    if (!SSL_set_fd(ssl, fd) || !set_versions(ssl, offer) || !SSL_set_tlsext_host_name(ssl, host) || !SSL_set1_host(ssl, host) ||
+    if (!SSL_set_fd(ssl, fd) || !set_versions(ssl, offer) || !SSL_set_tlsext_host_name(ssl, host) ||
+        !SSL_set1_host(ssl, host) ||
         (alpn.len && SSL_set_alpn_protos(ssl, alpn.data, (unsigned)alpn.len) != 0)) {
         SSL_free(ssl);
         ERR_clear_error();

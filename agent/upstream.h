@@ -49,9 +49,9 @@ void upstream_cancel(struct upstreams *u, struct upstream_wait *wait);
 struct upstream_want {
     uint64_t cgroup_id;
     const char *host;
-    struct slice alpn; /* the client's offer, as on the wire */
+    struct slice alpn;                 /* the client's offer, as on the wire */
     uint16_t version_min, version_max; /* what the client offered, as on the wire */
-    int fd;            /* connected */
+    int fd;                            /* connected */
 };
 
 /* The TLS leg of an exchange with `want->host`; resumes a session of the same

@@ -77,3 +77,28 @@ same "accepted connections and verdicts agree" "$total" "$sum"
 for pair in not_http:5 http2_unmetered:1 client_cert:1 upstream_untrusted:1 upstream_tls:2 untrusted_ca:0 overload:0; do
     same "verdict ${pair%:*}" "${pair#*:}" "$(metric "lectr_connections_total{result=\"${pair%:*}\"}")"
 done
+
+# --- a name with two addresses, of which the client tried the dead one ----------------------------
+# Packets to these two vanish: the neighbour is known and nobody is there.
+silent() {
+    inside ip link add v0 type veth peer name v1 && inside ip link set v0 up && inside ip link set v1 up &&
+        inside ip addr add 198.18.0.1/24 dev v0 && inside ip -6 addr add fd00:18::1/64 dev v0 nodad &&
+        inside ip neigh add 198.18.0.9 lladdr 02:00:00:00:00:09 dev v0 nud permanent &&
+        inside ip -6 neigh add fd00:18::9 lladdr 02:00:00:00:00:09 dev v0 nud permanent
+}
+to() { # ADDRESS [VAR=VALUE...]: the status, or how curl failed
+    inside env LD_PRELOAD="$tmp/steer.so" STEER_RING="$tmp/ring" STEER_TO=28443 STEER_PORTS=8450 "${@:2}" \
+        curl -s --http1.1 --max-time 30 -o /dev/null -w '%{http_code} %{exitcode}' --cacert "$tmp/trust.crt" \
+        --resolve "api.openai.com:8450:$1" https://api.openai.com:8450/v1/models
+}
+check "a network in which packets vanish" silent
+for address in 127.0.0.9 198.18.0.9 "[fd00:18::9]"; do
+    check "the other address serves when $address does not" [ "$(to "$address" STEER_ALT=127.0.0.1)" = "200 0" ]
+done
+same "the other address was tried" 3 "$(metric lectr_upstream_other_address_total)"
+# Silent at first, the other one refuses: the first has its time all the same.
+(sleep 2 && inside ip addr add 198.18.0.9/32 dev lo && inside ip neigh del 198.18.0.9 dev v0) &
+same "back to the first when the other one fails" "000 35" "$(to 198.18.0.9 STEER_ALT=127.0.0.7)"
+wait "$!"
+same "both were tried, and the first again" 5 "$(metric lectr_upstream_other_address_total)"
+same "no other address: reset as before" "000 35" "$(to 127.0.0.9)"

@@ -2,7 +2,8 @@
 /*
  * LD_PRELOAD stand-in for the connect hook: a TCP connect() to a port in
  * STEER_PORTS ("8443,9443") goes to loopback port STEER_TO instead, after its
- * origin record was written to the ring file STEER_RING.
+ * origin record was written to the ring file STEER_RING. STEER_ALT: an IPv4
+ * address that the record gives as the other one of the name.
  */
 #include "tests/harness/fake_ring.h"
 
@@ -55,10 +56,12 @@ static bool record(int fd, int family, const void *daddr, int dport)
     struct sockaddr_in in4 = {.sin_family = AF_INET};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
     socklen_t len = sizeof(o.netns_cookie);
-    const char *cgroup = getenv("STEER_CGROUP");
+    const char *cgroup = getenv("STEER_CGROUP"), *other = getenv("STEER_ALT");
 
     if (!ring())
         return false;
+    if (other && inet_pton(AF_INET, other, o.alt_daddr) == 1)
+        o.alt_family = AF_INET;
     if (cgroup)
         o.cgroup_id = strtoull(cgroup, NULL, 10);
     getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &o.netns_cookie, &len);

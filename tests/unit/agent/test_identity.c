@@ -213,8 +213,9 @@ static void an_exec_of_the_same_command(void **state)
         char *env[] = {(char[]){"LECTR_FEATURE=first"}, (char[]){"PATH=/bin:/usr/bin"}, NULL};
 
         dup2(ready[1], 9);
-        snprintf(script, sizeof(script),
-                 "echo >&9; kill -STOP $$; LECTR_FEATURE=second exec sh -c 'echo >&9; kill -STOP $$'");
+        snprintf(
+            script, sizeof(script),
+            "echo >&9; kill -STOP $$; LECTR_FEATURE=second exec sh -c 'echo >&9; kill -STOP $$'");
         execve("/bin/sh", argv, env);
         _exit(1);
     }
