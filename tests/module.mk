@@ -69,7 +69,7 @@ EXCHANGES ?= $(realpath ../shared/exchanges)
 
 # ONLY=name runs the tests whose path matches; SECONDS is the time of one fuzzer.
 SECONDS ?= 5
-RUN_TESTS := $(if $(EXCHANGES),EXCHANGES='$(EXCHANGES)') tests/harness/run-tests --build $(B) --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
+RUN_TESTS := $(if $(EXCHANGES),LECTR_RECORDINGS='$(EXCHANGES)') tests/harness/run-tests --build $(B) --seconds $(SECONDS) $(if $(ONLY),--only '$(ONLY)')
 TEST_BIN := $(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_BIN)
 
 test: deps ## everything, from a fresh machine on: check, unit, fuzz, bpf, e2e (root)

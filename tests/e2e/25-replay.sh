@@ -4,6 +4,7 @@
 # Every exchange of the four chat providers through the captured path, each event compared with
 # its truth: whole, in random pieces, byte by byte, compressed, and with the simulator's header
 # renamed, which nothing of Lectr may know. EXCHANGES=DIR adds a folder of recordings.
+[ -z "${LECTR_RECORDINGS:-}" ] || export EXCHANGES=$LECTR_RECORDINGS
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin replay
 

@@ -4,6 +4,7 @@
 # every exchange of the four providers (EXCHANGES=DIR, else the fixtures), sent by a raw TLS client
 # that keeps what it wrote and read, answered by a simulator that keeps what it read and wrote. Once
 # in whole pieces, once in random ones.
+[ -z "${LECTR_RECORDINGS:-}" ] || export EXCHANGES=$LECTR_RECORDINGS
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin octets
 
