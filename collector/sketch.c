@@ -188,6 +188,7 @@ int sketch_decode_merge(struct sketch *into, struct slice data)
 {
     struct cursor c = cursor_of(data);
     uint64_t index = 0, sum;
+    bool first = true;
 
     if (data.len == 0)
         return 0;
@@ -195,12 +196,15 @@ int sketch_decode_merge(struct sketch *into, struct slice data)
         return -EBADMSG;
     sum = get_varint(&c);
     while (c.rest.len && !c.failed) {
-        uint64_t count;
+        uint64_t step = get_varint(&c), count = get_varint(&c);
         int r;
 
-        index += get_varint(&c);
-        count = get_varint(&c);
-        if (c.failed || index >= SKETCH_BUCKETS || count > COUNT_MAX)
+        /* A bucket told twice could exceed what one may hold. */
+        if (c.failed || (step == 0 && !first) || step >= SKETCH_BUCKETS || count > COUNT_MAX)
+            return -EBADMSG;
+        first = false;
+        index += step;
+        if (index >= SKETCH_BUCKETS)
             return -EBADMSG;
         r = cover(into, (uint32_t)index, (uint32_t)index);
         if (r < 0)

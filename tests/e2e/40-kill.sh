@@ -137,12 +137,14 @@ old=$(proxy_pid)
 scenario proxy-killed 'kill -KILL $old; dead_ns=$(gone_ns $old)' 4 true
 same "proxy-killed: streams that broke" $streams "$(streams_broken)"
 judge "$dead_ns"
+check "proxy-killed: the streams are among the calls in flight" [ "$in_flight_told" -ge "$streams" ]
 check "proxy-killed: a new proxy runs" [ "$(proxy_pid)" != "$old" ]
 
 old=$(proxy_pid)
 scenario proxy-stopped 'kill -STOP $old; dead_ns=$(gone_ns $old)' 4 true
 check "proxy-stopped: the helper ended it" gone "$old"
 judge "$dead_ns"
+check "proxy-stopped: the streams are among the calls in flight" [ "$in_flight_told" -ge "$streams" ]
 
 # --- the helper ----------------------------------------------------------------------------------
 scenario helper-killed 'kill -KILL $helper_pid' 7 'stack_start agent'

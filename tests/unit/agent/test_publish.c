@@ -143,12 +143,18 @@ static struct publish_stats stats_of(const struct publish *p)
     return stats;
 }
 
-static void wait_acked(const struct publish *p, uint64_t events)
+static void wait_acked_at_least(const struct publish *p, uint64_t events)
 {
     uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
 
     while (stats_of(p).events_acked < events && clock_mono_ns() < until_ns)
         usleep(5000);
+    assert_true(stats_of(p).events_acked >= events);
+}
+
+static void wait_acked(const struct publish *p, uint64_t events)
+{
+    wait_acked_at_least(p, events);
     assert_int_equal(stats_of(p).events_acked, events);
 }
 
@@ -566,13 +572,14 @@ static void what_did_not_fit_is_told(void **state)
     assert_int_equal(stats_of(p).events_dropped, dropped);
     assert_true(stats_of(p).spool_bytes <= config.spool.limit_bytes);
     server_start();
-    wait_acked(p, kept + 1); /* and the gap */
+    wait_acked_at_least(p, kept + 1); /* and the gap */
     publish_close(&p, 1000);
     assert_true(spool_is_empty());
     c = take_census();
     assert_int_equal(c.calls, kept);
     assert_int_equal(c.events_lost, dropped);
-    assert_int_equal(c.gaps, 1);
+    /* told in the midst of it and again at its end, if the sender was quick */
+    assert_in_range(c.gaps, 1, 2);
     assert_int_equal(c.holes, 0); /* a dropped event takes no number */
     assert_int_equal(c.duplicates, 0);
 }
@@ -592,11 +599,12 @@ static void what_did_not_fit_is_told_by_the_next(void **state)
     publish_close(&p, 0); /* the gap goes into the reserve */
     server_start();
     p = open_publish();
-    wait_acked(p, 20000 - dropped + 1);
+    wait_acked_at_least(p, 20000 - dropped + 1);
     publish_close(&p, 1000);
     c = take_census();
     assert_int_equal(c.events_lost, dropped);
-    assert_int_equal(c.gaps, 1);
+    /* told in the midst of it and again at its end, if the sender was quick */
+    assert_in_range(c.gaps, 1, 2);
     assert_int_equal(c.holes, 0);
 }
 

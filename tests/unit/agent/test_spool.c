@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <cmocka.h>
@@ -563,6 +564,65 @@ static void an_instance_is_never_opened_twice(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 
+/* The disk is full just then: the folder's name is not left behind. */
+static void a_folder_that_cannot_be_made_leaves_nothing(void **state)
+{
+    struct spool_options options = {
+        .state_dir = state_dir, .limit_bytes = 8 * SEGMENT, .segment_bytes = SEGMENT};
+    struct rlimit limit, none;
+    struct spool *s = NULL;
+    char path[128];
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+    assert_int_equal(spool_open(&options, ONE, &s), -EFBIG);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    snprintf(path, sizeof(path), "%s/spool", state_dir);
+    assert_int_equal(rmdir(path), 0); /* it is empty */
+}
+
+/* What a dead process appended last stays known as long as somebody may ask. */
+static void the_last_number_outlives_its_segment(void **state)
+{
+    struct spool_record r;
+    struct spool *dead, *s;
+    char path[128];
+    uint64_t seq = 0;
+    int fd;
+
+    (void)state;
+    dead = open_spool(ONE, 8 * SEGMENT);
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_int_equal(spool_append(dead, i, "x", slice_str("y"), false), 0);
+    spool_close(&dead);
+    s = open_spool(TWO, 8 * SEGMENT);
+    assert_int_equal(spool_last_seq(s, ONE, &seq), -EAGAIN);
+    assert_int_equal(spool_last_seq(s, THREE, &seq), 0);
+    assert_int_equal(seq, 0);
+    snprintf(path, sizeof(path), "%s/inflight", state_dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/inflight/" ONE, state_dir);
+    fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(spool_adopt(s), 0);
+    while (spool_take(s, ALL, &r))
+        assert_true(spool_ack(s, r.instance, r.record.seq));
+    spool_tend(s);
+    spool_tend(s);
+    assert_int_equal(spool_last_seq(s, ONE, &seq), 0);
+    assert_int_equal(seq, 3);
+    assert_int_equal(unlink(path), 0);
+    spool_tend(s);
+    assert_int_equal(spool_last_seq(s, ONE, &seq), 0);
+    assert_int_equal(seq, 0); /* gone */
+    spool_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +643,8 @@ int main(void)
         T(files_that_are_no_segments_do_no_harm),
         T(a_killed_process_leaves_whole_records_only),
         T(an_instance_is_never_opened_twice),
+        T(a_folder_that_cannot_be_made_leaves_nothing),
+        T(the_last_number_outlives_its_segment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
