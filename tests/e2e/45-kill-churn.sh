@@ -3,7 +3,7 @@
 # The proxy and the helper are killed (-9) while clients open connections as fast as they can, so
 # that some are on their way into the listener at that moment. Still the next connection of every
 # client succeeds, every connection that the census saw is metered or in a gap, and every finished
-# captured call has its event.
+# captured call has its event or is among those that the gaps tell as in flight.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin churn
 workers=30
@@ -54,8 +54,14 @@ for ((i = 0; i < rounds; i++)); do
         direct: (map(select(.captured == false)) | length), broke: (map(select(.ok | not)) | length)}' "$tmp/rows.$i")"
 done
 finished=$(jq -s '[.[] | select(.ok and .captured)] | length' "$tmp/rows")
-wait_for 15 events_reach lectr.v1.call "$finished"
-jq -r 'select(.ok and .captured) | .trace_id' "$tmp/rows" | sort >"$tmp/finished"
-events lectr.v1.call | jq -r .trace_id | sort >"$tmp/stream"
-same "finished calls without an event" 0 "$(comm -23 "$tmp/finished" "$tmp/stream" | wc -l)"
-same "events that are there twice" 0 "$(uniq -d "$tmp/stream" | wc -l)"
+all_finished() { [ "$(without_event "$tmp/rows" '.ok and .captured')" = 0 ]; }
+wait_for 10 all_finished
+lost=$(without_event "$tmp/rows" '.ok and .captured')
+broken=$(without_event "$tmp/rows" '.ok | not')
+told=$(gap_in_flight)
+note "$finished finished captured calls, $lost of them without an event; $broken broken ones without; $told told as in flight"
+# A broken one may have been no call yet: a connection in its handshake, or not taken.
+check "finished calls without an event are told as in flight, and no call is that had none ($lost <= $told <= $lost + $broken)" \
+    [ "$lost" -le "$told" -a "$told" -le $((lost + broken)) ]
+check "a kill loses at most one finished call of a client ($lost)" [ "$lost" -le $((workers * rounds)) ]
+same "events that are there twice" 0 "$(events lectr.v1.call | jq -r .trace_id | sort | uniq -d | wc -l)"

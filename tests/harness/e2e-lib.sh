@@ -257,4 +257,12 @@ gap_in_flight() {
     events lectr.v1.gap | jq -s '[.[] | select(.reason == "agent_died") | .calls_in_flight // 0] | add // 0'
 }
 
+# without_event ROWS FILTER: of the client's calls that FILTER chooses, those without an event. An
+# answer is passed on before it is counted, so a proxy that is killed between the two leaves a call
+# that finished for its client and is told as one in flight.
+without_event() {
+    jq -r "select($2) | .trace_id" "$1" | sort |
+        comm -23 - <(events lectr.v1.call | jq -r '.trace_id // empty' | sort -u) | grep -c .
+}
+
 gaps_reach() { [ "$(gap_connections "$1")" -ge "$2" ]; }
