@@ -71,6 +71,17 @@ static void unlock_directory(int dir_fd)
     flock(dir_fd, LOCK_UN);
 }
 
+/* Held for a microsecond at most: to wait for it asleep would cost more. */
+static void lock_init(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
 int spool_open(const struct spool_options *options, const char *instance, struct spool **ret_spool)
 {
     struct spool *s = calloc(1, sizeof(*s));
@@ -85,7 +96,7 @@ int spool_open(const struct spool_options *options, const char *instance, struct
     if (s->segment_bytes < SEGMENT_MIN_BYTES)
         s->segment_bytes = SEGMENT_MIN_BYTES;
     s->limit_bytes = options->limit_bytes;
-    pthread_mutex_init(&s->lock, NULL);
+    lock_init(&s->lock);
     r = open_directory(options->state_dir, &s->dir_fd);
     if (r == 0)
         r = lock_directory(s->dir_fd, LOCK_WAIT_MS);

@@ -189,16 +189,39 @@ static void format_uuid(const uint8_t bytes[16], char ret_id[EVENT_UUID_BYTES])
     *out = '\0';
 }
 
+/* A system call for many ids. */
+#define RANDOM_AHEAD 64
+
+static int random_u64(uint64_t *ret_random)
+{
+    static _Thread_local struct {
+        uint64_t number[RANDOM_AHEAD];
+        unsigned left;
+    } pool;
+
+    if (pool.left == 0) {
+        ssize_t n = getrandom(pool.number, sizeof(pool.number), 0);
+
+        if (n != sizeof(pool.number))
+            return n < 0 ? -errno : -EIO;
+        pool.left = RANDOM_AHEAD;
+    }
+    *ret_random = pool.number[--pool.left];
+    return 0;
+}
+
 int event_uuid7(uint64_t wall_ns, char ret_id[EVENT_UUID_BYTES])
 {
     uint64_t ms = wall_ns / NSEC_PER_MSEC;
     /* RFC 9562 section 6.2, method 3: the fraction of the millisecond in rand_a */
     uint32_t fraction = (uint32_t)(wall_ns % NSEC_PER_MSEC * 4096 / NSEC_PER_MSEC);
     uint8_t bytes[16];
-    ssize_t n = getrandom(bytes + 8, 8, 0);
+    uint64_t random = 0;
+    int r = random_u64(&random);
 
-    if (n != 8)
-        return n < 0 ? -errno : -EIO;
+    if (r < 0)
+        return r;
+    memcpy(bytes + 8, &random, sizeof(random));
     for (int i = 0; i < 6; i++)
         bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
     bytes[6] = (uint8_t)(0x70 | fraction >> 8);
