@@ -33,7 +33,7 @@ CPPFLAGS += -I. -I$(B)/gen -isystem /usr/share/include -D_GNU_SOURCE \
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(SAN_FLAGS) -fstack-protector-strong -fno-omit-frame-pointer \
           -ffile-prefix-map=$(CURDIR)=. $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += $(SAN_FLAGS) -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
-AGENT_LIBS := -lbpf -luv -lssl -lcrypto -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lz -lbrotlidec -lzstd \
+AGENT_LIBS := -lbpf -luv -lssl -lcrypto -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lnghttp2 -lz -lbrotlidec -lzstd \
               -lseccomp -lm
 COLLECTOR_LIBS := -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lmicrohttpd -lsqlite3 -lcurl -lcrypto -lm
 

@@ -226,8 +226,10 @@ void ask_head(struct ask_reader *r, const struct http1_head *head)
     ask->is_head = slice_eq(head->method, slice_str("HEAD"));
     ask->is_connect = slice_eq(head->method, slice_str("CONNECT"));
     ask->http_version[0] = (char)('0' + head->major % 10);
-    ask->http_version[1] = '.';
-    ask->http_version[2] = (char)('0' + head->minor % 10);
+    if (head->major == 1) {
+        ask->http_version[1] = '.';
+        ask->http_version[2] = (char)('0' + head->minor % 10);
+    }
     if (r->provider && provider_route(r->provider, head->method, path, &route) == 0) {
         ask->operation = route.operation;
         ask->stream = route.operation->streams;

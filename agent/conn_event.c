@@ -74,6 +74,8 @@ static void on_call(void *user, const struct call *call)
 {
     struct conn *c = user;
     struct conns *cs = c->owner;
+    /* What was spent so far is shared by those that are open. */
+    uint64_t added_ns = c->added_ns / (c->calls_begun - c->calls_ended);
     struct event_context ctx = {
         .org = cs->env.config->org,
         .cluster = cs->env.config->cluster,
@@ -81,7 +83,7 @@ static void on_call(void *user, const struct call *call)
         .policy_decision = "allow",
         .server_port = c->origin.dport,
         .wall_minus_mono_ns = cs->wall_minus_mono_ns,
-        .added_us = opt_u64(c->added_ns / 1000),
+        .added_us = opt_u64(added_ns / 1000),
     };
 
     /* The connection was made for its first call. */
@@ -94,8 +96,8 @@ static void on_call(void *user, const struct call *call)
     price_call(cs->env.prices, &cs->call, conn_wall_ns(cs, call->start_mono_ns) / NSEC_PER_SEC);
     cs->stats.calls++;
     cs->stats.calls_open--;
-    cs->stats.added_ns_total += c->added_ns;
-    c->added_ns = 0;
+    cs->stats.added_ns_total += added_ns;
+    c->added_ns -= added_ns;
     c->calls_ended++;
     if (c->caller_known || !hold(c, &cs->call, &ctx)) {
         if (!c->caller_known)
@@ -119,7 +121,8 @@ void conn_meter_open(struct conn *c)
         .on_call = on_call,
     };
 
-    if (meter_new(&meter_env, slice_str(c->opening->hello.sni), &c->meter) == 0)
+    if (meter_new(&meter_env, conn_speaks_http2(c) ? METER_HTTP2 : METER_HTTP1,
+                  slice_str(c->opening->hello.sni), &c->meter) == 0)
         return;
     c->metering = false;
     c->owner->stats.meter_failed++;
@@ -128,14 +131,18 @@ void conn_meter_open(struct conn *c)
 
 void conn_meter_check(struct conn *c)
 {
-    if (meter_state(c->meter) == METER_HTTP1) {
+    if (meter_state(c->meter) == METER_READING) {
+        /* What the first request is says it for all that follow. */
+        if (meter_counts(c->meter)->grpc > 0 && c->calls_begun == 0)
+            conn_decide(c, VERDICT_GRPC);
         /* Not at the first request: its answer may be an upgrade. */
-        if (c->verdict == VERDICT_NONE && (c->calls_ended > 0 || c->response_reads >= 2))
+        if (c->verdict == VERDICT_NONE &&
+            (c->calls_ended > 0 || (c->calls_begun > 0 && c->response_reads >= 2)))
             conn_decide(c, VERDICT_METERED);
         return;
     }
     if (c->verdict == VERDICT_NONE)
-        conn_decide(c, VERDICT_NOT_HTTP);
+        conn_decide(c, conn_speaks_http2(c) ? VERDICT_HTTP2_UNMETERED : VERDICT_NOT_HTTP);
     else
         c->owner->stats.upgraded++;
     c->metering = false;

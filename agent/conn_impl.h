@@ -170,6 +170,11 @@ static inline struct caller *conn_caller(struct conn *c)
     return c->slot ? &c->slot->caller : c->own_caller;
 }
 
+static inline bool conn_speaks_http2(const struct conn *c)
+{
+    return strcmp(c->upstream.tls.alpn, "h2") == 0;
+}
+
 static inline uint64_t conn_wall_ns(const struct conns *cs, uint64_t mono_ns)
 {
     return (uint64_t)((int64_t)mono_ns + cs->wall_minus_mono_ns);

@@ -434,10 +434,7 @@ static void established(struct conn *c)
     c->client_tls_us = opt_u64((o->settled_ns - o->client_tls_start_ns) / 1000);
     cs->stats.tls_established++;
     cs->stats.client_tls_resumed += tls_resumed(&c->client.tls);
-    if (strcmp(c->upstream.tls.alpn, "h2") == 0)
-        conn_decide(c, VERDICT_HTTP2_UNMETERED);
-    else
-        c->metering = true;
+    c->metering = true;
     conn_pump_start(c);
 }
 

@@ -22,6 +22,7 @@ static const char *const names[VERDICT__COUNT] = {
     [VERDICT_NOT_HTTP] = "not_http",
     [VERDICT_OUTSIDE_CA] = "outside_ca",
     [VERDICT_HTTP2_UNMETERED] = "http2_unmetered",
+    [VERDICT_GRPC] = "grpc",
     [VERDICT_UPSTREAM_UNTRUSTED] = "upstream_untrusted",
     [VERDICT_UPSTREAM_TLS] = "upstream_tls",
     [VERDICT_OVERLOAD] = "overload",

@@ -5,12 +5,14 @@
  * them, forwarding goes on. Any split of the bytes gives the same calls.
  *
  * Limits: state is constant whatever the bodies' size (METER_STATE_MAX_BYTES
- * per connection; while a br or zstd body passes, its window comes on top, at
- * most BODY_WINDOW_MAX_BYTES, and for all of them what the body_budget allows).
+ * per connection, and per HTTP/2 stream that is being answered; while a br or
+ * zstd body passes, its window comes on top, at most BODY_WINDOW_MAX_BYTES, and
+ * for all of them what the body_budget allows).
  * What bodies may unpack to is limited too, see agent/body.h: beyond that what
  * they say stays unknown, the call is told all the same. Up to METER_PIPELINE_MAX
- * requests may await their answers. Every buffer that held content is wiped
- * before it is reused or freed.
+ * requests of HTTP/1.1 may await their answers, up to METER_STREAMS_MAX of
+ * HTTP/2; those beyond are told as unmeterable. Every buffer that held content
+ * is wiped before it is reused or freed.
  */
 #pragma once
 
@@ -19,6 +21,7 @@
 #include "proto/base/slice.h"
 
 #define METER_PIPELINE_MAX 64
+#define METER_STREAMS_MAX 2048
 #define METER_STATE_MAX_BYTES (256 * 1024)
 
 struct meter;
@@ -50,10 +53,20 @@ struct meter_env {
     void (*on_call)(void *user, const struct call *call);
 };
 
+enum meter_protocol {
+    METER_HTTP1,
+    METER_HTTP2,
+};
+
 enum meter_state {
-    METER_HTTP1,    /* metering */
-    METER_NOT_HTTP, /* what passed is not HTTP/1.x: nothing more will be metered */
+    METER_READING,
+    METER_NOT_HTTP, /* what passed is not the protocol: nothing more will be metered */
     METER_UPGRADED, /* 101 or CONNECT: the rest is opaque */
+};
+
+struct meter_counts {
+    uint32_t grpc;      /* streams of gRPC: passed on, no calls */
+    uint32_t untracked; /* streams beyond METER_STREAMS_MAX */
 };
 
 enum meter_end {
@@ -64,7 +77,7 @@ enum meter_end {
 };
 
 /* `host` is the SNI (lower case); copied. */
-int meter_new(const struct meter_env *env, struct slice host,
+int meter_new(const struct meter_env *env, enum meter_protocol protocol, struct slice host,
               struct meter **ret_meter) LECTR_MUST_USE;
 void meter_free(struct meter **meter);
 
@@ -75,5 +88,6 @@ void meter_response(struct meter *m, struct slice bytes, uint64_t now_mono_ns);
 void meter_close(struct meter *m, enum meter_end end, uint64_t now_mono_ns);
 
 enum meter_state meter_state(const struct meter *m);
+const struct meter_counts *meter_counts(const struct meter *m);
 /* Calls begun and not ended. */
 uint32_t meter_calls_open(const struct meter *m);

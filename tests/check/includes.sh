@@ -15,7 +15,7 @@ bpf         ^bpf/|^vmlinux\.h$
 # Stages in the order in which bytes flow: one may include those before it, never one behind it.
 # Coordinators (conn, pipeline, main, commands) are not in the list: they see every stage.
 flows='
-agent     json body sse http1 provider estimate price meter event spool publish
+agent     json body sse http1 http2 provider estimate price meter event spool publish
 collector record sketch rollup baseline alert
 '
 
@@ -26,6 +26,7 @@ owners='
 ^nats/          ^agent/publish\.c$|^collector/bus\.c$|^collector/ctl/[a-z_]+\.c$
 ^uv\.h$         ^agent/loop\.c$
 ^llhttp         ^agent/http1\.c$
+^nghttp2/       ^agent/http2\.c$|^tests/
 ^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider)[a-z_]*\.c$|^collector/config\.c$
 ^jansson\.h$    ^agent/price_table\.c$|^collector/.*\.[ch]$|^tests/harness/
 ^sqlite3\.h$    ^collector/store[a-z_]*\.[ch]$

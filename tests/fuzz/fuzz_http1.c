@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: @meter */
 /*
  * Target: meter_request(), meter_response(), meter_close(): HTTP/1.x and all that lies
  * behind it. What begins ends, once. The input is the request, a NUL, the answer.
@@ -98,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t asked = nul ? (size_t)(nul - data) : size;
     size_t up = 1, down = asked + 1;
 
-    if (meter_new(&env, slice_str("a.example"), &m))
+    if (meter_new(&env, METER_HTTP1, slice_str("a.example"), &m))
         return 0;
     while (up < asked || down < size) {
         if (up < asked) {

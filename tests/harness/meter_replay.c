@@ -9,9 +9,7 @@
  * Prints "id field expected got" for every mismatch, at the end
  * "N passed, N failed, N skipped". Fails when anything failed or nothing passed.
  */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: @meter */
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
@@ -465,7 +463,7 @@ static void replay(const struct options *o, const struct provider_set *set, cons
     buf_init(&body, BODY_LIMIT_BYTES);
     make_request(&up, request);
     make_response(o, response, stream && !clocked, &head, &body);
-    if (meter_new(&env, name, &m))
+    if (meter_new(&env, METER_HTTP1, name, &m))
         die("out of memory");
     feed(o, m, buf_slice(&up), true, &now_ns, false);
     feed(o, m, buf_slice(&head), false, &now_ns, false);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: @meter */
 #include "agent/meter.h"
 #include "agent/keyhash.h"
 #include "agent/provider.h"
@@ -76,7 +74,7 @@ static void open_to(struct bench *b, const char *host, size_t piece)
                                   .on_call = on_call};
 
     *b = (struct bench){.piece = piece ? piece : SIZE_MAX};
-    assert_int_equal(meter_new(&env, slice_str(host), &b->m), 0);
+    assert_int_equal(meter_new(&env, METER_HTTP1, slice_str(host), &b->m), 0);
 }
 
 static void up(struct bench *b, const char *text, uint64_t now_ms)
@@ -485,7 +483,7 @@ static void more_requests_than_may_wait(void **state)
     for (int i = 0; i < METER_PIPELINE_MAX; i++)
         up(&b, "GET /v1/models HTTP/1.1\r\n\r\n", 1);
     assert_int_equal(meter_calls_open(b.m), METER_PIPELINE_MAX);
-    assert_int_equal(meter_state(b.m), METER_HTTP1);
+    assert_int_equal(meter_state(b.m), METER_READING);
     up(&b, "GET /v1/models HTTP/1.1\r\n\r\n", 1);
     assert_int_equal(meter_state(b.m), METER_NOT_HTTP);
     assert_int_equal(b.seen.begins, b.seen.calls);

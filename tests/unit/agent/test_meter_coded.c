@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: @meter */
 /* Coded and framed bodies: whole, cut, damaged, made to explode. The call is told
  * whatever the body is like, and so is the one after it. */
 #include "agent/body.h"
@@ -112,7 +110,7 @@ static struct bench *bench_new(size_t piece)
                                   .user = &b->seen,
                                   .on_begin = on_begin,
                                   .on_call = on_call};
-    assert_int_equal(meter_new(&env, slice_str("api.openai.com"), &b->m), 0);
+    assert_int_equal(meter_new(&env, METER_HTTP1, slice_str("api.openai.com"), &b->m), 0);
     return b;
 }
 
@@ -220,7 +218,7 @@ static void expect_good(struct bench *b)
 
     up(b, ASK);
     message(b, false, "HTTP/1.1 200 OK\r\n", "br", slice_of(brotli_answer, sizeof(brotli_answer)));
-    assert_int_equal(meter_state(b->m), METER_HTTP1);
+    assert_int_equal(meter_state(b->m), METER_READING);
     assert_int_equal(meter_calls_open(b->m), 0);
     assert_ptr_equal(c + 1, &b->seen.call[b->seen.calls]);
     assert_int_equal(c->outcome, CALL_OK);

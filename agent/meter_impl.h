@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The meter as its own files see it: meter.c, meter_h1.c, meter_h2.c. */
+#pragma once
+
+#include "agent/meter.h"
+#include "agent/reply.h"
+
+/* How the connection's bytes are read. May be exchanged for another one while
+ * the connection lasts (an upgrade); every call that it began it ends. */
+struct meter_wire {
+    void (*request)(struct meter *m, struct slice bytes);
+    void (*response)(struct meter *m, struct slice bytes);
+    /* Ends what is open. */
+    void (*close)(struct meter *m, enum meter_end end);
+    /* Nothing more can be followed: ends what is open as unmeterable. */
+    void (*give_up)(struct meter *m);
+    void (*free)(struct meter *m);
+};
+
+struct meter {
+    struct meter_env env;
+    const struct provider *provider;
+    const struct meter_wire *wire;
+    struct meter_h1 *h1;
+    struct meter_h2 *h2;
+    enum meter_state state;
+    bool closed;
+    uint64_t now_ns;
+    uint32_t open;
+    struct meter_counts counts;
+    struct call call;
+    char host[256];
+};
+
+/* meter.c */
+/* A request's head is complete: a call begins. */
+void meter_call_begin(struct meter *m, const struct ask *ask, struct slice method);
+/* … and ends. `reply` is the answer's, NULL when there was none. */
+void meter_call_end(struct meter *m, const struct ask *ask, const struct reply *reply,
+                    enum call_outcome outcome);
+/* Of an answer that came to its end. */
+enum call_outcome meter_outcome(const struct reply *reply);
+/* Of one that did not; `reply` may be NULL. */
+enum call_outcome meter_end_outcome(const struct reply *reply, enum meter_end end);
+/* Ends the metering: nothing that comes is read. */
+void meter_give_up(struct meter *m, enum meter_state state);
+/* Wipes. */
+void meter_ask_free(struct ask **ask);
+
+/* meter_h1.c, meter_h2.c */
+int meter_h1_new(struct meter *m) LECTR_MUST_USE;
+int meter_h2_new(struct meter *m) LECTR_MUST_USE;
