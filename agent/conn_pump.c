@@ -154,7 +154,7 @@ static bool pass_request(struct conn *c, const uint8_t *bytes, size_t len, uint6
     bool alive;
 
     c->owner->stats.request_bytes += len;
-    if (!c->client_spoke && c->metering)
+    if (c->metering && !c->meter)
         conn_meter_open(c);
     if (c->metering) {
         meter_request(c->meter, slice_of(bytes, len), clock_mono_ns());
@@ -177,6 +177,9 @@ static bool pass_response(struct conn *c, const uint8_t *bytes, size_t len, uint
     c->added_ns += now_ns - from_ns;
     c->owner->stats.response_bytes += len;
     c->response_reads++;
+    /* An HTTP/2 server speaks without being asked. */
+    if (c->metering && !c->meter && conn_speaks_http2(c))
+        conn_meter_open(c);
     if (c->metering && c->meter) {
         meter_response(c->meter, slice_of(bytes, len), now_ns);
         conn_meter_check(c);

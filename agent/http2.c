@@ -41,6 +41,7 @@ struct direction {
 };
 
 struct http2 {
+    nghttp2_mem mem; /* nghttp2 keeps a pointer to it */
     struct http2_events events;
     struct direction side[2];
     bool broken;
@@ -98,15 +99,15 @@ static void *wiping_realloc(void *old, size_t bytes, void *user)
 
 int http2_new(const struct http2_events *events, struct http2 **ret_http)
 {
-    nghttp2_mem mem = {NULL, wiping_malloc, wiping_free, wiping_calloc, wiping_realloc};
     struct http2 *h = calloc(1, sizeof(*h));
 
     if (!h)
         return -ENOMEM;
+    h->mem = (nghttp2_mem){NULL, wiping_malloc, wiping_free, wiping_calloc, wiping_realloc};
     h->events = *events;
     h->side[HTTP2_CLIENT].preface_left = sizeof(preface) - 1;
     for (int i = 0; i < 2; i++)
-        if (nghttp2_hd_inflate_new2(&h->side[i].inflater, &mem)) {
+        if (nghttp2_hd_inflate_new2(&h->side[i].inflater, &h->mem)) {
             http2_free(&h);
             return -ENOMEM;
         }

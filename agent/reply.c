@@ -265,11 +265,19 @@ void reply_body(struct reply *r, struct slice piece, uint64_t now_ns)
         r->cut = r->undecoded = true;
 }
 
+/* Whatever the framing around it still owed: the document has been said. */
+static bool document_whole(const struct reply *r)
+{
+    return r->answer.family && (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY) &&
+           json_complete(&r->json);
+}
+
 void reply_end(struct reply *r, bool whole)
 {
     if (!r->open)
         return;
     r->open = false;
+    whole |= document_whole(r);
     if (r->answer.family && r->framing == REPLY_SSE)
         sse_finish(&r->sse);
     if (r->answer.family && (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY)) {
