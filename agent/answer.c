@@ -3,6 +3,7 @@
 #include "agent/text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RANK_NONE 255
@@ -24,6 +25,8 @@ void answer_event_drop(struct answer *a)
     e->choice = 0;
     e->error_mark = e->output = e->end = e->has_usage = false;
     memset(e->slot, 0, sizeof(e->slot));
+    memset(e->fallback, 0, sizeof(e->fallback));
+    memset(e->rank, RANK_NONE, sizeof(e->rank));
     e->absolute_mask = 0;
     memset(e->whole_tools, 0, sizeof(e->whole_tools));
     e->part_count = e->entry_count = e->tool_count = e->raw_count = 0;
@@ -79,11 +82,11 @@ static bool says_something(const struct json_value *v)
     return v->type != JSON_STRING || v->len > 0;
 }
 
-static void keep_raw(struct answer_event *e, const struct json_value *v)
+static void keep_raw(struct answer_event *e, const struct json_value *v, bool is_usage)
 {
     struct usage_raw *raw = &e->raw[e->raw_count];
 
-    if (v->type == JSON_NUMBER)
+    if (is_usage && v->type == JSON_NUMBER)
         e->has_usage = true;
     if (!is_scalar(v) || e->raw_count >= CALL_RAW_MAX || v->len >= sizeof(raw->value))
         return;
@@ -160,20 +163,48 @@ static void entry_value(struct answer *a, const struct json_value *v, uint16_t k
     else if (kind == FIELD_ENTRY_MODEL)
         text_copy(entry->model, sizeof(entry->model), v->text);
     else
-        keep_number(&entry->slot[slot], v);
+        keep_number(&entry->slot[FIELD_SLOT(slot)], v);
 }
 
 static void number_value(struct answer_event *e, const struct json_value *v, uint16_t kind,
-                         uint8_t slot)
+                         uint8_t low)
 {
+    uint8_t slot = FIELD_SLOT(low), rank = FIELD_RANK(low);
+    struct opt_double d = number_of(v);
+
     if (kind == FIELD_COUNT) {
         if (v->type == JSON_OBJECT || is_scalar(v))
             e->slot[slot] = (struct opt_double){e->slot[slot].value + 1, true};
-    } else {
-        keep_number(&e->slot[slot], v);
+    } else if (kind == FIELD_SUM) {
+        if (d.known)
+            e->slot[slot] = (struct opt_double){e->slot[slot].value + d.value, true};
+    } else if (d.known && rank <= e->rank[slot]) {
+        e->slot[slot] = d;
+        e->rank[slot] = rank;
     }
     if (kind != FIELD_NUMBER && e->slot[slot].known)
-        e->absolute_mask |= 1u << slot;
+        e->absolute_mask |= 1ULL << slot;
+}
+
+void answer_header_number(struct answer *a, enum usage_slot slot, const char *name, double value)
+{
+    struct usage_raw *raw = &a->header_raw[a->header_raw_count];
+
+    if (a->header_raw_count >= HEADER_NUMBERS_MAX)
+        return;
+    a->header_raw_count++;
+    text_copy(raw->path, sizeof(raw->path), slice_str(name));
+    snprintf(raw->value, sizeof(raw->value), "%.17g", value);
+    a->fallback[slot] = (struct opt_double){value, true};
+}
+
+void answer_exception(struct answer *a, const char *type)
+{
+    struct answer_event *e = &a->event;
+
+    e->error_mark = true;
+    e->error_type.rank = 0;
+    text_copy(e->error_type.text, sizeof(e->error_type.text), slice_str(type));
 }
 
 void answer_value(struct answer *a, const struct json_value *v)
@@ -224,11 +255,18 @@ void answer_value(struct answer *a, const struct json_value *v)
         tool_value(a, v, kind, low);
         break;
     case FIELD_USAGE:
-        keep_raw(e, v);
+        keep_raw(e, v, true);
+        break;
+    case FIELD_FALLBACK_RAW:
+        keep_raw(e, v, false);
+        break;
+    case FIELD_FALLBACK:
+        keep_number(&e->fallback[FIELD_SLOT(low)], v);
         break;
     case FIELD_NUMBER:
     case FIELD_ABSOLUTE:
     case FIELD_COUNT:
+    case FIELD_SUM:
         number_value(e, v, kind, low);
         break;
     case FIELD_MODALITY:
@@ -298,14 +336,18 @@ static void take_raw(struct answer *a, bool fields)
 /* Some send fragments of the object, without the numbers that make it one. */
 static void drop_fragment(struct answer_event *e, const struct profile_usage *u)
 {
+    bool had_usage = e->has_usage;
+
     for (int i = 0; i < SLOT__COUNT; i++)
-        if (u->needs_mask & 1u << i && !e->slot[i].known)
+        if (u->needs_mask & 1ULL << i && !e->slot[i].known)
             e->has_usage = false;
     if (e->has_usage)
         return;
     for (int i = 0; i < SLOT__COUNT; i++)
         e->slot[i].known &= (e->absolute_mask >> i) & 1;
     e->part_count = 0;
+    if (had_usage)
+        e->raw_count = 0;
 }
 
 static void take_usage(struct answer *a, const struct profile_usage *u)
@@ -316,16 +358,20 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
     drop_fragment(e, u);
     take_parts(e);
     for (int i = 0; i < SLOT__COUNT; i++) {
-        bool absolute = (e->absolute_mask | a->absolute_mask) & 1u << i;
+        bool absolute = (e->absolute_mask | a->absolute_mask) & 1ULL << i;
 
+        if (e->fallback[i].known)
+            a->fallback[i] = e->fallback[i];
         if (e->slot[i].known)
             a->slot[i] = e->slot[i];
         else if (e->has_usage && !fields && !absolute)
             a->slot[i].known = false;
     }
     a->absolute_mask |= e->absolute_mask;
-    if (!e->has_usage)
+    if (!e->has_usage) {
+        take_raw(a, true);
         return;
+    }
     a->has_usage = true;
     take_raw(a, fields);
     if (e->entry_count || !fields) {
@@ -333,7 +379,7 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
         a->entry_count = e->entry_count;
     }
     for (int i = 0; i < SLOT__COUNT; i++)
-        if (u->zero_mask & 1u << i && !a->slot[i].known)
+        if (u->zero_mask & 1ULL << i && !a->slot[i].known)
             a->slot[i] = (struct opt_double){0, true};
 }
 

@@ -14,19 +14,79 @@ static bool host_matches(const char *pattern, struct slice host)
     return slice_eq_nocase(slice_str(pattern), host);
 }
 
+static bool hosts_match(const struct provider *p, bool recognised, struct slice host)
+{
+    char *const *hosts = recognised ? p->recognised_hosts : p->hosts;
+    unsigned count = recognised ? p->recognised_hosts_count : p->hosts_count;
+
+    for (unsigned i = 0; i < count; i++)
+        if (host_matches(hosts[i], host))
+            return true;
+    return false;
+}
+
+static bool speaks_on(const struct provider *p, uint32_t port)
+{
+    for (unsigned i = 0; i < p->plaintext_ports_count; i++)
+        if (p->plaintext_ports[i] == port)
+            return true;
+    return false;
+}
+
+/* Takes ":port" off; 0 when there is none. */
+static uint32_t port_of(struct slice *host)
+{
+    size_t at = host->len;
+    uint32_t port = 0, unit = 1;
+
+    while (at && at + 5 > host->len && host->data[at - 1] >= '0' && host->data[at - 1] <= '9') {
+        port += unit * (host->data[--at] - '0');
+        unit *= 10;
+    }
+    if (!at || at == host->len || host->data[at - 1] != ':')
+        return 0;
+    host->len = at - 1;
+    return port;
+}
+
+enum host_pass {
+    PASS_PORT,
+    PASS_HOST,
+    PASS_RECOGNISED,
+    PASS__COUNT,
+};
+
 const struct provider *provider_by_host(const struct provider_set *set, struct slice host)
 {
+    uint32_t port = port_of(&host);
+
     if (host.len && host.data[host.len - 1] == '.')
         host.len--;
+    for (int pass = 0; pass < PASS__COUNT; pass++)
+        for (unsigned i = 0; i < set->file_count; i++)
+            for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
+                const struct provider *p = &set->files[i]->providers[k];
+
+                if (pass == PASS_PORT ? port && speaks_on(p, port)
+                                      : hosts_match(p, pass == PASS_RECOGNISED, host))
+                    return p;
+            }
+    return NULL;
+}
+
+unsigned provider_plaintext_ports(const struct provider_set *set, uint16_t *ret_ports, unsigned max)
+{
+    unsigned count = 0;
+
     for (unsigned i = 0; i < set->file_count; i++)
         for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
             const struct provider *p = &set->files[i]->providers[k];
 
-            for (unsigned h = 0; h < p->hosts_count; h++)
-                if (host_matches(p->hosts[h], host))
-                    return p;
+            for (unsigned h = 0; h < p->plaintext_ports_count; h++, count++)
+                if (count < max)
+                    ret_ports[count] = p->plaintext_ports[h];
         }
-    return NULL;
+    return count;
 }
 
 const char *provider_name(const struct provider *p)
@@ -135,6 +195,27 @@ bool profile_path_match(const char *pattern, struct slice path, char *ret_model,
     return true;
 }
 
+static bool model_fits(const char *pattern, const char *model)
+{
+    struct matcher m = {0};
+
+    return !pattern || match_here(&m, pattern, slice_str(model));
+}
+
+/* An AWS account is no part of a model's name: arn:aws:bedrock:region:123456789012:… */
+static void hide_account(char *model)
+{
+    size_t run = 0;
+
+    if (strncmp(model, "arn:", 4) != 0)
+        return;
+    for (char *at = model; *at; at++) {
+        run = *at >= '0' && *at <= '9' ? run + 1 : 0;
+        if (run == 12 && at[1] == ':' && at[-12] == ':')
+            memset(at - 11, '0', 12);
+    }
+}
+
 static const struct profile_operation *find_in(const struct profile_operation *ops, unsigned count,
                                                struct slice method, struct slice path,
                                                struct provider_route *route)
@@ -142,9 +223,11 @@ static const struct profile_operation *find_in(const struct profile_operation *o
     for (unsigned i = 0; i < count; i++) {
         if (ops[i].method && !slice_eq(slice_str(ops[i].method), method))
             continue;
-        if (profile_path_match(ops[i].path, path, route->model, sizeof(route->model)))
+        if (profile_path_match(ops[i].path, path, route->model, sizeof(route->model)) &&
+            model_fits(ops[i].model, route->model))
             return &ops[i];
     }
+    route->model[0] = '\0';
     return NULL;
 }
 
@@ -165,6 +248,7 @@ int provider_route(const struct provider *p, struct slice method, struct slice p
                                   method, path, &route);
     if (!route.operation)
         return -ENOENT;
+    hide_account(route.model);
     *ret_route = route;
     return 0;
 }
