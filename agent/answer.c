@@ -82,6 +82,21 @@ static bool says_something(const struct json_value *v)
     return v->type != JSON_STRING || v->len > 0;
 }
 
+/* Beside the usage object: told under its own name, of an array's element with the place. */
+static void keep_raw_number(struct answer_event *e, const struct json_value *v, bool is_element)
+{
+    struct usage_raw *raw = &e->raw[e->raw_count];
+
+    if (v->type != JSON_NUMBER || !v->key || e->raw_count >= CALL_RAW_MAX ||
+        v->len >= sizeof(raw->value))
+        return;
+    text_copy(raw->path, sizeof(raw->path), slice_str(v->key));
+    if (is_element)
+        snprintf(raw->path, sizeof(raw->path), "%.64s[%u]", v->key, v->index[0]);
+    text_copy(raw->value, sizeof(raw->value), v->text);
+    e->raw_count++;
+}
+
 static void keep_raw(struct answer_event *e, const struct json_value *v, bool is_usage)
 {
     struct usage_raw *raw = &e->raw[e->raw_count];
@@ -176,8 +191,9 @@ static void number_value(struct answer_event *e, const struct json_value *v, uin
         if (v->type == JSON_OBJECT || is_scalar(v))
             e->slot[slot] = (struct opt_double){e->slot[slot].value + 1, true};
     } else if (kind == FIELD_SUM) {
+        keep_raw_number(e, v, true);
         if (d.known)
-            e->slot[slot] = (struct opt_double){e->slot[slot].value + d.value, true};
+            e->fallback[slot] = (struct opt_double){e->fallback[slot].value + d.value, true};
     } else if (d.known && rank <= e->rank[slot]) {
         e->slot[slot] = d;
         e->rank[slot] = rank;
@@ -261,6 +277,7 @@ void answer_value(struct answer *a, const struct json_value *v)
         keep_raw(e, v, false);
         break;
     case FIELD_FALLBACK:
+        keep_raw_number(e, v, false);
         keep_number(&e->fallback[FIELD_SLOT(low)], v);
         break;
     case FIELD_NUMBER:
@@ -290,10 +307,13 @@ static const struct {
     const char *name, *number;
     int8_t slot[MODALITY_OF__COUNT];
 } modality_slots[] = {
-    {"audio", "4", {SLOT_AUDIO_INPUT, SLOT_CACHED_AUDIO_PART, SLOT_AUDIO_OUTPUT}},
-    {"image", "2", {SLOT_INPUT_IMAGE_PART, SLOT_CACHED_IMAGE_PART, SLOT_OUTPUT_IMAGE_PART}},
-    {"video", "3", {SLOT_INPUT_VIDEO_PART, SLOT_CACHED_VIDEO_PART, SLOT_OUTPUT_VIDEO_PART}},
-    {"document", "5", {SLOT_INPUT_DOCUMENT_PART, SLOT_CACHED_DOCUMENT_PART, -1}},
+    {"audio", "4", {SLOT_AUDIO_INPUT, SLOT_CACHED_AUDIO_PART, SLOT_AUDIO_OUTPUT, -1}},
+    {"image", "2", {SLOT_INPUT_IMAGE_PART, SLOT_CACHED_IMAGE_PART, SLOT_OUTPUT_IMAGE_PART, -1}},
+    {"video", "3", {SLOT_INPUT_VIDEO_PART, SLOT_CACHED_VIDEO_PART, SLOT_OUTPUT_VIDEO_PART, -1}},
+    {"document", "5", {SLOT_INPUT_DOCUMENT_PART, SLOT_CACHED_DOCUMENT_PART, -1, -1}},
+    /* Cache writes are told apart by how long they live. */
+    {"5m", "300", {-1, -1, -1, SLOT_CACHE_CREATION_5M}},
+    {"1h", "3600", {-1, -1, -1, SLOT_CACHE_CREATION_1H}},
 };
 
 static void take_parts(struct answer_event *e)

@@ -111,7 +111,13 @@ struct profile_number {
 };
 
 struct profile_modality {
-    enum { MODALITY_OF_INPUT, MODALITY_OF_CACHED, MODALITY_OF_OUTPUT, MODALITY_OF__COUNT } of;
+    enum {
+        MODALITY_OF_INPUT,
+        MODALITY_OF_CACHED,
+        MODALITY_OF_OUTPUT,
+        MODALITY_OF_CACHE_WRITE,
+        MODALITY_OF__COUNT
+    } of;
     char *each;
     char *name;
     char *count;
@@ -214,7 +220,7 @@ struct provider {
     char *name;
     char *like;
     PROFILE_LIST(hosts);
-    PROFILE_LIST(recognised_hosts); /* known when met; neither captured nor certified by this */
+    PROFILE_LIST(recognised_hosts); /* "*" anywhere: known when met, not captured nor certified */
     uint16_t *plaintext_ports;      /* HTTP without TLS, on any host */
     unsigned plaintext_ports_count;
     PROFILE_LIST(docs);
@@ -305,7 +311,8 @@ struct provider_route {
 int provider_route(const struct provider *p, struct slice method, struct slice path,
                    struct provider_route *ret_route) LECTR_MUST_USE;
 
-/* "*" any bytes, "{model}" one or more (%XX decoded into ret_model), "{…}" one segment. */
+/* "*" any bytes, "{…}" one segment, "{model}" too (%XX decoded into ret_model), "{model/}" one or
+ * more of them. */
 bool profile_path_match(const char *pattern, struct slice path, char *ret_model, size_t size);
 
 static inline const char *profile_api(const struct profile_operation *op)

@@ -16,7 +16,7 @@ static const cyaml_schema_value_t string_schema = {
 
 #define LIST(type, name)                                                                           \
     CYAML_FIELD_SEQUENCE(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, name,       \
-                         &string_schema, 0, 64)
+                         &string_schema, 0, 256)
 #define TEXT(type, key, name)                                                                      \
     CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, name, 1, 512)
 #define TEXT_REQUIRED(type, key, name)                                                             \
@@ -90,6 +90,7 @@ static const cyaml_strval_t modality_names[] = {
     {"input", MODALITY_OF_INPUT},
     {"cached", MODALITY_OF_CACHED},
     {"output", MODALITY_OF_OUTPUT},
+    {"cache_write", MODALITY_OF_CACHE_WRITE},
 };
 
 static const cyaml_schema_field_t request_fields[] = {

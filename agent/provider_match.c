@@ -7,6 +7,18 @@
 #define PATH_MAX_BYTES 2048
 #define MATCH_STEPS_MAX 200000 /* bounds the backtracking of hostile paths */
 
+struct matcher {
+    struct slice model; /* of the path, still escaped */
+    uint32_t steps;
+};
+
+enum host_pass {
+    PASS_PORT,
+    PASS_HOST,
+    PASS_RECOGNISED,
+    PASS__COUNT,
+};
+
 static bool host_matches(const char *pattern, struct slice host)
 {
     if (pattern[0] == '*')
@@ -14,14 +26,24 @@ static bool host_matches(const char *pattern, struct slice host)
     return slice_eq_nocase(slice_str(pattern), host);
 }
 
-static bool hosts_match(const struct provider *p, bool recognised, struct slice host)
+static bool hosts_match(const struct provider *p, struct slice host)
 {
-    char *const *hosts = recognised ? p->recognised_hosts : p->hosts;
-    unsigned count = recognised ? p->recognised_hosts_count : p->hosts_count;
-
-    for (unsigned i = 0; i < count; i++)
-        if (host_matches(hosts[i], host))
+    for (unsigned i = 0; i < p->hosts_count; i++)
+        if (host_matches(p->hosts[i], host))
             return true;
+    return false;
+}
+
+static bool match_here(struct matcher *m, const char *pattern, struct slice s);
+
+static bool hosts_recognise(const struct provider *p, struct slice host)
+{
+    for (unsigned i = 0; i < p->recognised_hosts_count; i++) {
+        struct matcher m = {0};
+
+        if (match_here(&m, p->recognised_hosts[i], host))
+            return true;
+    }
     return false;
 }
 
@@ -31,6 +53,19 @@ static bool speaks_on(const struct provider *p, uint32_t port)
         if (p->plaintext_ports[i] == port)
             return true;
     return false;
+}
+
+static bool provider_fits(const struct provider *p, enum host_pass pass, struct slice host,
+                          uint32_t port)
+{
+    switch (pass) {
+    case PASS_PORT:
+        return port && speaks_on(p, port);
+    case PASS_HOST:
+        return hosts_match(p, host);
+    default:
+        return hosts_recognise(p, host);
+    }
 }
 
 /* Takes ":port" off; 0 when there is none. */
@@ -49,13 +84,6 @@ static uint32_t port_of(struct slice *host)
     return port;
 }
 
-enum host_pass {
-    PASS_PORT,
-    PASS_HOST,
-    PASS_RECOGNISED,
-    PASS__COUNT,
-};
-
 const struct provider *provider_by_host(const struct provider_set *set, struct slice host)
 {
     uint32_t port = port_of(&host);
@@ -67,8 +95,7 @@ const struct provider *provider_by_host(const struct provider_set *set, struct s
             for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
                 const struct provider *p = &set->files[i]->providers[k];
 
-                if (pass == PASS_PORT ? port && speaks_on(p, port)
-                                      : hosts_match(p, pass == PASS_RECOGNISED, host))
+                if (provider_fits(p, (enum host_pass)pass, host, port))
                     return p;
             }
     return NULL;
@@ -109,23 +136,17 @@ unsigned provider_hosts(const struct provider_set *set, const char **ret_pattern
     return count;
 }
 
-struct matcher {
-    struct slice model; /* of the path, still escaped */
-    uint32_t steps;
-};
-
-static bool match_here(struct matcher *m, const char *pattern, struct slice s);
-
-/* A placeholder takes the shortest run that lets the rest fit; "{model}" may
- * hold slashes only where the pattern says so by a name ending in "/". */
+/* A placeholder takes the shortest run that lets the rest fit; it may hold
+ * slashes only where the pattern says so by a name ending in "/". */
 static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
 {
     const char *end = strchr(pattern, '}');
-    bool is_model = strncmp(pattern, "{model}", 7) == 0;
+    bool is_model = strncmp(pattern, "{model", 6) == 0, crosses;
 
     if (!end)
         return false;
-    for (size_t n = 1; n <= s.len && s.data[n - 1] != '/'; n++) {
+    crosses = end[-1] == '/';
+    for (size_t n = 1; n <= s.len && (crosses || s.data[n - 1] != '/'); n++) {
         if (!match_here(m, end + 1, slice_of(s.data + n, s.len - n)))
             continue;
         if (is_model)

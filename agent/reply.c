@@ -450,7 +450,9 @@ void reply_fill(const struct reply *r, bool repeats, struct call *call)
     call->streaming = stream;
     fill_text(call->model_responded, sizeof(call->model_responded), a->model, r->model);
     fill_text(call->request_id, sizeof(call->request_id), r->request_id, "");
-    fill_text(call->response_id, sizeof(call->response_id), a->id, "");
+    /* The id of an error is not one of an answer. */
+    if (r->status < 400)
+        fill_text(call->response_id, sizeof(call->response_id), a->id, "");
     fill_text(call->service_tier, sizeof(call->service_tier), a->tier, r->service_tier);
     fill_text(call->finish_reason, sizeof(call->finish_reason), a->finish, "");
     if (r->organization[0])
