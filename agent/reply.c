@@ -435,6 +435,14 @@ static void fill_latency(const struct reply *r, struct call *call)
     fill_gaps(&r->gaps, &call->latency);
 }
 
+/* "com.amazon.coral#ThrottlingException" */
+static const char *after_hash(const char *type)
+{
+    const char *hash = strrchr(type, '#');
+
+    return hash ? hash + 1 : type;
+}
+
 static void fill_text(char *to, size_t size, const char *first, const char *second)
 {
     text_copy(to, size, slice_str(first[0] ? first : second));
@@ -461,7 +469,8 @@ void reply_fill(const struct reply *r, bool repeats, struct call *call)
     if (r->project[0])
         fill_text(call->billed_project, sizeof(call->billed_project), r->project, "");
     if (reply_failed(r)) {
-        fill_text(call->error_type, sizeof(call->error_type), a->error_type, r->error_type);
+        fill_text(call->error_type, sizeof(call->error_type), r->error_type,
+                  after_hash(a->error_type));
         fill_text(call->error_code, sizeof(call->error_code), a->error_code, "");
     }
     call->tool_calls = a->tool_calls;
