@@ -21,7 +21,8 @@ void answer_event_drop(struct answer *a)
     struct answer_event *e = &a->event;
 
     e->name.rank = e->model.rank = e->id.rank = e->tier.rank = e->finish.rank = RANK_NONE;
-    e->error_type.rank = e->error_code.rank = RANK_NONE;
+    e->error_type.rank = e->error_code.rank = e->status.rank = e->result.rank = RANK_NONE;
+    e->line_model.rank = RANK_NONE;
     e->choice = 0;
     e->error_mark = e->output = e->end = e->has_usage = false;
     memset(e->slot, 0, sizeof(e->slot));
@@ -250,6 +251,15 @@ void answer_value(struct answer *a, const struct json_value *v)
         if (v->index[0] == 0)
             e->choice = (uint32_t)number_of(v).value;
         break;
+    case FIELD_STATUS:
+        keep_text(&e->status, low, v);
+        break;
+    case FIELD_LINE_MODEL:
+        keep_text(&e->line_model, low, v);
+        break;
+    case FIELD_RESULT:
+        keep_text(&e->result, low, v);
+        break;
     case FIELD_ERROR_MARK:
         e->error_mark |= says_something(v);
         break;
@@ -370,6 +380,19 @@ static void drop_fragment(struct answer_event *e, const struct profile_usage *u)
         e->raw_count = 0;
 }
 
+static void take_line(struct answer *a)
+{
+    const struct answer_event *e = &a->event;
+
+    for (int i = 0; i < SLOT__COUNT; i++)
+        if (e->slot[i].known)
+            a->slot[i] = (struct opt_double){a->slot[i].value + e->slot[i].value, true};
+    if (e->line_model.rank == RANK_NONE)
+        return;
+    a->models_differ |= a->line_model[0] && strcmp(a->line_model, e->line_model.text) != 0;
+    text_copy(a->line_model, sizeof(a->line_model), slice_str(e->line_model.text));
+}
+
 static void take_usage(struct answer *a, const struct profile_usage *u)
 {
     struct answer_event *e = &a->event;
@@ -454,6 +477,8 @@ bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_n
     output |= list_matches(p->output_events, p->output_events_count, name);
     a->end |= end;
     a->error |= e->error_mark || list_matches(p->error_events, p->error_events_count, name);
+    if (u && u->merge == USAGE_MERGE_LINES)
+        take_line(a);
     take_first(a->model, sizeof(a->model), &e->model);
     take_first(a->id, sizeof(a->id), &e->id);
     take_last(a->tier, sizeof(a->tier), &e->tier);
@@ -463,7 +488,10 @@ bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_n
     take_last(a->error_code, sizeof(a->error_code), &e->error_code);
     if (p->tool_calls_count)
         take_tools(a, name);
-    if (u) {
+    take_last(a->result, sizeof(a->result), &e->result);
+    if (e->status.rank != RANK_NONE)
+        a->pending = list_matches(p->pending, p->pending_count, e->status.text);
+    if (u && u->merge != USAGE_MERGE_LINES) {
         take_usage(a, u);
         if (e->has_usage)
             a->final_usage = kind == ANSWER_DOCUMENT || !u->provisional ||

@@ -251,6 +251,7 @@ void ask_head(struct ask_reader *r, const struct http1_head *head)
         ask->operation = route.operation;
         ask->stream = route.operation->streams;
         memcpy(ask->model, route.model, sizeof(ask->model));
+        memcpy(ask->response, route.response, sizeof(ask->response));
         /* The path's model is the one served, whatever the body says. */
         if (ask->model[0])
             ask->model_rank = 0;

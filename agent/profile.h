@@ -93,6 +93,10 @@ struct profile_answer {
     PROFILE_LIST(finish);
     bool finish_at_end; /* streams: only the end events' finish counts */
     char *choice_index; /* finish counts for choice 0 only */
+    PROFILE_LIST(status);
+    PROFILE_LIST(pending);    /* values of status: the rest comes in a later answer */
+    PROFILE_LIST(result);     /* id of what holds the results */
+    PROFILE_LIST(line_model); /* of one line of a file of results */
     PROFILE_LIST(error_mark);
     PROFILE_LIST(error_type);
     PROFILE_LIST(error_code);
@@ -136,7 +140,11 @@ struct profile_row {
 
 struct profile_usage {
     PROFILE_LIST(roots);
-    enum { USAGE_MERGE_LAST, USAGE_MERGE_FIELDS } merge;
+    enum {
+        USAGE_MERGE_LAST,
+        USAGE_MERGE_FIELDS,
+        USAGE_MERGE_LINES, /* each line another call's: rows of their sum, none reported */
+    } merge;
     bool provisional; /* until the end mark or a final event */
     PROFILE_LIST(final_events);
     struct profile_number *numbers; /* relative to every root */
@@ -188,7 +196,7 @@ struct profile_operation {
     char *family_id;
     char *api;    /* overrides the family's */
     bool streams; /* asking is asking for a stream */
-    bool repeats; /* says again what an earlier answer said: no quantities */
+    bool repeats; /* says again what an earlier answer said, or what it promised */
     const struct profile_family *family;
 };
 
@@ -290,6 +298,9 @@ enum profile_field {
     FIELD_SUM = 0x2900,
     FIELD_FALLBACK = 0x2a00,
     FIELD_FALLBACK_RAW = 0x2b00,
+    FIELD_STATUS = 0x2c00,
+    FIELD_RESULT = 0x2d00,
+    FIELD_LINE_MODEL = 0x2e00,
 };
 
 /* The slot that profiles call so; -1 for none. */
@@ -303,7 +314,8 @@ void profile_release(struct profile_file *file);
 
 struct provider_route {
     const struct profile_operation *operation;
-    char model[160]; /* from the path, empty when it names none */
+    char model[160];    /* from the path, empty when it names none */
+    char response[160]; /* the same: id of an earlier answer */
 };
 
 /* The first operation whose method and path pattern fit; a doubled slash is
@@ -311,9 +323,9 @@ struct provider_route {
 int provider_route(const struct provider *p, struct slice method, struct slice path,
                    struct provider_route *ret_route) LECTR_MUST_USE;
 
-/* "*" any bytes, "{…}" one segment, "{model}" too (%XX decoded into ret_model), "{model/}" one or
- * more of them. */
-bool profile_path_match(const char *pattern, struct slice path, char *ret_model, size_t size);
+/* "*" any bytes, "{…}" one segment, "{model}" and "{response}" too (kept, %XX decoded), "{model/}"
+ * one or more of them. */
+bool profile_path_match(const char *pattern, struct slice path, struct provider_route *ret_route);
 
 static inline const char *profile_api(const struct profile_operation *op)
 {

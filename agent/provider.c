@@ -85,6 +85,7 @@ static const cyaml_strval_t framing_names[] = {
 static const cyaml_strval_t merge_names[] = {
     {"last", USAGE_MERGE_LAST},
     {"fields", USAGE_MERGE_FIELDS},
+    {"lines", USAGE_MERGE_LINES},
 };
 static const cyaml_strval_t modality_names[] = {
     {"input", MODALITY_OF_INPUT},
@@ -121,6 +122,10 @@ static const cyaml_schema_field_t answer_fields[] = {
     LIST(profile_answer, finish),
     BOOL(profile_answer, finish_at_end),
     TEXT(profile_answer, "choice_index", choice_index),
+    LIST(profile_answer, status),
+    LIST(profile_answer, pending),
+    LIST(profile_answer, result),
+    LIST(profile_answer, line_model),
     LIST(profile_answer, error_mark),
     LIST(profile_answer, error_type),
     LIST(profile_answer, error_code),

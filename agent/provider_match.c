@@ -8,7 +8,7 @@
 #define MATCH_STEPS_MAX 200000 /* bounds the backtracking of hostile paths */
 
 struct matcher {
-    struct slice model; /* of the path, still escaped */
+    struct slice model, response; /* of the path, still escaped */
     uint32_t steps;
 };
 
@@ -141,7 +141,8 @@ unsigned provider_hosts(const struct provider_set *set, const char **ret_pattern
 static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
 {
     const char *end = strchr(pattern, '}');
-    bool is_model = strncmp(pattern, "{model", 6) == 0, crosses;
+    bool is_model = strncmp(pattern, "{model", 6) == 0;
+    bool is_response = strncmp(pattern, "{response}", 10) == 0, crosses;
 
     if (!end)
         return false;
@@ -151,6 +152,8 @@ static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
             continue;
         if (is_model)
             m->model = slice_of(s.data, n);
+        if (is_response)
+            m->response = slice_of(s.data, n);
         return true;
     }
     return false;
@@ -203,16 +206,14 @@ static void percent_decode(struct slice s, char *ret_text, size_t size)
     text_copy(ret_text, size, slice_of(raw, len));
 }
 
-bool profile_path_match(const char *pattern, struct slice path, char *ret_model, size_t size)
+bool profile_path_match(const char *pattern, struct slice path, struct provider_route *ret_route)
 {
     struct matcher m = {0};
 
     if (!match_here(&m, pattern, path))
         return false;
-    if (m.model.len)
-        percent_decode(m.model, ret_model, size);
-    else
-        ret_model[0] = '\0';
+    percent_decode(m.model, ret_route->model, sizeof(ret_route->model));
+    percent_decode(m.response, ret_route->response, sizeof(ret_route->response));
     return true;
 }
 
@@ -244,11 +245,10 @@ static const struct profile_operation *find_in(const struct profile_operation *o
     for (unsigned i = 0; i < count; i++) {
         if (ops[i].method && !slice_eq(slice_str(ops[i].method), method))
             continue;
-        if (profile_path_match(ops[i].path, path, route->model, sizeof(route->model)) &&
-            model_fits(ops[i].model, route->model))
+        if (profile_path_match(ops[i].path, path, route) && model_fits(ops[i].model, route->model))
             return &ops[i];
     }
-    route->model[0] = '\0';
+    route->model[0] = route->response[0] = '\0';
     return NULL;
 }
 

@@ -463,6 +463,9 @@ void reply_fill(const struct reply *r, bool repeats, struct call *call)
         fill_text(call->response_id, sizeof(call->response_id), a->id, "");
     fill_text(call->service_tier, sizeof(call->service_tier), a->tier, r->service_tier);
     fill_text(call->finish_reason, sizeof(call->finish_reason), a->finish, "");
+    call->pending = a->pending && !reply_failed(r);
+    fill_text(call->result_id, sizeof(call->result_id), a->result, "");
+    fill_text(call->amend_id, sizeof(call->amend_id), r->ask->response, a->id);
     if (r->organization[0])
         fill_text(call->billed_organization, sizeof(call->billed_organization), r->organization,
                   "");

@@ -129,6 +129,11 @@ void usage_fill(const struct answer *a, bool stream, bool repeats, struct call *
     struct opt_double slot[SLOT__COUNT];
     bool has_usage = with_fallback(a, slot) || a->has_usage;
 
+    call->late = repeats;
+    if (u && u->merge == USAGE_MERGE_LINES) {
+        add_rows(u, slot, a->models_differ ? "" : a->line_model, true, call);
+        return;
+    }
     fill_reported(slot, &call->reported);
     fill_raw(a, &call->reported);
     if (!u)
@@ -137,7 +142,8 @@ void usage_fill(const struct answer *a, bool stream, bool repeats, struct call *
     call->usage_final = has_usage && (!a->has_usage || a->final_usage || !stream || a->end);
     call->input_tokens_total = sum_of(&u->compiled_input_total, slot);
     call->output_tokens_total = sum_of(&u->compiled_output_total, slot);
-    if (repeats)
+    /* What nobody knows yet need not be told again. */
+    if (repeats && !has_usage)
         return;
     add_rows(u, slot, "", has_usage || !u->roots_count, call);
     add_entries(u, a, call);
