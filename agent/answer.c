@@ -3,6 +3,7 @@
 #include "agent/text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define RANK_NONE 255
@@ -20,10 +21,13 @@ void answer_event_drop(struct answer *a)
     struct answer_event *e = &a->event;
 
     e->name.rank = e->model.rank = e->id.rank = e->tier.rank = e->finish.rank = RANK_NONE;
-    e->error_type.rank = e->error_code.rank = RANK_NONE;
+    e->error_type.rank = e->error_code.rank = e->status.rank = e->result.rank = RANK_NONE;
+    e->line_model.rank = RANK_NONE;
     e->choice = 0;
     e->error_mark = e->output = e->end = e->has_usage = false;
     memset(e->slot, 0, sizeof(e->slot));
+    memset(e->fallback, 0, sizeof(e->fallback));
+    memset(e->rank, RANK_NONE, sizeof(e->rank));
     e->absolute_mask = 0;
     memset(e->whole_tools, 0, sizeof(e->whole_tools));
     e->part_count = e->entry_count = e->tool_count = e->raw_count = 0;
@@ -79,11 +83,26 @@ static bool says_something(const struct json_value *v)
     return v->type != JSON_STRING || v->len > 0;
 }
 
-static void keep_raw(struct answer_event *e, const struct json_value *v)
+/* Beside the usage object: told under its own name, of an array's element with the place. */
+static void keep_raw_number(struct answer_event *e, const struct json_value *v, bool is_element)
 {
     struct usage_raw *raw = &e->raw[e->raw_count];
 
-    if (v->type == JSON_NUMBER)
+    if (v->type != JSON_NUMBER || !v->key || e->raw_count >= CALL_RAW_MAX ||
+        v->len >= sizeof(raw->value))
+        return;
+    text_copy(raw->path, sizeof(raw->path), slice_str(v->key));
+    if (is_element)
+        snprintf(raw->path, sizeof(raw->path), "%.64s[%u]", v->key, v->index[0]);
+    text_copy(raw->value, sizeof(raw->value), v->text);
+    e->raw_count++;
+}
+
+static void keep_raw(struct answer_event *e, const struct json_value *v, bool is_usage)
+{
+    struct usage_raw *raw = &e->raw[e->raw_count];
+
+    if (is_usage && v->type == JSON_NUMBER)
         e->has_usage = true;
     if (!is_scalar(v) || e->raw_count >= CALL_RAW_MAX || v->len >= sizeof(raw->value))
         return;
@@ -160,20 +179,49 @@ static void entry_value(struct answer *a, const struct json_value *v, uint16_t k
     else if (kind == FIELD_ENTRY_MODEL)
         text_copy(entry->model, sizeof(entry->model), v->text);
     else
-        keep_number(&entry->slot[slot], v);
+        keep_number(&entry->slot[FIELD_SLOT(slot)], v);
 }
 
 static void number_value(struct answer_event *e, const struct json_value *v, uint16_t kind,
-                         uint8_t slot)
+                         uint8_t low)
 {
+    uint8_t slot = FIELD_SLOT(low), rank = FIELD_RANK(low);
+    struct opt_double d = number_of(v);
+
     if (kind == FIELD_COUNT) {
         if (v->type == JSON_OBJECT || is_scalar(v))
             e->slot[slot] = (struct opt_double){e->slot[slot].value + 1, true};
-    } else {
-        keep_number(&e->slot[slot], v);
+    } else if (kind == FIELD_SUM) {
+        keep_raw_number(e, v, true);
+        if (d.known)
+            e->fallback[slot] = (struct opt_double){e->fallback[slot].value + d.value, true};
+    } else if (d.known && rank <= e->rank[slot]) {
+        e->slot[slot] = d;
+        e->rank[slot] = rank;
     }
     if (kind != FIELD_NUMBER && e->slot[slot].known)
-        e->absolute_mask |= 1u << slot;
+        e->absolute_mask |= 1ULL << slot;
+}
+
+void answer_header_number(struct answer *a, enum usage_slot slot, const char *name, double value)
+{
+    struct usage_raw *raw = &a->header_raw[a->header_raw_count];
+
+    if (a->header_raw_count >= HEADER_NUMBERS_MAX)
+        return;
+    a->header_raw_count++;
+    text_copy(raw->path, sizeof(raw->path), slice_str(name));
+    snprintf(raw->value, sizeof(raw->value), "%.17g", value);
+    a->fallback[slot] = (struct opt_double){value, true};
+}
+
+void answer_exception(struct answer *a, const char *type)
+{
+    struct answer_event *e = &a->event;
+
+    e->error_mark = true;
+    e->error_type.rank = 0;
+    text_copy(e->error_type.text, sizeof(e->error_type.text), slice_str(type));
 }
 
 void answer_value(struct answer *a, const struct json_value *v)
@@ -203,6 +251,15 @@ void answer_value(struct answer *a, const struct json_value *v)
         if (v->index[0] == 0)
             e->choice = (uint32_t)number_of(v).value;
         break;
+    case FIELD_STATUS:
+        keep_text(&e->status, low, v);
+        break;
+    case FIELD_LINE_MODEL:
+        keep_text(&e->line_model, low, v);
+        break;
+    case FIELD_RESULT:
+        keep_text(&e->result, low, v);
+        break;
     case FIELD_ERROR_MARK:
         e->error_mark |= says_something(v);
         break;
@@ -224,11 +281,19 @@ void answer_value(struct answer *a, const struct json_value *v)
         tool_value(a, v, kind, low);
         break;
     case FIELD_USAGE:
-        keep_raw(e, v);
+        keep_raw(e, v, true);
+        break;
+    case FIELD_FALLBACK_RAW:
+        keep_raw(e, v, false);
+        break;
+    case FIELD_FALLBACK:
+        keep_raw_number(e, v, false);
+        keep_number(&e->fallback[FIELD_SLOT(low)], v);
         break;
     case FIELD_NUMBER:
     case FIELD_ABSOLUTE:
     case FIELD_COUNT:
+    case FIELD_SUM:
         number_value(e, v, kind, low);
         break;
     case FIELD_MODALITY:
@@ -252,10 +317,13 @@ static const struct {
     const char *name, *number;
     int8_t slot[MODALITY_OF__COUNT];
 } modality_slots[] = {
-    {"audio", "4", {SLOT_AUDIO_INPUT, SLOT_CACHED_AUDIO_PART, SLOT_AUDIO_OUTPUT}},
-    {"image", "2", {SLOT_INPUT_IMAGE_PART, SLOT_CACHED_IMAGE_PART, SLOT_OUTPUT_IMAGE_PART}},
-    {"video", "3", {SLOT_INPUT_VIDEO_PART, SLOT_CACHED_VIDEO_PART, SLOT_OUTPUT_VIDEO_PART}},
-    {"document", "5", {SLOT_INPUT_DOCUMENT_PART, SLOT_CACHED_DOCUMENT_PART, -1}},
+    {"audio", "4", {SLOT_AUDIO_INPUT, SLOT_CACHED_AUDIO_PART, SLOT_AUDIO_OUTPUT, -1}},
+    {"image", "2", {SLOT_INPUT_IMAGE_PART, SLOT_CACHED_IMAGE_PART, SLOT_OUTPUT_IMAGE_PART, -1}},
+    {"video", "3", {SLOT_INPUT_VIDEO_PART, SLOT_CACHED_VIDEO_PART, SLOT_OUTPUT_VIDEO_PART, -1}},
+    {"document", "5", {SLOT_INPUT_DOCUMENT_PART, SLOT_CACHED_DOCUMENT_PART, -1, -1}},
+    /* Cache writes are told apart by how long they live. */
+    {"5m", "300", {-1, -1, -1, SLOT_CACHE_CREATION_5M}},
+    {"1h", "3600", {-1, -1, -1, SLOT_CACHE_CREATION_1H}},
 };
 
 static void take_parts(struct answer_event *e)
@@ -298,14 +366,31 @@ static void take_raw(struct answer *a, bool fields)
 /* Some send fragments of the object, without the numbers that make it one. */
 static void drop_fragment(struct answer_event *e, const struct profile_usage *u)
 {
+    bool had_usage = e->has_usage;
+
     for (int i = 0; i < SLOT__COUNT; i++)
-        if (u->needs_mask & 1u << i && !e->slot[i].known)
+        if (u->needs_mask & 1ULL << i && !e->slot[i].known)
             e->has_usage = false;
     if (e->has_usage)
         return;
     for (int i = 0; i < SLOT__COUNT; i++)
         e->slot[i].known &= (e->absolute_mask >> i) & 1;
     e->part_count = 0;
+    if (had_usage)
+        e->raw_count = 0;
+}
+
+static void take_line(struct answer *a)
+{
+    const struct answer_event *e = &a->event;
+
+    for (int i = 0; i < SLOT__COUNT; i++)
+        if (e->slot[i].known)
+            a->slot[i] = (struct opt_double){a->slot[i].value + e->slot[i].value, true};
+    if (e->line_model.rank == RANK_NONE)
+        return;
+    a->models_differ |= a->line_model[0] && strcmp(a->line_model, e->line_model.text) != 0;
+    text_copy(a->line_model, sizeof(a->line_model), slice_str(e->line_model.text));
 }
 
 static void take_usage(struct answer *a, const struct profile_usage *u)
@@ -316,16 +401,20 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
     drop_fragment(e, u);
     take_parts(e);
     for (int i = 0; i < SLOT__COUNT; i++) {
-        bool absolute = (e->absolute_mask | a->absolute_mask) & 1u << i;
+        bool absolute = (e->absolute_mask | a->absolute_mask) & 1ULL << i;
 
+        if (e->fallback[i].known)
+            a->fallback[i] = e->fallback[i];
         if (e->slot[i].known)
             a->slot[i] = e->slot[i];
         else if (e->has_usage && !fields && !absolute)
             a->slot[i].known = false;
     }
     a->absolute_mask |= e->absolute_mask;
-    if (!e->has_usage)
+    if (!e->has_usage) {
+        take_raw(a, true);
         return;
+    }
     a->has_usage = true;
     take_raw(a, fields);
     if (e->entry_count || !fields) {
@@ -333,7 +422,7 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
         a->entry_count = e->entry_count;
     }
     for (int i = 0; i < SLOT__COUNT; i++)
-        if (u->zero_mask & 1u << i && !a->slot[i].known)
+        if (u->zero_mask & 1ULL << i && !a->slot[i].known)
             a->slot[i] = (struct opt_double){0, true};
 }
 
@@ -388,6 +477,8 @@ bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_n
     output |= list_matches(p->output_events, p->output_events_count, name);
     a->end |= end;
     a->error |= e->error_mark || list_matches(p->error_events, p->error_events_count, name);
+    if (u && u->merge == USAGE_MERGE_LINES)
+        take_line(a);
     take_first(a->model, sizeof(a->model), &e->model);
     take_first(a->id, sizeof(a->id), &e->id);
     take_last(a->tier, sizeof(a->tier), &e->tier);
@@ -397,7 +488,10 @@ bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_n
     take_last(a->error_code, sizeof(a->error_code), &e->error_code);
     if (p->tool_calls_count)
         take_tools(a, name);
-    if (u) {
+    take_last(a->result, sizeof(a->result), &e->result);
+    if (e->status.rank != RANK_NONE)
+        a->pending = list_matches(p->pending, p->pending_count, e->status.text);
+    if (u && u->merge != USAGE_MERGE_LINES) {
         take_usage(a, u);
         if (e->has_usage)
             a->final_usage = kind == ANSWER_DOCUMENT || !u->provisional ||

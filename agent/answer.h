@@ -39,11 +39,13 @@ struct answer_tool {
 };
 
 struct answer_event {
-    struct answer_text name, model, id, tier, finish, error_type, error_code;
+    struct answer_text name, model, id, tier, finish, error_type, error_code, status, result,
+        line_model;
     uint32_t choice; /* of the choice at position 0 */
     bool error_mark, output, end, has_usage;
-    struct opt_double slot[SLOT__COUNT];
-    uint32_t absolute_mask; /* slots that stand outside the usage object */
+    struct opt_double slot[SLOT__COUNT], fallback[SLOT__COUNT];
+    uint8_t rank[SLOT__COUNT]; /* of what the slot holds */
+    uint64_t absolute_mask;    /* slots that stand outside the usage object */
     uint32_t part_count, entry_count, tool_count;
     struct answer_part parts[ANSWER_PARTS_MAX];
     struct answer_entry entries[ANSWER_ENTRIES_MAX];
@@ -56,12 +58,19 @@ struct answer_event {
 struct answer {
     const struct profile_family *family;
     char model[160], id[160], tier[32], finish[64], error_type[64], error_code[64];
+    char result[64];
     bool error, end, has_usage, final_usage;
+    bool pending;       /* the last status says so */
+    bool models_differ; /* of lines: no model is that of all */
+    char line_model[96];
     uint32_t events;
     uint32_t tool_calls;
     uint64_t tools_seen[4]; /* by choice and index */
     struct opt_double slot[SLOT__COUNT];
-    uint32_t absolute_mask;
+    struct opt_double fallback[SLOT__COUNT]; /* told beside the usage, or by the head */
+    uint64_t absolute_mask;
+    uint32_t header_raw_count;
+    struct usage_raw header_raw[HEADER_NUMBERS_MAX];
     uint32_t entry_count;
     struct answer_entry entries[ANSWER_ENTRIES_MAX];
     uint32_t raw_count;
@@ -71,6 +80,8 @@ struct answer {
 
 /* `family` may be NULL: nothing is gathered. */
 void answer_init(struct answer *a, const struct profile_family *family);
+/* A number of the answer's head; counts where the body tells no other. */
+void answer_header_number(struct answer *a, enum usage_slot slot, const char *name, double value);
 /* A value of the current event, as the scanner reports it. */
 void answer_value(struct answer *a, const struct json_value *v);
 
@@ -78,6 +89,8 @@ enum answer_kind {
     ANSWER_DOCUMENT,
     ANSWER_STREAM,
 };
+/* The framing says that the current event is an error of this name. */
+void answer_exception(struct answer *a, const char *type);
 /* The event ends: its values are taken over. True when it carried generated
  * output. `sse_name` is the event field's, "" when there was none. */
 bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_name);

@@ -47,9 +47,25 @@ const char *ask_operation(const struct ask *ask)
     return ask->operation ? ask->operation->operation : "other";
 }
 
+/* A signature differs from request to request; the key's id within it does not. */
+static struct slice signing_key(struct slice value)
+{
+    static const char mark[] = "Credential=";
+    const uint8_t *at = memmem(value.data, value.len, mark, sizeof(mark) - 1), *slash;
+
+    if (!at || !slice_starts_nocase(value, "aws4-"))
+        return value;
+    at += sizeof(mark) - 1;
+    slash = memchr(at, '/', value.len - (size_t)(at - value.data));
+    return slash ? slice_of(at, (size_t)(slash - at)) : value;
+}
+
 static void take_key(struct ask_reader *r, struct slice value)
 {
     static const char *const schemes[] = {"bearer ", "basic "};
+
+    if (value.len)
+        value = signing_key(value);
 
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
         if (slice_starts_nocase(value, schemes[i])) {
@@ -173,7 +189,8 @@ static void on_value(void *user, const struct json_value *v)
         text_copy(ask->model, sizeof(ask->model), v->text);
         break;
     case FIELD_REQUEST_STREAM:
-        ask->stream |= v->type == JSON_TRUE;
+        if (v->type == JSON_TRUE || v->type == JSON_FALSE)
+            ask->stream = v->type == JSON_TRUE || ask->operation->streams;
         break;
     case FIELD_REQUEST_MAX: {
         struct opt_u64 n = header_number(v->text);
@@ -200,6 +217,8 @@ static void body_start(struct ask_reader *r)
 
     body_init(&r->body, r->coding, &r->flow);
     r->body_wanted = op && op->family && op->family->request;
+    if (r->body_wanted && op->family->request->stream_default)
+        r->ask->stream = true;
     if (r->is_multipart) {
         r->multipart.on_model = on_model;
         r->multipart.user = r;
@@ -234,6 +253,7 @@ void ask_head(struct ask_reader *r, const struct http1_head *head)
         ask->operation = route.operation;
         ask->stream = route.operation->streams;
         memcpy(ask->model, route.model, sizeof(ask->model));
+        memcpy(ask->response, route.response, sizeof(ask->response));
         /* The path's model is the one served, whatever the body says. */
         if (ask->model[0])
             ask->model_rank = 0;

@@ -20,6 +20,7 @@ struct ask {
     uint32_t attempt;
     uint64_t body_bytes;
     char model[160];
+    char response[160]; /* of the path: an earlier answer's id */
     char service_tier[32];
     char trace_id[33];
     char sdk[96];

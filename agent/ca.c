@@ -337,7 +337,7 @@ int ca_main(int argc, char **argv)
     };
     struct ca_options options = {
         .dir = LECTR_SYSCONFDIR "/lectr/ca",
-        .providers = LECTR_DATADIR "/providers",
+        .providers = LECTR_DATADIR "/providers:" LECTR_SYSCONFDIR "/lectr/providers",
     };
     int c;
 

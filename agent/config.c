@@ -261,8 +261,9 @@ static const struct rule RULES[] = {
                 "use 65536 (64 KiB) to 1073741824 (1 GiB)"),
     RULE_TEXT("metrics.listen", metrics.listen, "127.0.0.1:9463", is_listen_or_empty,
               "use address:port, or \"\" for no listener"),
-    RULE_TEXT("data.providers_dir", data.providers_dir, LECTR_DATADIR "/providers", is_path,
-              "use an absolute path"),
+    RULE_TEXT("data.providers_dir", data.providers_dir,
+              LECTR_DATADIR "/providers:" LECTR_SYSCONFDIR "/lectr/providers", is_path,
+              "use absolute paths, joined by :"),
     RULE_TEXT("data.prices_file", data.prices_file, LECTR_DATADIR "/prices.json", is_path,
               "use an absolute path"),
 };

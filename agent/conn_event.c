@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/conn_impl.h"
+#include "proto/event.h"
 
 #include "agent/config.h"
 #include "agent/policy.h"
@@ -93,6 +94,10 @@ static void on_call(void *user, const struct call *call)
         ctx.client_tls_us = c->client_tls_us;
     }
     cs->call = *call;
+    if (!amend_take(&cs->amend, call, ctx.amends) && call->late)
+        cs->call.usage_count = 0;
+    if (amend_awaits(call) && event_uuid7(conn_wall_ns(cs, call->end_mono_ns), ctx.id) == 0)
+        amend_note(&cs->amend, call, ctx.id);
     price_call(cs->env.prices, &cs->call, conn_wall_ns(cs, call->start_mono_ns) / NSEC_PER_SEC);
     cs->stats.calls++;
     cs->stats.calls_open--;

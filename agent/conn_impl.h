@@ -3,6 +3,7 @@
  * conn_splice.c, conn_event.c. */
 #pragma once
 
+#include "agent/amend.h"
 #include "agent/body.h"
 #include "agent/call.h"
 #include "agent/conn.h"
@@ -161,6 +162,7 @@ struct conns {
     int64_t wall_minus_mono_ns;
     struct address_hint hints[HINTS_MAX];
     struct call call; /* scratch */
+    struct amend amend;
     struct event_record record;
     uint8_t io[IO_BYTES];
 };

@@ -260,6 +260,7 @@ static void fill_context(const struct call *c, const struct caller *who,
     m->org = text(who->org[0] ? who->org : ctx->org);
     m->connection_id = text(ctx->connection_id);
     m->logical_call_id = text(ctx->logical_call_id);
+    m->id = text(ctx->id);
     m->amends = text(ctx->amends);
     if (ctx->server_port > 0)
         SET(m, server_port, ctx->server_port);

@@ -15,11 +15,12 @@ struct event_context {
     const char *org, *cluster, *node; /* configured; the caller's own org wins */
     const char *connection_id;
     const char *logical_call_id;
-    const char *amends;          /* id of the call this one completes */
     const char *policy_decision; /* "allow" */
     const char *policy_rule;
-    uint32_t server_port;       /* 0: not known */
-    int64_t wall_minus_mono_ns; /* event_clock_offset() near the call */
+    char id[EVENT_UUID_BYTES];     /* empty: the publisher makes one */
+    char amends[EVENT_UUID_BYTES]; /* id of the call this one completes */
+    uint32_t server_port;          /* 0: not known */
+    int64_t wall_minus_mono_ns;    /* event_clock_offset() near the call */
     struct opt_u64 connect_us, tls_us, client_tls_us, added_us;
 };
 

@@ -133,6 +133,7 @@ static void emit(struct json *j, enum json_type type)
             const struct json_want *want = &j->paths->wants[w];
 
             v.field = want->field;
+            v.key = j->paths->nodes[j->node].key;
             v.text = want->how == JSON_KEEP ? slice_of(j->text, j->text_len) : slice_of(NULL, 0);
             j->events.on_value(j->events.user, &v);
         }

@@ -42,6 +42,7 @@ struct json_value {
     struct slice text; /* unescaped string or number; borrowed, empty for JSON_TEST */
     uint64_t len;      /* whole length of the string, text may be cut */
     const char *path;  /* JSON_SUBTREE: below the listed path, "a.b[0].c" */
+    const char *key;   /* last of the listed path, lives with the paths; NULL: an element */
     uint32_t index[2]; /* positions in the two outermost arrays on the way */
 };
 

@@ -409,7 +409,7 @@ static const char *bill_row(struct bill *b, const struct usage_row *row)
     struct counts c, input = input_total(b->call, row->model);
     const struct price *price;
 
-    if (row->kind && strcmp(row->kind, "counted") == 0)
+    if (row->kind && (strcmp(row->kind, "counted") == 0 || strncmp(row->kind, "unbilled_", 9) == 0))
         return NULL;
     if (!row_counts(row, &c))
         return "unknown_usage";

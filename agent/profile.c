@@ -67,21 +67,21 @@ static int compile_sum(struct compiler *c, const char *field, char **terms, unsi
 }
 
 static int compile_mask(struct compiler *c, const char *field, char **names, unsigned count,
-                        uint32_t *ret_mask)
+                        uint64_t *ret_mask)
 {
-    uint32_t mask = 0;
+    uint64_t mask = 0;
 
     for (unsigned i = 0; i < count; i++) {
         int slot = profile_slot(names[i]);
 
         if (slot < 0)
             return complain(c, names[i], "%s[%u]: no such number: %s", field, i, names[i]);
-        mask |= 1u << slot;
+        mask |= 1ULL << slot;
     }
     *ret_mask = mask;
     return 0;
 }
-_Static_assert(SLOT__COUNT <= 32, "slots fit a mask");
+_Static_assert(SLOT__COUNT <= 64, "slots fit a mask, and six bits of a field");
 
 static int compile_usage(struct compiler *c, struct profile_usage *u)
 {
@@ -143,6 +143,9 @@ static int add_answer(struct compiler *c, struct json_paths *p, const struct pro
         {a->id, a->id_count, FIELD_ID, true, JSON_KEEP},
         {a->service_tier, a->service_tier_count, FIELD_TIER, true, JSON_KEEP},
         {a->finish, a->finish_count, FIELD_FINISH, true, JSON_KEEP},
+        {a->status, a->status_count, FIELD_STATUS, true, JSON_KEEP},
+        {a->result, a->result_count, FIELD_RESULT, true, JSON_KEEP},
+        {a->line_model, a->line_model_count, FIELD_LINE_MODEL, true, JSON_KEEP},
         {a->error_mark, a->error_mark_count, FIELD_ERROR_MARK, false, JSON_TEST},
         {a->error_type, a->error_type_count, FIELD_ERROR_TYPE, true, JSON_KEEP},
         {a->error_code, a->error_code_count, FIELD_ERROR_CODE, true, JSON_KEEP},
@@ -178,7 +181,9 @@ static int add_numbers(struct compiler *c, struct json_paths *p, const char *roo
 
     for (unsigned i = 0; i < count; i++)
         for (unsigned k = 0; !r && k < n[i].path_count; k++)
-            r = add_path(c, p, root, n[i].path[k], field + n[i].field, how);
+            r = add_path(c, p, root, n[i].path[k],
+                         field + ((k < FIELD_RANK_MAX ? k : FIELD_RANK_MAX) << 6) + n[i].field,
+                         how);
     return r;
 }
 
@@ -220,6 +225,13 @@ static int add_usage(struct compiler *c, struct json_paths *p, const struct prof
 
     if (!r)
         r = add_numbers(c, p, NULL, u->counts, u->counts_count, FIELD_COUNT, JSON_TEST);
+    if (!r)
+        r = add_numbers(c, p, NULL, u->sums, u->sums_count, FIELD_SUM, JSON_KEEP);
+    if (!r)
+        r = add_numbers(c, p, NULL, u->fallback, u->fallback_count, FIELD_FALLBACK, JSON_KEEP);
+    if (!r)
+        r = add_list(c, p, u->fallback_roots, u->fallback_roots_count, FIELD_FALLBACK_RAW, false,
+                     JSON_SUBTREE);
     for (unsigned i = 0; !r && i < u->roots_count; i++)
         r = add_usage_root(c, p, u->roots[i], u);
     return r;
@@ -323,15 +335,81 @@ static const struct profile_routes *routes_find(struct compiler *c, const char *
     return NULL;
 }
 
+/* Among several of a name the one that is like no other. */
+static struct provider *provider_find(struct compiler *c, const char *name)
+{
+    for (unsigned i = 0; i < c->set->file_count; i++)
+        for (unsigned k = 0; k < c->set->files[i]->providers_count; k++) {
+            struct provider *p = &c->set->files[i]->providers[k];
+
+            if (!p->like && strcmp(p->name, name) == 0)
+                return p;
+        }
+    return NULL;
+}
+
+/* What a provider leaves out is that of the one it is like. */
+static int provider_inherit(struct compiler *c, struct provider *p)
+{
+    const struct provider *from;
+
+    if (!p->like)
+        return 0;
+    from = provider_find(c, p->like);
+    if (!from)
+        return complain(c, p->like, "providers.like: no such provider: %s", p->like);
+    if (!p->headers) {
+        p->headers = from->headers;
+        p->borrows_headers = true;
+    }
+    if (!p->routes_count) {
+        p->routes = from->routes;
+        p->routes_count = from->routes_count;
+        p->borrows_routes = true;
+    }
+    if (!p->operations_count) {
+        p->operations = from->operations;
+        p->operations_count = from->operations_count;
+        p->borrows_operations = true;
+    }
+    return 0;
+}
+
+static int compile_hosts(struct compiler *c, const char *field, char **hosts, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const char *star = strchr(hosts[i], '*');
+
+        if (star && (star != hosts[i] || star[1] != '.' || strchr(star + 1, '*')))
+            return complain(c, hosts[i], "%s[%u]: only \"*.\" in front: %s", field, i, hosts[i]);
+    }
+    return 0;
+}
+
+static int compile_header_numbers(struct compiler *c, const struct profile_headers *h)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; h && i < h->numbers_count; i++)
+        count += h->numbers[i].path_count;
+    return count <= HEADER_NUMBERS_MAX
+               ? 0
+               : complain(c, "numbers", "headers.numbers: more than %d", HEADER_NUMBERS_MAX);
+}
+
 static int compile_provider(struct compiler *c, struct provider *p)
 {
-    for (unsigned i = 0; i < p->hosts_count; i++) {
-        const char *star = strchr(p->hosts[i], '*');
+    int r = compile_hosts(c, "providers.hosts", p->hosts, p->hosts_count);
 
-        if (star && (star != p->hosts[i] || star[1] != '.' || strchr(star + 1, '*')))
-            return complain(c, p->hosts[i], "providers.hosts[%u]: only \"*.\" in front: %s", i,
-                            p->hosts[i]);
-    }
+    for (unsigned i = 0; !r && i < p->plaintext_ports_count; i++)
+        if (p->plaintext_ports[i] == 0)
+            r = complain(c, "plaintext_ports", "providers.plaintext_ports[%u]: use 1 to 65535", i);
+    if (!r)
+        r = provider_inherit(c, p);
+    if (!r)
+        r = compile_header_numbers(c, p->headers);
+    if (r)
+        return r;
     if (p->routes_count) {
         p->route_sets = calloc(p->routes_count, sizeof(*p->route_sets));
         if (!p->route_sets)
@@ -343,7 +421,7 @@ static int compile_provider(struct compiler *c, struct provider *p)
             return complain(c, p->routes[i], "providers.routes[%u]: no such routes: %s", i,
                             p->routes[i]);
     }
-    return compile_operations(c, p->operations, p->operations_count);
+    return p->borrows_operations ? 0 : compile_operations(c, p->operations, p->operations_count);
 }
 
 int profile_compile(struct provider_set *set, struct provider_error *ret_error)
@@ -377,6 +455,14 @@ void profile_release(struct profile_file *file)
         f->answer = f->borrows_answer ? NULL : f->answer;
         f->usage = f->borrows_usage ? NULL : f->usage;
     }
-    for (unsigned i = 0; i < file->providers_count; i++)
-        free(file->providers[i].route_sets);
+    for (unsigned i = 0; i < file->providers_count; i++) {
+        struct provider *p = &file->providers[i];
+
+        free(p->route_sets);
+        p->headers = p->borrows_headers ? NULL : p->headers;
+        p->routes = p->borrows_routes ? NULL : p->routes;
+        p->routes_count = p->borrows_routes ? 0 : p->routes_count;
+        p->operations = p->borrows_operations ? NULL : p->operations;
+        p->operations_count = p->borrows_operations ? 0 : p->operations_count;
+    }
 }

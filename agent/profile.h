@@ -43,9 +43,13 @@ enum usage_slot {
     SLOT_CACHED_DOCUMENT_PART,
     SLOT_OUTPUT_IMAGE_PART,
     SLOT_OUTPUT_VIDEO_PART,
+    /* What was processed, where the main number is what is billed of it. */
+    SLOT_FULL_INPUT,
+    SLOT_FULL_OUTPUT,
     SLOT__COUNT,
 };
 
+#define HEADER_NUMBERS_MAX 8
 #define SUM_TERMS_MAX 12
 #define TOOL_RULES_MAX 8
 
@@ -64,6 +68,7 @@ struct profile_request {
     PROFILE_LIST(stream);
     PROFILE_LIST(max_output_tokens);
     PROFILE_LIST(service_tier);
+    bool stream_default; /* a request that does not say asks for a stream */
 };
 
 struct profile_tool_calls {
@@ -75,7 +80,8 @@ struct profile_tool_calls {
 
 enum profile_framing {
     FRAMING_AUTO,
-    FRAMING_NDJSON,
+    FRAMING_NDJSON, /* a file of lines */
+    FRAMING_LINES,  /* a stream may come as lines */
 };
 
 struct profile_answer {
@@ -87,6 +93,10 @@ struct profile_answer {
     PROFILE_LIST(finish);
     bool finish_at_end; /* streams: only the end events' finish counts */
     char *choice_index; /* finish counts for choice 0 only */
+    PROFILE_LIST(status);
+    PROFILE_LIST(pending);    /* values of status: the rest comes in a later answer */
+    PROFILE_LIST(result);     /* id of what holds the results */
+    PROFILE_LIST(line_model); /* of one line of a file of results */
     PROFILE_LIST(error_mark);
     PROFILE_LIST(error_type);
     PROFILE_LIST(error_code);
@@ -105,7 +115,13 @@ struct profile_number {
 };
 
 struct profile_modality {
-    enum { MODALITY_OF_INPUT, MODALITY_OF_CACHED, MODALITY_OF_OUTPUT, MODALITY_OF__COUNT } of;
+    enum {
+        MODALITY_OF_INPUT,
+        MODALITY_OF_CACHED,
+        MODALITY_OF_OUTPUT,
+        MODALITY_OF_CACHE_WRITE,
+        MODALITY_OF__COUNT
+    } of;
     char *each;
     char *name;
     char *count;
@@ -117,13 +133,18 @@ struct profile_row {
     char *unit;
     PROFILE_LIST(sum);
     PROFILE_LIST(unless); /* fields that, known, stand for the same thing */
+    bool always;          /* told as unknown though the answer has usage */
     struct usage_sum compiled_sum;
-    uint32_t unless_mask;
+    uint64_t unless_mask;
 };
 
 struct profile_usage {
     PROFILE_LIST(roots);
-    enum { USAGE_MERGE_LAST, USAGE_MERGE_FIELDS } merge;
+    enum {
+        USAGE_MERGE_LAST,
+        USAGE_MERGE_FIELDS,
+        USAGE_MERGE_LINES, /* each line another call's: rows of their sum, none reported */
+    } merge;
     bool provisional; /* until the end mark or a final event */
     PROFILE_LIST(final_events);
     struct profile_number *numbers; /* relative to every root */
@@ -132,6 +153,11 @@ struct profile_usage {
     unsigned absolute_count;
     struct profile_number *counts; /* number of elements; relative to the body */
     unsigned counts_count;
+    struct profile_number *sums; /* of all elements' numbers; relative to the body */
+    unsigned sums_count;
+    struct profile_number *fallback; /* where the body has no other; relative to the body */
+    unsigned fallback_count;
+    PROFILE_LIST(fallback_roots);        /* for the raw numbers */
     struct profile_modality *modalities; /* relative to every root */
     unsigned modalities_count;
     struct profile_number *entries; /* numbers of one element of entries_each */
@@ -145,7 +171,7 @@ struct profile_usage {
     struct profile_row *rows;
     unsigned rows_count;
     struct usage_sum compiled_input_total, compiled_output_total;
-    uint32_t zero_mask, needs_mask;
+    uint64_t zero_mask, needs_mask;
 };
 
 struct profile_family {
@@ -165,11 +191,12 @@ struct profile_family {
 struct profile_operation {
     char *path;
     char *method;
+    char *model; /* only where the path's model has this pattern */
     char *operation;
     char *family_id;
     char *api;    /* overrides the family's */
     bool streams; /* asking is asking for a stream */
-    bool repeats; /* says again what an earlier answer said: no quantities */
+    bool repeats; /* says again what an earlier answer said, or what it promised */
     const struct profile_family *family;
 };
 
@@ -188,15 +215,22 @@ struct profile_headers {
     PROFILE_LIST(request_id);
     PROFILE_LIST(service_tier);
     PROFILE_LIST(model);
+    PROFILE_LIST(error_type); /* up to a colon */
     PROFILE_LIST(limit_requests);
     PROFILE_LIST(remaining_requests);
     PROFILE_LIST(limit_tokens);
     PROFILE_LIST(remaining_tokens);
+    struct profile_number *numbers; /* paths are header names; where the body has no other */
+    unsigned numbers_count;
 };
 
 struct provider {
     char *name;
+    char *like;
     PROFILE_LIST(hosts);
+    PROFILE_LIST(recognised_hosts); /* "*" anywhere: known when met, not captured nor certified */
+    uint16_t *plaintext_ports;      /* HTTP without TLS, on any host */
+    unsigned plaintext_ports_count;
     PROFILE_LIST(docs);
     char *query_key;
     struct profile_headers *headers;
@@ -204,6 +238,7 @@ struct provider {
     struct profile_operation *operations;
     unsigned operations_count;
     const struct profile_routes **route_sets; /* routes, resolved */
+    bool borrows_headers, borrows_routes, borrows_operations;
 };
 
 struct profile_file {
@@ -224,7 +259,12 @@ struct provider_set {
     unsigned file_count;
 };
 
-/* What the scanners' field numbers mean: kind in the high byte. */
+/* What the scanners' field numbers mean: kind in the high byte. Numbers have their slot in the
+ * low six bits and above it their rank: of those a profile lists, the first wins. */
+#define FIELD_SLOT(low) ((low)&63)
+#define FIELD_RANK(low) ((low) >> 6)
+#define FIELD_RANK_MAX 3u
+
 enum profile_field {
     FIELD_REQUEST_MODEL = 0x0100,
     FIELD_REQUEST_STREAM = 0x0200,
@@ -245,7 +285,7 @@ enum profile_field {
     FIELD_TOOL_TYPE = 0x1c00,
     FIELD_TOOL_INDEX = 0x1d00,
     FIELD_USAGE = 0x1e00,  /* subtree, for the raw numbers */
-    FIELD_NUMBER = 0x1f00, /* low byte: slot */
+    FIELD_NUMBER = 0x1f00, /* low byte: rank and slot */
     FIELD_ABSOLUTE = 0x2000,
     FIELD_COUNT = 0x2100,
     FIELD_MODALITY = 0x2200, /* low byte: of */
@@ -254,7 +294,13 @@ enum profile_field {
     FIELD_ENTRY = 0x2500,
     FIELD_ENTRY_TYPE = 0x2600,
     FIELD_ENTRY_MODEL = 0x2700,
-    FIELD_ENTRY_NUMBER = 0x2800, /* low byte: slot */
+    FIELD_ENTRY_NUMBER = 0x2800, /* low byte: rank and slot */
+    FIELD_SUM = 0x2900,
+    FIELD_FALLBACK = 0x2a00,
+    FIELD_FALLBACK_RAW = 0x2b00,
+    FIELD_STATUS = 0x2c00,
+    FIELD_RESULT = 0x2d00,
+    FIELD_LINE_MODEL = 0x2e00,
 };
 
 /* The slot that profiles call so; -1 for none. */
@@ -268,7 +314,8 @@ void profile_release(struct profile_file *file);
 
 struct provider_route {
     const struct profile_operation *operation;
-    char model[160]; /* from the path, empty when it names none */
+    char model[160];    /* from the path, empty when it names none */
+    char response[160]; /* the same: id of an earlier answer */
 };
 
 /* The first operation whose method and path pattern fit; a doubled slash is
@@ -276,8 +323,9 @@ struct provider_route {
 int provider_route(const struct provider *p, struct slice method, struct slice path,
                    struct provider_route *ret_route) LECTR_MUST_USE;
 
-/* "*" any bytes, "{model}" one or more (%XX decoded into ret_model), "{…}" one segment. */
-bool profile_path_match(const char *pattern, struct slice path, char *ret_model, size_t size);
+/* "*" any bytes, "{…}" one segment, "{model}" and "{response}" too (kept, %XX decoded), "{model/}"
+ * one or more of them. */
+bool profile_path_match(const char *pattern, struct slice path, struct provider_route *ret_route);
 
 static inline const char *profile_api(const struct profile_operation *op)
 {

@@ -16,7 +16,7 @@ static const cyaml_schema_value_t string_schema = {
 
 #define LIST(type, name)                                                                           \
     CYAML_FIELD_SEQUENCE(#name, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, name,       \
-                         &string_schema, 0, 64)
+                         &string_schema, 0, 256)
 #define TEXT(type, key, name)                                                                      \
     CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct type, name, 1, 512)
 #define TEXT_REQUIRED(type, key, name)                                                             \
@@ -64,6 +64,8 @@ static const cyaml_strval_t slot_names[] = {
     {"cached_document_part", SLOT_CACHED_DOCUMENT_PART},
     {"output_image_part", SLOT_OUTPUT_IMAGE_PART},
     {"output_video_part", SLOT_OUTPUT_VIDEO_PART},
+    {"full_input_tokens", SLOT_FULL_INPUT},
+    {"full_output_tokens", SLOT_FULL_OUTPUT},
 };
 _Static_assert(CYAML_ARRAY_LEN(slot_names) == SLOT__COUNT, "every slot has its name");
 
@@ -78,15 +80,18 @@ int profile_slot(const char *name)
 static const cyaml_strval_t framing_names[] = {
     {"auto", FRAMING_AUTO},
     {"ndjson", FRAMING_NDJSON},
+    {"lines", FRAMING_LINES},
 };
 static const cyaml_strval_t merge_names[] = {
     {"last", USAGE_MERGE_LAST},
     {"fields", USAGE_MERGE_FIELDS},
+    {"lines", USAGE_MERGE_LINES},
 };
 static const cyaml_strval_t modality_names[] = {
     {"input", MODALITY_OF_INPUT},
     {"cached", MODALITY_OF_CACHED},
     {"output", MODALITY_OF_OUTPUT},
+    {"cache_write", MODALITY_OF_CACHE_WRITE},
 };
 
 static const cyaml_schema_field_t request_fields[] = {
@@ -94,6 +99,7 @@ static const cyaml_schema_field_t request_fields[] = {
     LIST(profile_request, stream),
     LIST(profile_request, max_output_tokens),
     LIST(profile_request, service_tier),
+    BOOL(profile_request, stream_default),
     CYAML_FIELD_END,
 };
 
@@ -116,6 +122,10 @@ static const cyaml_schema_field_t answer_fields[] = {
     LIST(profile_answer, finish),
     BOOL(profile_answer, finish_at_end),
     TEXT(profile_answer, "choice_index", choice_index),
+    LIST(profile_answer, status),
+    LIST(profile_answer, pending),
+    LIST(profile_answer, result),
+    LIST(profile_answer, line_model),
     LIST(profile_answer, error_mark),
     LIST(profile_answer, error_type),
     LIST(profile_answer, error_code),
@@ -154,6 +164,7 @@ static const cyaml_schema_field_t row_fields[] = {
     CYAML_FIELD_SEQUENCE("sum", CYAML_FLAG_POINTER, struct profile_row, sum, &string_schema, 1,
                          SUM_TERMS_MAX),
     LIST(profile_row, unless),
+    BOOL(profile_row, always),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t row_schema = VALUE(profile_row, row_fields);
@@ -167,6 +178,9 @@ static const cyaml_schema_field_t usage_fields[] = {
     ITEMS(profile_usage, numbers, &number_schema),
     ITEMS(profile_usage, absolute, &number_schema),
     ITEMS(profile_usage, counts, &number_schema),
+    ITEMS(profile_usage, sums, &number_schema),
+    ITEMS(profile_usage, fallback, &number_schema),
+    LIST(profile_usage, fallback_roots),
     ITEMS(profile_usage, modalities, &modality_schema),
     ITEMS(profile_usage, entries, &number_schema),
     TEXT(profile_usage, "entries_each", entries_each),
@@ -194,6 +208,7 @@ static const cyaml_schema_value_t family_schema = VALUE(profile_family, family_f
 static const cyaml_schema_field_t operation_fields[] = {
     TEXT_REQUIRED(profile_operation, "path", path),
     TEXT(profile_operation, "method", method),
+    TEXT(profile_operation, "model", model),
     TEXT_REQUIRED(profile_operation, "operation", operation),
     TEXT(profile_operation, "family", family_id),
     TEXT(profile_operation, "api", api),
@@ -219,16 +234,28 @@ static const cyaml_schema_field_t headers_fields[] = {
     LIST(profile_headers, request_id),
     LIST(profile_headers, service_tier),
     LIST(profile_headers, model),
+    LIST(profile_headers, error_type),
     LIST(profile_headers, limit_requests),
     LIST(profile_headers, remaining_requests),
     LIST(profile_headers, limit_tokens),
     LIST(profile_headers, remaining_tokens),
+    ITEMS(profile_headers, numbers, &number_schema),
     CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t port_schema = {
+    .type = CYAML_UINT,
+    .flags = CYAML_FLAG_DEFAULT,
+    .data_size = sizeof(uint16_t),
 };
 
 static const cyaml_schema_field_t provider_fields[] = {
     TEXT_REQUIRED(provider, "name", name),
+    TEXT(provider, "like", like),
     LIST(provider, hosts),
+    LIST(provider, recognised_hosts),
+    CYAML_FIELD_SEQUENCE("plaintext_ports", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                         struct provider, plaintext_ports, &port_schema, 0, 16),
     LIST(provider, docs),
     TEXT(provider, "query_key", query_key),
     SECTION(provider, headers, headers_fields),
@@ -422,28 +449,55 @@ static int set_new(struct provider_set **ret_set)
     return *ret_set ? 0 : -ENOMEM;
 }
 
-int provider_set_load(const char *dir, struct provider_set **ret_set,
-                      struct provider_error *ret_error)
+static int dir_load(struct provider_set *set, const char *dir, bool optional,
+                    struct provider_error *ret_error)
 {
-    struct provider_set *set = NULL;
     struct dirent **entries = NULL;
     int count = scandir(dir, &entries, is_profile, alphasort), r = 0;
 
-    snprintf(ret_error->text, sizeof(ret_error->text), "%s: out of memory", dir);
-    if (count <= 0) {
-        r = count < 0 ? -errno : -ENOENT;
+    if (count < 0)
+        r = -errno;
+    else if (count == 0)
+        r = -ENOENT;
+    if (r == -ENOENT && optional) {
+        free(entries);
+        return 0;
+    }
+    if (r)
         snprintf(ret_error->text, sizeof(ret_error->text), "%s: %s", dir,
                  count < 0 ? strerror(-r) : "no profiles (*.yaml)");
-        free(entries);
-        return r;
-    }
-    r = set_new(&set);
     for (int i = 0; i < count; i++) {
         if (!r)
             r = file_load(set, dir, entries[i]->d_name, ret_error);
         free(entries[i]);
     }
     free(entries);
+    return r;
+}
+
+/* Later directories first: their hosts are met before. */
+static int dirs_load(struct provider_set *set, char *dirs, struct provider_error *ret_error)
+{
+    char *colon;
+    int r = 0;
+
+    while (!r && (colon = strrchr(dirs, ':'))) {
+        *colon = '\0';
+        r = dir_load(set, colon + 1, true, ret_error);
+    }
+    return r ? r : dir_load(set, dirs, false, ret_error);
+}
+
+int provider_set_load(const char *dirs, struct provider_set **ret_set,
+                      struct provider_error *ret_error)
+{
+    CLEAN_FREE char *list = strdup(dirs);
+    struct provider_set *set = NULL;
+    int r = list ? set_new(&set) : -ENOMEM;
+
+    snprintf(ret_error->text, sizeof(ret_error->text), "%s: out of memory", dirs);
+    if (!r)
+        r = dirs_load(set, list, ret_error);
     if (!r)
         r = profile_compile(set, ret_error);
     if (r) {

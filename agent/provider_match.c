@@ -7,6 +7,18 @@
 #define PATH_MAX_BYTES 2048
 #define MATCH_STEPS_MAX 200000 /* bounds the backtracking of hostile paths */
 
+struct matcher {
+    struct slice model, response; /* of the path, still escaped */
+    uint32_t steps;
+};
+
+enum host_pass {
+    PASS_PORT,
+    PASS_HOST,
+    PASS_RECOGNISED,
+    PASS__COUNT,
+};
+
 static bool host_matches(const char *pattern, struct slice host)
 {
     if (pattern[0] == '*')
@@ -14,19 +26,94 @@ static bool host_matches(const char *pattern, struct slice host)
     return slice_eq_nocase(slice_str(pattern), host);
 }
 
+static bool hosts_match(const struct provider *p, struct slice host)
+{
+    for (unsigned i = 0; i < p->hosts_count; i++)
+        if (host_matches(p->hosts[i], host))
+            return true;
+    return false;
+}
+
+static bool match_here(struct matcher *m, const char *pattern, struct slice s);
+
+static bool hosts_recognise(const struct provider *p, struct slice host)
+{
+    for (unsigned i = 0; i < p->recognised_hosts_count; i++) {
+        struct matcher m = {0};
+
+        if (match_here(&m, p->recognised_hosts[i], host))
+            return true;
+    }
+    return false;
+}
+
+static bool speaks_on(const struct provider *p, uint32_t port)
+{
+    for (unsigned i = 0; i < p->plaintext_ports_count; i++)
+        if (p->plaintext_ports[i] == port)
+            return true;
+    return false;
+}
+
+static bool provider_fits(const struct provider *p, enum host_pass pass, struct slice host,
+                          uint32_t port)
+{
+    switch (pass) {
+    case PASS_PORT:
+        return port && speaks_on(p, port);
+    case PASS_HOST:
+        return hosts_match(p, host);
+    default:
+        return hosts_recognise(p, host);
+    }
+}
+
+/* Takes ":port" off; 0 when there is none. */
+static uint32_t port_of(struct slice *host)
+{
+    size_t at = host->len;
+    uint32_t port = 0, unit = 1;
+
+    while (at && at + 5 > host->len && host->data[at - 1] >= '0' && host->data[at - 1] <= '9') {
+        port += unit * (host->data[--at] - '0');
+        unit *= 10;
+    }
+    if (!at || at == host->len || host->data[at - 1] != ':')
+        return 0;
+    host->len = at - 1;
+    return port;
+}
+
 const struct provider *provider_by_host(const struct provider_set *set, struct slice host)
 {
+    uint32_t port = port_of(&host);
+
     if (host.len && host.data[host.len - 1] == '.')
         host.len--;
+    for (int pass = 0; pass < PASS__COUNT; pass++)
+        for (unsigned i = 0; i < set->file_count; i++)
+            for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
+                const struct provider *p = &set->files[i]->providers[k];
+
+                if (provider_fits(p, (enum host_pass)pass, host, port))
+                    return p;
+            }
+    return NULL;
+}
+
+unsigned provider_plaintext_ports(const struct provider_set *set, uint16_t *ret_ports, unsigned max)
+{
+    unsigned count = 0;
+
     for (unsigned i = 0; i < set->file_count; i++)
         for (unsigned k = 0; k < set->files[i]->providers_count; k++) {
             const struct provider *p = &set->files[i]->providers[k];
 
-            for (unsigned h = 0; h < p->hosts_count; h++)
-                if (host_matches(p->hosts[h], host))
-                    return p;
+            for (unsigned h = 0; h < p->plaintext_ports_count; h++, count++)
+                if (count < max)
+                    ret_ports[count] = p->plaintext_ports[h];
         }
-    return NULL;
+    return count;
 }
 
 const char *provider_name(const struct provider *p)
@@ -49,27 +136,24 @@ unsigned provider_hosts(const struct provider_set *set, const char **ret_pattern
     return count;
 }
 
-struct matcher {
-    struct slice model; /* of the path, still escaped */
-    uint32_t steps;
-};
-
-static bool match_here(struct matcher *m, const char *pattern, struct slice s);
-
-/* A placeholder takes the shortest run that lets the rest fit; "{model}" may
- * hold slashes only where the pattern says so by a name ending in "/". */
+/* A placeholder takes the shortest run that lets the rest fit; it may hold
+ * slashes only where the pattern says so by a name ending in "/". */
 static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
 {
     const char *end = strchr(pattern, '}');
-    bool is_model = strncmp(pattern, "{model}", 7) == 0;
+    bool is_model = strncmp(pattern, "{model", 6) == 0;
+    bool is_response = strncmp(pattern, "{response}", 10) == 0, crosses;
 
     if (!end)
         return false;
-    for (size_t n = 1; n <= s.len && s.data[n - 1] != '/'; n++) {
+    crosses = end[-1] == '/';
+    for (size_t n = 1; n <= s.len && (crosses || s.data[n - 1] != '/'); n++) {
         if (!match_here(m, end + 1, slice_of(s.data + n, s.len - n)))
             continue;
         if (is_model)
             m->model = slice_of(s.data, n);
+        if (is_response)
+            m->response = slice_of(s.data, n);
         return true;
     }
     return false;
@@ -122,17 +206,36 @@ static void percent_decode(struct slice s, char *ret_text, size_t size)
     text_copy(ret_text, size, slice_of(raw, len));
 }
 
-bool profile_path_match(const char *pattern, struct slice path, char *ret_model, size_t size)
+bool profile_path_match(const char *pattern, struct slice path, struct provider_route *ret_route)
 {
     struct matcher m = {0};
 
     if (!match_here(&m, pattern, path))
         return false;
-    if (m.model.len)
-        percent_decode(m.model, ret_model, size);
-    else
-        ret_model[0] = '\0';
+    percent_decode(m.model, ret_route->model, sizeof(ret_route->model));
+    percent_decode(m.response, ret_route->response, sizeof(ret_route->response));
     return true;
+}
+
+static bool model_fits(const char *pattern, const char *model)
+{
+    struct matcher m = {0};
+
+    return !pattern || match_here(&m, pattern, slice_str(model));
+}
+
+/* An AWS account is no part of a model's name: arn:aws:bedrock:region:123456789012:… */
+static void hide_account(char *model)
+{
+    size_t run = 0;
+
+    if (strncmp(model, "arn:", 4) != 0)
+        return;
+    for (char *at = model; *at; at++) {
+        run = *at >= '0' && *at <= '9' ? run + 1 : 0;
+        if (run == 12 && at[1] == ':' && at[-12] == ':')
+            memset(at - 11, '0', 12);
+    }
 }
 
 static const struct profile_operation *find_in(const struct profile_operation *ops, unsigned count,
@@ -142,9 +245,10 @@ static const struct profile_operation *find_in(const struct profile_operation *o
     for (unsigned i = 0; i < count; i++) {
         if (ops[i].method && !slice_eq(slice_str(ops[i].method), method))
             continue;
-        if (profile_path_match(ops[i].path, path, route->model, sizeof(route->model)))
+        if (profile_path_match(ops[i].path, path, route) && model_fits(ops[i].model, route->model))
             return &ops[i];
     }
+    route->model[0] = route->response[0] = '\0';
     return NULL;
 }
 
@@ -165,6 +269,7 @@ int provider_route(const struct provider *p, struct slice method, struct slice p
                                   method, path, &route);
     if (!route.operation)
         return -ENOENT;
+    hide_account(route.model);
     *ret_route = route;
     return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "agent/answer.h"
 #include "agent/ask.h"
+#include "agent/eventstream.h"
 #include "agent/sse.h"
 
 #define REPLY_GAP_BUCKETS 160 /* four to the doubling, in microseconds */
@@ -13,7 +14,23 @@ enum reply_framing {
     REPLY_JSON,
     REPLY_JSON_ARRAY,
     REPLY_SSE,
+    REPLY_EVENTSTREAM,
     REPLY_OTHER,
+};
+
+/* What the content-type says of the framing. */
+enum reply_says {
+    REPLY_SAYS_NOTHING,
+    REPLY_SAYS_JSON,
+    REPLY_SAYS_SSE,
+    REPLY_SAYS_LINES,
+    REPLY_SAYS_EVENTSTREAM,
+};
+
+struct reply_number {
+    const char *name; /* the profile's */
+    enum usage_slot slot;
+    double value;
 };
 
 struct reply_gaps {
@@ -27,7 +44,7 @@ struct reply {
     const struct ask *ask;           /* NULL: an answer to nothing */
     bool open;                       /* begun and not ended */
     bool interim;
-    bool says_event_stream;
+    enum reply_says says;
     bool done_mark;
     bool cut;       /* the body ended inside a document */
     bool undecoded; /* the rest of the body could not be read: what it says is unknown */
@@ -40,6 +57,7 @@ struct reply {
     struct body_flow flow; /* outlives the single answer, as `provider` does */
     struct json json;
     struct sse sse;
+    struct eventstream eventstream;
     struct answer answer;
     struct reply_gaps gaps;
     uint64_t data_len;
@@ -49,6 +67,10 @@ struct reply {
     char project[96];
     char service_tier[32];
     char model[160];
+    char error_type[64];
+    uint8_t header_rank[6]; /* of the texts above: how far down the profile's list, from 1 */
+    uint32_t number_count;
+    struct reply_number numbers[HEADER_NUMBERS_MAX];
     struct opt_u64 limit_requests, remaining_requests, limit_tokens, remaining_tokens;
     struct opt_u64 retry_after_ms;
     bool retry_in_ms;

@@ -26,9 +26,30 @@ static struct opt_u64 sum_of(const struct usage_sum *s, const struct opt_double 
     return whole(&(struct opt_double){sum > 0 ? sum : 0, true});
 }
 
-static void fill_reported(const struct answer *a, struct call_reported *r)
+/* What the head and the framing say stands in where the usage does not. */
+static bool with_fallback(const struct answer *a, struct opt_double *ret_slot)
 {
-    const struct opt_double *slot = a->slot;
+    bool used = false;
+
+    memcpy(ret_slot, a->slot, sizeof(a->slot));
+    for (int i = 0; i < SLOT__COUNT; i++)
+        if (!ret_slot[i].known && a->fallback[i].known) {
+            ret_slot[i] = a->fallback[i];
+            used = true;
+        }
+    return used;
+}
+
+static void fill_raw(const struct answer *a, struct call_reported *r)
+{
+    r->raw_count = a->raw_count;
+    memcpy(r->raw, a->raw, sizeof(a->raw[0]) * a->raw_count);
+    for (uint32_t i = 0; i < a->header_raw_count && r->raw_count < CALL_RAW_MAX; i++)
+        r->raw[r->raw_count++] = a->header_raw[i];
+}
+
+static void fill_reported(const struct opt_double *slot, struct call_reported *r)
+{
 
     r->input_tokens = whole(&slot[SLOT_INPUT]);
     r->output_tokens = whole(&slot[SLOT_OUTPUT]);
@@ -53,8 +74,6 @@ static void fill_reported(const struct answer *a, struct call_reported *r)
         r->cost_nanousd = (struct opt_i64){llround(slot[SLOT_COST_TICKS].value / 10), true};
     else if (slot[SLOT_COST_USD].known && slot[SLOT_COST_USD].value < 1e6)
         r->cost_nanousd = (struct opt_i64){llround(slot[SLOT_COST_USD].value * 1e9), true};
-    r->raw_count = a->raw_count;
-    memcpy(r->raw, a->raw, sizeof(a->raw[0]) * a->raw_count);
 }
 
 static bool is_base(const struct profile_row *row)
@@ -66,7 +85,7 @@ static bool is_base(const struct profile_row *row)
 static bool stands_elsewhere(const struct profile_row *row, const struct opt_double *slot)
 {
     for (int i = 0; i < SLOT__COUNT; i++)
-        if (row->unless_mask & 1u << i && slot[i].known)
+        if (row->unless_mask & 1ULL << i && slot[i].known)
             return true;
     return false;
 }
@@ -78,7 +97,7 @@ static void add_rows(const struct profile_usage *u, const struct opt_double *slo
         const struct profile_row *p = &u->rows[i];
         struct usage_row *row = &call->usage[call->usage_count];
         struct opt_u64 count = sum_of(&p->compiled_sum, slot);
-        bool unknown_base = is_base(p) && !base_only_if_known && !count.known;
+        bool unknown_base = !count.known && (p->always || (is_base(p) && !base_only_if_known));
 
         if (stands_elsewhere(p, slot))
             continue;
@@ -107,16 +126,25 @@ static void add_entries(const struct profile_usage *u, const struct answer *a, s
 void usage_fill(const struct answer *a, bool stream, bool repeats, struct call *call)
 {
     const struct profile_usage *u = a->family ? a->family->usage : NULL;
+    struct opt_double slot[SLOT__COUNT];
+    bool has_usage = with_fallback(a, slot) || a->has_usage;
 
-    fill_reported(a, &call->reported);
+    call->late = repeats;
+    if (u && u->merge == USAGE_MERGE_LINES) {
+        add_rows(u, slot, a->models_differ ? "" : a->line_model, true, call);
+        return;
+    }
+    fill_reported(slot, &call->reported);
+    fill_raw(a, &call->reported);
     if (!u)
         return;
-    call->usage_reported = a->has_usage;
-    call->usage_final = a->has_usage && (a->final_usage || !stream || a->end);
-    call->input_tokens_total = sum_of(&u->compiled_input_total, a->slot);
-    call->output_tokens_total = sum_of(&u->compiled_output_total, a->slot);
-    if (repeats)
+    call->usage_reported = has_usage;
+    call->usage_final = has_usage && (!a->has_usage || a->final_usage || !stream || a->end);
+    call->input_tokens_total = sum_of(&u->compiled_input_total, slot);
+    call->output_tokens_total = sum_of(&u->compiled_output_total, slot);
+    /* What nobody knows yet need not be told again. */
+    if (repeats && !has_usage)
         return;
-    add_rows(u, a->slot, "", a->has_usage || !u->roots_count, call);
+    add_rows(u, slot, "", has_usage || !u->roots_count, call);
     add_entries(u, a, call);
 }

@@ -18,7 +18,7 @@ $(B)/tests.mk: tests/harness/link-rules $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) 
 
 $(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_SRC:%.c=$(B)/%):
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS) $(COLLECTOR_LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS) $(COLLECTOR_LIBS) -lbrotlienc -lcmocka
 
 # A wrapper program tests/bpf/NAME.bpf.c gives "tests/bpf/NAME.skel.h".
 BPF_TEST_SKEL := $(patsubst %.bpf.c,$(B)/gen/%.skel.h,$(wildcard tests/bpf/*.bpf.c))

@@ -32,7 +32,7 @@ owners='
 ^sqlite3\.h$    ^collector/store[a-z_]*\.[ch]$
 ^microhttpd\.h$ ^collector/(serve|health)[a-z_]*\.c$|^agent/health\.c$
 ^curl/          ^collector/(export|webhook|ctl/)[a-z_]*\.c$
-^(zlib\.h$|zstd(_errors)?\.h$|brotli/) ^agent/body[a-z_]*\.c$|^tests/(unit|harness)/
+^(zlib\.h$|zstd(_errors)?\.h$|brotli/) ^agent/(body|eventstream)[a-z_]*\.c$|^tests/(unit|harness|fuzz)/
 ^seccomp\.h$ ^agent/seccomp\.c$
 ^(elf\.h$|libelf\.h$|gelf\.h$) ^agent/capture\.c$
 ^uthash\.h$     ^(agent|collector)/

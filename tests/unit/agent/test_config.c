@@ -99,7 +99,8 @@ static void test_no_file_gives_the_defaults(void **state)
     assert_int_equal(config_load(NULL, &config, &error), 0);
     check_defaults(config);
     assert_string_equal(config->tls.ca_dir, LECTR_SYSCONFDIR "/lectr/ca");
-    assert_string_equal(config->data.providers_dir, LECTR_DATADIR "/providers");
+    assert_string_equal(config->data.providers_dir,
+                        LECTR_DATADIR "/providers:" LECTR_SYSCONFDIR "/lectr/providers");
     assert_string_equal(config->data.prices_file, LECTR_DATADIR "/prices.json");
     config_free(&config);
     assert_null(config);
