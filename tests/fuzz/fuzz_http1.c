@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
+/* LINK: agent/sdk.c */
 /* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
 /* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
 /*

@@ -10,6 +10,7 @@
  * "N passed, N failed, N skipped". Fails when anything failed or nothing passed.
  */
 /* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
+/* LINK: agent/sdk.c */
 /* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
 /* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
 #include <dirent.h>
