@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/price.c agent/price_table.c */
+/* LINK: agent/price.c agent/price_match.c agent/price_rule.c agent/price_table.c agent/price_supplement.c agent/yamldoc.c */
 /*
  * Prices lines of standard input, for prices-compare.mjs. Fields, divided by tabs:
  *   provider host operation requested responded tier unix_s rows
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     size_t size = 0;
     ssize_t len;
 
-    if (argc != 2 || price_table_load(argv[1], &table, &error) < 0) {
+    if (argc != 2 || price_load(argv[1], &table, &error) < 0) {
         fprintf(stderr, "%s\n", argc == 2 ? error.text : "usage: price_probe prices.json");
         return 2;
     }
