@@ -91,8 +91,9 @@ struct call_reported {
 
 struct call_cost {
     struct opt_i64 low_nanousd, expected_nanousd, high_nanousd;
-    const char *basis; /* static: table, provider, free, unknown_model, unknown_usage, … */
-    char price_version[32];
+    struct opt_i64 list_nanousd; /* basis provider: what the price table says */
+    const char *basis;           /* static; agent/price.h lists them */
+    char price_version[48];
 };
 
 /* [us] */

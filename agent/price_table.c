@@ -40,7 +40,18 @@ static const struct price_unit UNITS[] = {
     {"web_searches_kcount", 1000, {.family = FAMILY_WEB_SEARCH}},
     {"rerank_searches_kcount", 1000, {.family = FAMILY_RERANK_SEARCH}},
     {"requests_kcount", 1000, {.family = FAMILY_REQUEST}},
+    /* The supplement's own. */
+    {"images", 1, {.family = FAMILY_IMAGE}},
+    {"characters_mcount", 1000000, {.family = FAMILY_CHARACTER}},
+    {"output_video_seconds",
+     1,
+     {FAMILY_SECOND, DIRECTION_OUTPUT, TYPE_ANY, MODALITY_VIDEO, TTL_ANY}},
 };
+
+const struct price_unit *price_unit_at(unsigned index)
+{
+    return index < sizeof(UNITS) / sizeof(UNITS[0]) ? &UNITS[index] : NULL;
+}
 
 const struct price_unit *price_unit_by_key(const char *key)
 {
@@ -102,13 +113,17 @@ void price_table_free(struct price_table **table)
     for (unsigned i = 0; i < (*table)->count; i++)
         provider_fini(&(*table)->providers[i]);
     free((*table)->providers);
+    price_supplement_free(*table);
     free(*table);
     *table = NULL;
 }
 
 void price_table_summary(const struct price_table *table, struct price_summary *ret_summary)
 {
-    *ret_summary = (struct price_summary){.version = table->version, .providers = table->count};
+    *ret_summary = (struct price_summary){.version = table->version,
+                                          .supplement = price_supplement_version(table),
+                                          .providers = table->count,
+                                          .rules = table->rules_count};
     for (unsigned i = 0; i < table->count; i++)
         ret_summary->models += table->providers[i].models_count;
 }
@@ -196,36 +211,43 @@ static int read_regex(const struct reader *r, const char *pattern, regex_t **ret
     return 0;
 }
 
-/* "0.003625" [USD] -> pico-USD, exactly. */
-static int read_picousd(const struct reader *r, const json_t *value, uint64_t *ret)
+int price_parse_picousd(const char *text, uint64_t *ret_picousd)
 {
-    const char *text = json_string_value(value);
+    const uint64_t max = PRICE_USD_MAX * 1000000000000ULL;
     uint64_t pico = 0;
     unsigned decimals = 0;
     bool has_point = false, has_digit = false;
 
-    for (const char *c = text; c && *c; c++) {
+    for (const char *c = text; *c; c++) {
         if (*c == '.' && !has_point) {
             has_point = true;
             continue;
         }
-        if (*c < '0' || *c > '9' || (has_point && ++decimals > 12) ||
-            pico > PRICE_USD_MAX * 1000000000000ULL)
-            return refuse(r, "\"%s\" is no price in USD (digits, up to 12 decimals)", text);
+        if (*c < '0' || *c > '9' || (has_point && ++decimals > 12) || pico > max)
+            return -EINVAL;
         pico = pico * 10 + (uint64_t)(*c - '0');
         has_digit = true;
     }
     if (!has_digit)
-        return refuse(r, "a price must be a text with digits, as in \"0.15\"");
-    for (; decimals < 12; decimals++) {
-        if (pico > PRICE_USD_MAX * 1000000000000ULL)
-            break;
+        return -EINVAL;
+    for (; decimals < 12 && pico <= max; decimals++)
         pico *= 10;
-    }
-    if (pico > PRICE_USD_MAX * 1000000000000ULL)
-        return refuse(r, "\"%s\" is too high for a price", text);
-    *ret = pico;
+    if (pico > max)
+        return -ERANGE;
+    *ret_picousd = pico;
     return 0;
+}
+
+static int read_picousd(const struct reader *r, const json_t *value, uint64_t *ret)
+{
+    const char *text = json_string_value(value);
+    int res = text && text[0] ? price_parse_picousd(text, ret) : -ENODATA;
+
+    if (res == -ENODATA)
+        return refuse(r, "a price must be a text with digits, as in \"0.15\"");
+    if (res == -ERANGE)
+        return refuse(r, "\"%s\" is too high for a price", text);
+    return res < 0 ? refuse(r, "\"%s\" is no price in USD (digits, up to 12 decimals)", text) : 0;
 }
 
 static int read_tiers(const struct reader *r, const json_t *value, struct price *price)
@@ -444,7 +466,7 @@ static int read_table(struct reader *r, const json_t *root, struct price_table *
 
     if (json_integer_value(json_object_get(root, "format")) != 1)
         return refuse(r, "format must be 1");
-    if (!version || !version[0] || strlen(version) >= sizeof(table->version))
+    if (!version || !version[0] || strlen(version) >= 32)
         return refuse(r, "version must be a text of 1 to 31 bytes");
     memcpy(table->version, version, strlen(version) + 1);
     res = array_alloc(r, providers, "providers", sizeof(*table->providers),

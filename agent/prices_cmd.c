@@ -22,7 +22,7 @@ static int check(const char *path)
     struct price_error error;
     struct price_summary summary;
 
-    if (price_table_load(path, &table, &error) < 0) {
+    if (price_load(path, &table, &error) < 0) {
         fprintf(stderr, "lectr-agent: %s\n", error.text);
         return 2;
     }

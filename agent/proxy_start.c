@@ -42,7 +42,7 @@ static int load_data(struct proxy *p)
         return r;
     }
     /* Without prices everything is metered, only the cost is unknown. */
-    if (price_table_load(config->data.prices_file, &p->prices, &price_error) < 0)
+    if (price_load(config->data.prices_file, &p->prices, &price_error) < 0)
         log_warn("price table cannot be used, costs are unknown", "reason=%s", price_error.text);
     return 0;
 }

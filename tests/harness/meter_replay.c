@@ -5,10 +5,12 @@
  *
  *   meter_replay [--profiles DIR] [--split N|random|all]
  *                [--encode gzip|deflate|deflate-raw|br|zstd]
- *                [--only PROVIDER,…] [--quiet] FOLDER
+ *                [--only PROVIDER,…] [--quiet] [--calls] FOLDER
  *
  * Prints "id field expected got" for every mismatch, at the end
  * "N passed, N failed, N skipped". Fails when anything failed or nothing passed.
+ * --calls prints every call as well, for prices-compare.mjs: "CALL", id, and the
+ * fields of price_probe.c, divided by tabs.
  */
 /* LINK: @meter */
 #include <brotli/encode.h>
@@ -31,7 +33,7 @@ struct options {
     const char *profiles, *only, *folder; /* profiles: directories joined by ":" */
     size_t split;                         /* 0: random, SIZE_MAX: whole */
     const char *encoding;                 /* NULL: as recorded */
-    bool quiet;
+    bool quiet, calls;
 };
 
 struct totals {
@@ -517,6 +519,35 @@ static void check_first(struct check *c, const json_t *truth, const struct call 
         mismatch(c, "first_output_end_offset", json_is_number(want) ? a : "-", b);
 }
 
+/* Divided by commas, as price_probe.c reads them. */
+static void print_rows(const struct call *call)
+{
+    for (uint32_t i = 0; i < call->usage_count; i++) {
+        const struct usage_row *u = &call->usage[i];
+
+        printf("%s%s:%s:%s:", i ? "," : "", u->kind, u->modality ? u->modality : "",
+               u->unit ? u->unit : "");
+        if (u->count.known)
+            printf("%llu", (unsigned long long)u->count.value);
+        printf(":%s", u->model);
+    }
+}
+
+static void print_call(const char *id, const struct call *call)
+{
+    printf("CALL\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t0\t", id, call->provider, call->server_address,
+           call->operation ? call->operation : "", call->model_requested, call->model_responded,
+           call->service_tier);
+    print_rows(call);
+    printf("\t%u\t%d\t%d\t", call->status_code, (int)call->outcome, call->usage_reported);
+    if (call->reported.cost_nanousd.known)
+        printf("%lld", (long long)call->reported.cost_nanousd.value);
+    putchar('\t');
+    for (uint32_t i = 0; i < call->reported.raw_count; i++)
+        printf("%s%s=%s", i ? "," : "", call->reported.raw[i].path, call->reported.raw[i].value);
+    putchar('\n');
+}
+
 static bool provider_wanted(const struct options *o, const char *name)
 {
     size_t len = strlen(name);
@@ -573,6 +604,8 @@ static void replay(const struct options *o, const struct provider_set *set, cons
         mismatch(&c, "calls", "1", seen.calls ? "more" : "0");
     else
         check_call(&c, exchange, &seen.call);
+    if (o->calls && seen.calls)
+        print_call(c.id, &seen.call);
     if (clocked && stream && !o->encoding &&
         !json_is_true(json_object_get(response, "body_is_encoded")))
         check_first(&c, truth, &seen.call);
@@ -647,6 +680,8 @@ static void parse_options(int argc, char **argv, struct options *o)
             i++;
         } else if (strcmp(arg, "--quiet") == 0) {
             o->quiet = true;
+        } else if (strcmp(arg, "--calls") == 0) {
+            o->calls = true;
         } else {
             o->folder = arg;
         }

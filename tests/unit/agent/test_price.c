@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/price.c agent/price_table.c */
+/* LINK: agent/price.c agent/price_match.c agent/price_rule.c agent/price_table.c */
+/* LINK: agent/price_supplement.c agent/yamldoc.c */
 /* Every expected cost is worked out by hand in the comment beside it. */
 #include "agent/price.h"
 
