@@ -75,7 +75,7 @@ static bool hold(struct conn *c, const struct call *call, const struct event_con
  * provider's operations fits is no call to it. */
 static bool is_foreign(const struct conn *c, const struct call *call)
 {
-    return c->by_port && !call->api[0];
+    return c->by_port && (!call->api[0] || strcmp(call->api, "other") == 0);
 }
 
 static void cut_port(char *address)
