@@ -2,8 +2,8 @@
 #include "agent/capture.h"
 
 #include "agent/bpffs.h"
+#include "agent/capture_names.h"
 #include "agent/config.h"
-#include "agent/provider.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -15,7 +15,6 @@
 #include "bpf/lectr.skel.h"
 #pragma GCC diagnostic pop
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -45,8 +44,9 @@ struct capture {
 };
 
 static const char *const pinned_maps[] = {
-    "settings",    "meta",  "names",      "providers", "addrs",     "name_addrs", "census",
-    "census_told", "taken", "free_slots", "own_sock",  "quic_sock", "seen_sock",  "sock_netns",
+    "settings",   "meta",      "names",       "providers",  "addrs",
+    "name_addrs", "census",    "census_told", "taken",      "free_slots",
+    "own_sock",   "quic_sock", "seen_sock",   "sock_netns", "clear_ports",
 };
 
 static const struct program {
@@ -264,7 +264,7 @@ static int map_shared(struct capture *c, struct capture_error *e)
     return 0;
 }
 
-/* ---- settings and names ---- */
+/* ---- settings ---- */
 
 static int put_settings(struct capture *c, const struct config_capture *cc)
 {
@@ -280,100 +280,16 @@ static int put_settings(struct capture *c, const struct config_capture *cc)
     return bpf_map_update_elem(bpf_map__fd(c->skel->maps.settings), &zero, &s, BPF_ANY);
 }
 
-/* FNV-1a; never 0. */
-static uint32_t provider_id(const char *name)
-{
-    uint32_t hash = 2166136261u;
-
-    for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 16777619u;
-    return hash ? hash : 1;
-}
-
-/* "api.x.y" -> "y.x.ipa\0"; "*.x.y" -> "y.x." */
-static int name_key(const char *pattern, struct lectr_name_key *ret_key)
-{
-    bool suffix = strncmp(pattern, "*.", 2) == 0;
-    const char *name = suffix ? pattern + 1 : pattern;
-    size_t len = strlen(name);
-
-    if (len == 0 || len > LECTR_NAME_MAX - 1)
-        return -EINVAL;
-    memset(ret_key, 0, sizeof(*ret_key));
-    for (size_t i = 0; i < len; i++)
-        ret_key->name[i] = (uint8_t)tolower((unsigned char)name[len - 1 - i]);
-    ret_key->prefix_bits = (uint32_t)(suffix ? len : len + 1) * 8;
-    return 0;
-}
-
-static int put_name(struct capture *c, const struct provider_set *providers, const char *pattern)
-{
-    char host[LECTR_NAME_MAX + 1];
-    struct lectr_provider_name name = {0};
-    struct lectr_name_key key;
-    const struct provider *p;
-    uint32_t id;
-    int r;
-
-    snprintf(host, sizeof(host), "%s%s", pattern[0] == '*' ? "x" : "",
-             pattern[0] == '*' ? pattern + 1 : pattern);
-    p = provider_by_host(providers, slice_str(host));
-    r = p ? name_key(pattern, &key) : -EINVAL;
-    if (r < 0)
-        return r;
-    snprintf(name.name, sizeof(name.name), "%s", provider_name(p));
-    id = provider_id(name.name);
-    r = bpf_map_update_elem(bpf_map__fd(c->skel->maps.providers), &id, &name, BPF_ANY);
-    if (r == 0)
-        r = bpf_map_update_elem(bpf_map__fd(c->skel->maps.names), &key, &id, BPF_ANY);
-    return r;
-}
-
-/* Names that an earlier helper knew and this configuration does not. */
-static void drop_other_names(struct capture *c, const char *const *patterns, unsigned count)
-{
-    int fd = bpf_map__fd(c->skel->maps.names);
-    struct lectr_name_key key, next;
-    void *from = NULL;
-
-    while (bpf_map_get_next_key(fd, from, &next) == 0) {
-        bool wanted = false;
-
-        for (unsigned i = 0; i < count && !wanted; i++) {
-            struct lectr_name_key k;
-
-            wanted = name_key(patterns[i], &k) == 0 && memcmp(&k, &next, sizeof(k)) == 0;
-        }
-        if (!wanted) {
-            bpf_map_delete_elem(fd, &next);
-            from = NULL;
-            continue;
-        }
-        key = next;
-        from = &key;
-    }
-}
-
 static int put_names(struct capture *c, const struct provider_set *providers,
                      struct capture_error *e)
 {
-    unsigned count = provider_hosts(providers, NULL, 0);
-    CLEAN_FREE const char **patterns = calloc(count + 1, sizeof(*patterns));
-    int r;
+    const struct capture_names_maps maps = {
+        .names_fd = bpf_map__fd(c->skel->maps.names),
+        .providers_fd = bpf_map__fd(c->skel->maps.providers),
+        .clear_ports_fd = bpf_map__fd(c->skel->maps.clear_ports),
+    };
 
-    if (!patterns)
-        return -ENOMEM;
-    if (count > CAPTURE_NAMES_MAX)
-        return fail(e, -E2BIG, "%u provider names, at most %d can be watched", count,
-                    CAPTURE_NAMES_MAX);
-    count = provider_hosts(providers, patterns, count);
-    for (unsigned i = 0; i < count; i++) {
-        r = put_name(c, providers, patterns[i]);
-        if (r < 0)
-            return fail(e, r, "provider name %s: %s", patterns[i], strerror(-r));
-    }
-    drop_other_names(c, patterns, count);
-    return 0;
+    return capture_names_put(&maps, providers, e);
 }
 
 /* ---- attaching ---- */

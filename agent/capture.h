@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define CAPTURE_NAMES_MAX 4000
+#define CAPTURE_NAMES_MAP_MAX 4096 /* room for those of an earlier configuration */
 
 struct capture;
 struct config;

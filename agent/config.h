@@ -28,7 +28,7 @@ struct config {
 
     struct config_capture {
         char *cgroup; /* where to attach: absolute, or below the cgroup2 root; default "" = root */
-        char *bpffs;  /* pins go to <bpffs>/lectr-v2; default /sys/fs/bpf; mounted if absent */
+        char *bpffs;  /* pins go to <bpffs>/lectr-vN; default /sys/fs/bpf; mounted if absent */
         char *mode;   /* providers (default) | all */
         uint16_t *ports; /* default [443] */
         unsigned ports_count;

@@ -8,6 +8,7 @@
 #include "agent/publish.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static void count_calls_open(struct conn *c)
 {
@@ -71,6 +72,21 @@ static bool hold(struct conn *c, const struct call *call, const struct event_con
     return true;
 }
 
+/* A port that providers use by custom is others' as well: what none of the
+ * provider's operations fits is no call to it. */
+static bool is_foreign(const struct conn *c, const struct call *call)
+{
+    return c->by_port && (!call->api[0] || strcmp(call->api, "other") == 0);
+}
+
+static void cut_port(char *address)
+{
+    char *colon = strrchr(address, ':');
+
+    if (colon)
+        *colon = '\0';
+}
+
 static void on_call(void *user, const struct call *call)
 {
     struct conn *c = user;
@@ -87,6 +103,13 @@ static void on_call(void *user, const struct call *call)
         .added_us = opt_u64(added_ns / 1000),
     };
 
+    if (is_foreign(c, call)) {
+        cs->stats.calls_open--;
+        c->calls_ended++;
+        count_calls_open(c);
+        conn_decide(c, VERDICT_NOT_PROVIDER);
+        return;
+    }
     /* The connection was made for its first call. */
     if (c->calls_ended == 0) {
         ctx.connect_us = c->connect_us;
@@ -98,6 +121,8 @@ static void on_call(void *user, const struct call *call)
         cs->call.usage_count = 0;
     if (amend_awaits(call) && event_uuid7(conn_wall_ns(cs, call->end_mono_ns), ctx.id) == 0)
         amend_note(&cs->amend, call, ctx.id);
+    if (c->plan == PLAN_CLEAR)
+        cut_port(cs->call.server_address);
     price_call(cs->env.prices, &cs->call, conn_wall_ns(cs, call->start_mono_ns) / NSEC_PER_SEC);
     cs->stats.calls++;
     cs->stats.calls_open--;

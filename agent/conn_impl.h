@@ -6,6 +6,7 @@
 #include "agent/amend.h"
 #include "agent/body.h"
 #include "agent/call.h"
+#include "agent/clear.h"
 #include "agent/conn.h"
 #include "agent/event.h"
 #include "agent/hello.h"
@@ -47,6 +48,7 @@ enum conn_plan {
     PLAN_UNKNOWN, /* the hello is not complete */
     PLAN_SPLICE,
     PLAN_TLS,
+    PLAN_CLEAR, /* HTTP without TLS */
 };
 
 struct side {
@@ -81,7 +83,8 @@ enum opening_address {
 
 /* What is needed only until the first application byte. */
 struct opening {
-    struct hello hello;
+    struct hello hello; /* in clear: only sni, as "host:port" */
+    bool http2_clear;
     uint64_t connect_start_ns, tls_start_ns, client_tls_start_ns, settled_ns;
     int short_wakes;
     int lowat; /* SO_RCVLOWAT as set; 0: untouched */
@@ -102,6 +105,7 @@ struct conn {
     uint64_t id;
     enum conn_stage stage;
     enum conn_plan plan;
+    bool by_port;         /* only its port says that it is a provider's */
     bool young;           /* in the list that ticks look at */
     uint64_t deadline_ns; /* of the stage; 0: none */
     uint64_t accepted_ns;

@@ -160,6 +160,47 @@ static void await_rest(struct conn *c, size_t have, bool woken)
     set_lowat(c, (int)have + 1);
 }
 
+/* In clear a provider is told by the host that is asked for, or by the port. */
+static void plan_by_head(struct conn *c, const struct clear_head *head)
+{
+    const struct provider_set *providers = c->owner->env.providers;
+    char *name = c->opening->hello.sni;
+    const struct provider *provider;
+
+    snprintf(name, sizeof(c->opening->hello.sni), "%s:%u", head->host, c->origin.dport);
+    provider = provider_by_host(providers, slice_str(name));
+    if (!provider) {
+        plan_unreadable(c, VERDICT_NOT_PROVIDER);
+        return;
+    }
+    c->by_port = provider_by_host(providers, slice_str(head->host)) != provider;
+    conn_set_provider(c, provider_name(provider));
+    if (!c->by_port)
+        remember_hint(c, c->provider);
+    set_plan(c, PLAN_CLEAR);
+}
+
+static void plan_in_clear(struct conn *c, struct slice bytes, bool woken)
+{
+    struct clear_head head;
+
+    switch (clear_parse(bytes, &head)) {
+    case CLEAR_HTTP2:
+        c->opening->http2_clear = true;
+        plan_by_head(c, &head);
+        break;
+    case CLEAR_HTTP1:
+        plan_by_head(c, &head);
+        break;
+    case CLEAR_NOT_HTTP:
+        plan_unreadable(c, VERDICT_NOT_HTTP);
+        break;
+    case CLEAR_MORE:
+        await_rest(c, bytes.len, woken);
+        break;
+    }
+}
+
 static void plan_by_bytes(struct conn *c, struct slice bytes, bool woken)
 {
     switch (hello_parse(bytes, &c->opening->hello)) {
@@ -167,7 +208,7 @@ static void plan_by_bytes(struct conn *c, struct slice bytes, bool woken)
         plan_by_hello(c);
         break;
     case HELLO_NOT_TLS:
-        plan_unreadable(c, VERDICT_NOT_HTTP);
+        plan_in_clear(c, bytes, woken);
         break;
     case HELLO_MORE:
         await_rest(c, bytes.len, woken);
@@ -438,6 +479,19 @@ static void established(struct conn *c)
     conn_pump_start(c);
 }
 
+static void start_clear(struct conn *c)
+{
+    const char *alpn = c->opening->http2_clear ? "h2" : "";
+
+    tls_open_plain(c->client.fd, alpn, &c->client.tls);
+    tls_open_plain(c->upstream.fd, alpn, &c->upstream.tls);
+    if (c->opening->http2_clear)
+        conn_decide(c, VERDICT_HTTP2_UNMETERED);
+    else
+        c->metering = true;
+    conn_pump_start(c);
+}
+
 void conn_client_tls_event(struct conn *c)
 {
     enum tls_io io = tls_handshake(&c->client.tls);
@@ -476,7 +530,7 @@ void conn_note_silence(struct conn *c)
         return;
     /* With a resumed session there was no certificate to refuse. Some clients
      * look at it only after the handshake, without an alert. */
-    if (!tls_resumed(&c->client.tls) &&
+    if (c->plan == PLAN_TLS && !tls_resumed(&c->client.tls) &&
         (tls_refused(&c->client.tls) || clock_mono_ns() - c->opening->settled_ns < REFUSAL_NS))
         refused(c);
     free(c->opening);
@@ -494,6 +548,10 @@ static void advance(struct conn *c)
     }
     if (c->upstream_connected && c->plan == PLAN_TLS) {
         start_upstream_tls(c);
+        return;
+    }
+    if (c->upstream_connected && c->plan == PLAN_CLEAR) {
+        start_clear(c);
         return;
     }
     conn_watch(c, &c->client, c->plan == PLAN_UNKNOWN ? (unsigned)LOOP_READ : 0);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Both TLS legs are up: plaintext goes across, the tap is fed. */
+/* Both legs are up: plaintext goes across, the tap is fed. */
 #include "agent/conn_impl.h"
 
 #include <errno.h>

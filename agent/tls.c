@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <sys/socket.h>
 
 #define SESSION_WAYS 4
 #define READ_BUFFER_BYTES 32768
@@ -283,8 +284,16 @@ int tls_open_client(struct tls *tls, int fd, const struct cert_leaf *leaf, const
     return 0;
 }
 
+void tls_open_plain(int fd, const char *alpn, struct tls_leg *ret_leg)
+{
+    *ret_leg = (struct tls_leg){.plain = true, .plain_fd = fd};
+    snprintf(ret_leg->alpn, sizeof(ret_leg->alpn), "%s", alpn);
+}
+
 void tls_leg_fini(struct tls_leg *leg)
 {
+    if (leg)
+        leg->plain = false;
     if (!leg || !leg->ssl)
         return;
     /* Or OpenSSL would mark a good session as not resumable. */
@@ -376,10 +385,24 @@ bool tls_resumed(const struct tls_leg *leg)
     return leg->ssl && SSL_session_reused(leg->ssl);
 }
 
+/* What a system call on a leg in clear came to. */
+static enum tls_io plain_io(ssize_t n, enum tls_io want, size_t *ret_len)
+{
+    if (n > 0) {
+        *ret_len = (size_t)n;
+        return TLS_OK;
+    }
+    if (n == 0)
+        return TLS_CLOSED;
+    return errno == EAGAIN || errno == EINTR ? want : TLS_RESET;
+}
+
 enum tls_io tls_read(struct tls_leg *leg, void *bytes, size_t cap, size_t *ret_len)
 {
     int result;
 
+    if (leg->plain)
+        return plain_io(recv(leg->plain_fd, bytes, cap, MSG_DONTWAIT), TLS_WANT_READ, ret_len);
     ERR_clear_error();
     errno = 0;
     result = SSL_read_ex(leg->ssl, bytes, cap, ret_len);
@@ -388,13 +411,16 @@ enum tls_io tls_read(struct tls_leg *leg, void *bytes, size_t cap, size_t *ret_l
 
 bool tls_has_buffered(const struct tls_leg *leg)
 {
-    return SSL_has_pending(leg->ssl) == 1;
+    return leg->ssl && SSL_has_pending(leg->ssl) == 1;
 }
 
 enum tls_io tls_write(struct tls_leg *leg, const void *bytes, size_t len, size_t *ret_len)
 {
     int result;
 
+    if (leg->plain)
+        return plain_io(send(leg->plain_fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL),
+                        TLS_WANT_WRITE, ret_len);
     ERR_clear_error();
     errno = 0;
     result = SSL_write_ex(leg->ssl, bytes, len, ret_len);
@@ -416,6 +442,8 @@ enum tls_io tls_close_notify(struct tls_leg *leg)
 {
     int result;
 
+    if (leg->plain)
+        return TLS_OK;
     ERR_clear_error();
     errno = 0;
     result = SSL_shutdown(leg->ssl);

@@ -36,6 +36,8 @@ enum tls_io {
 struct tls_leg {
     struct ssl_st *ssl;
     struct tls *tls;
+    bool plain; /* in clear: there is a descriptor, but no ssl */
+    int plain_fd;
     uint8_t session_key[16];
     char alpn[TLS_ALPN_MAX]; /* NUL-terminated; client leg: what is to be chosen */
     uint8_t alert;           /* last fatal alert of the peer; 0: none */
@@ -62,11 +64,14 @@ int tls_open_upstream(struct tls *tls, int fd, const struct tls_offer *offer,
 /* `alpn`: what upstream chose; "" when nothing. */
 int tls_open_client(struct tls *tls, int fd, const struct cert_leaf *leaf, const char *alpn,
                     struct tls_leg *ret_leg) LECTR_MUST_USE;
+/* A leg in clear: read and written as the others are, and there is no
+ * close_notify. `alpn`: what is spoken, where it was not negotiated. */
+void tls_open_plain(int fd, const char *alpn, struct tls_leg *ret_leg);
 /* NULL-safe, repeatable. */
 void tls_leg_fini(struct tls_leg *leg);
 static inline bool tls_leg_is_open(const struct tls_leg *leg)
 {
-    return leg->ssl != NULL;
+    return leg->ssl || leg->plain;
 }
 
 enum tls_io tls_handshake(struct tls_leg *leg);

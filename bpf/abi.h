@@ -10,12 +10,13 @@
 #include <linux/types.h>
 #endif
 
-#define LECTR_ABI_VERSION 2
+#define LECTR_ABI_VERSION 3
 
 #define LECTR_AF_INET 2
 #define LECTR_AF_INET6 10
 
 #define LECTR_PORTS_MAX 16
+#define LECTR_CLEAR_PORTS_MAX 256
 #define LECTR_NAME_MAX 256 /* a DNS name has at most 253 characters */
 
 /* Where a steered connection was going and who made it. Kept in the client

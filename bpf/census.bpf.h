@@ -102,6 +102,9 @@ static __always_inline void dest_of4(struct bpf_sock_addr *ctx, struct dest *d)
 {
     __u32 addr = ctx->user_ip4;
 
+    /* No address at all is this host, to the kernel. */
+    if (addr == 0)
+        addr = bpf_htonl(IPV4_LOOPBACK);
     __builtin_memcpy(d->key.addr, &addr, 4);
     d->key.family = AF_INET;
     d->key.netns_cookie = bpf_get_netns_cookie(ctx);
@@ -124,6 +127,8 @@ static __always_inline void dest_of6(struct bpf_sock_addr *ctx, struct dest *d)
         return;
     }
     d->key.family = AF_INET6;
+    if ((a0 | a1 | a2 | a3) == 0)
+        a3 = bpf_htonl(1);
     __builtin_memcpy(d->key.addr, &a0, 4);
     __builtin_memcpy(d->key.addr + 4, &a1, 4);
     __builtin_memcpy(d->key.addr + 8, &a2, 4);
@@ -131,25 +136,57 @@ static __always_inline void dest_of6(struct bpf_sock_addr *ctx, struct dest *d)
     d->to_loopback = a0 == 0 && a1 == 0 && a2 == 0 && a3 == bpf_htonl(1);
 }
 
+static __always_inline int loopback_listens(struct bpf_sock_addr *ctx, const struct dest *d)
+{
+    struct bpf_sock_tuple tuple = {};
+    struct bpf_sock *sk;
+    int listens;
+
+    if (d->key.family == AF_INET6) {
+        tuple.ipv6.saddr[3] = tuple.ipv6.daddr[3] = bpf_htonl(1);
+        tuple.ipv6.dport = bpf_htons(d->port);
+        sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+    } else {
+        __builtin_memcpy(&tuple.ipv4.daddr, d->key.addr, 4);
+        tuple.ipv4.saddr = tuple.ipv4.daddr;
+        tuple.ipv4.dport = bpf_htons(d->port);
+        sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+    }
+    if (!sk)
+        return 0;
+    listens = sk->state == STEER_TCP_LISTEN;
+    bpf_sk_release(sk);
+    return listens;
+}
+
 /* Fills the facts that steer_scope() needs, and consent; returns the provider. */
 static __always_inline __u32 gather_scope(struct bpf_sock_addr *ctx, const struct dest *d,
                                           const struct lectr_settings *s, struct steer_facts *f)
 {
-    __u32 provider;
+    __u32 provider = 0, port = d->port;
+    __u32 *clear;
 
     f->tcp = ctx->type == SOCK_STREAM && ctx->protocol == IPPROTO_TCP;
     f->to_loopback = d->to_loopback;
     f->port_listed = port_listed(s, d->port);
     f->mode_all = s->mode_all != 0;
-    if (!f->tcp || f->to_loopback || !f->port_listed)
+    if (!f->tcp)
         return 0;
-    provider = addr_provider(s, &d->key);
+    if (!f->to_loopback && f->port_listed)
+        provider = addr_provider(s, &d->key);
     f->provider_known = provider != 0;
-    if (!f->provider_known && !f->mode_all)
+    clear = f->provider_known ? 0 : bpf_map_lookup_elem(&clear_ports, &port);
+    if (clear) {
+        f->clear_port = 1;
+        provider = *clear;
+    }
+    if (!provider && !(f->mode_all && f->port_listed && !f->to_loopback))
         return 0;
     f->consent = caller_consents(d->key.netns_cookie);
     if (ctx->sk)
         f->own = bpf_sk_storage_get(&own_sock, ctx->sk, 0, 0) != 0;
+    if (f->clear_port && f->to_loopback && f->consent && !f->own)
+        f->unserved = !loopback_listens(ctx, d);
     return provider;
 }
 

@@ -6,6 +6,7 @@
 #define AF_INET LECTR_AF_INET
 #define AF_INET6 LECTR_AF_INET6
 #define IPV4_LOOPBACK_NET 127
+#define IPV4_LOOPBACK 0x7f000001
 #define SK_STORAGE_CREATE 1 /* BPF_SK_STORAGE_GET_F_CREATE */
 
 /* bpf_get_netns_cookie() in cgroup_skb programs came in about 6.15. Before, the

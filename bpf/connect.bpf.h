@@ -29,7 +29,7 @@ static __always_inline void gather_agent(struct bpf_sock_addr *ctx, const struct
     if (!n)
         return;
     f->netns_known = (f->ipv6 ? n->port6 : n->port4) != 0;
-    f->route = (n->flags & (f->ipv6 ? LECTR_NETNS_V6 : LECTR_NETNS_V4)) != 0;
+    f->route = d->to_loopback || (n->flags & (f->ipv6 ? LECTR_NETNS_V6 : LECTR_NETNS_V4)) != 0;
 }
 
 static __always_inline int listener_is_ours(struct bpf_sock_addr *ctx, __u8 ipv6, __u16 port,
@@ -44,7 +44,7 @@ static __always_inline int listener_is_ours(struct bpf_sock_addr *ctx, __u8 ipv6
         tuple.ipv6.dport = bpf_htons(port);
         sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
     } else {
-        tuple.ipv4.saddr = tuple.ipv4.daddr = bpf_htonl(0x7f000001);
+        tuple.ipv4.saddr = tuple.ipv4.daddr = bpf_htonl(IPV4_LOOPBACK);
         tuple.ipv4.dport = bpf_htons(port);
         sk = bpf_sk_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
     }
@@ -167,7 +167,7 @@ int lectr_connect4(struct bpf_sock_addr *ctx)
     dest_of4(ctx, &d);
     port = steer_connect(ctx, &d);
     if (port) {
-        ctx->user_ip4 = bpf_htonl(0x7f000001);
+        ctx->user_ip4 = bpf_htonl(IPV4_LOOPBACK);
         ctx->user_port = bpf_htons(port);
     }
     return 1;
@@ -184,7 +184,7 @@ int lectr_connect6(struct bpf_sock_addr *ctx)
     if (!port)
         return 1;
     if (d.key.family == AF_INET) {
-        ctx->user_ip6[3] = bpf_htonl(0x7f000001);
+        ctx->user_ip6[3] = bpf_htonl(IPV4_LOOPBACK);
     } else {
         ctx->user_ip6[0] = ctx->user_ip6[1] = ctx->user_ip6[2] = 0;
         ctx->user_ip6[3] = bpf_htonl(1);

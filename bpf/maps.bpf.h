@@ -37,6 +37,15 @@ struct {
     __type(value, struct lectr_provider_name);
 } providers SEC(".maps");
 
+/* Port -> provider that speaks HTTP in clear there, at whatever address; written
+ * by the helper, which refuses to start with more than fit. Pinned. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, LECTR_CLEAR_PORTS_MAX);
+    __type(key, __u32);
+    __type(value, __u32);
+} clear_ports SEC(".maps");
+
 /* Learned addresses; written by the DNS reader. The longest unused goes when
  * full: its next connections pass unseen until the name is resolved again. Pinned. */
 struct {

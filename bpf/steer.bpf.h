@@ -13,6 +13,8 @@ struct steer_facts {
     __u8 own;
     __u8 to_loopback;
     __u8 port_listed;
+    __u8 clear_port;     /* a provider speaks HTTP in clear on this port, wherever */
+    __u8 unserved;       /* to loopback, where nobody listens on the port */
     __u8 provider_known; /* the address was learned from this namespace's DNS */
     __u8 mode_all;
     __u8 consent;
@@ -21,7 +23,7 @@ struct steer_facts {
     __u8 alive;        /* both heartbeats fresh, not shedding */
     __u8 netns_known;
     __u8 ipv6;
-    __u8 route;     /* this family can be reached: loopback up, and a default route for IPv6 */
+    __u8 route;     /* can be reached: loopback up, and a default route where IPv6 leaves it */
     __u8 ring_room; /* origins will fit */
     __u8 listener;  /* see steer_listener() */
 };
@@ -32,7 +34,13 @@ steer_scope(const struct steer_facts *f)
 {
     if (f->own)
         return LECTR_OWN;
-    if (!f->tcp || f->to_loopback || !f->port_listed)
+    if (!f->tcp)
+        return LECTR_NOT_PROVIDER;
+    /* A port alone says little: it counts for those who consented. Where nobody
+     * listens the client must be refused as it would be, to try elsewhere. */
+    if (f->clear_port && f->consent && !f->unserved)
+        return LECTR_SEEN;
+    if (f->to_loopback || !f->port_listed)
         return LECTR_NOT_PROVIDER;
     /* Mode all is for those who consented; of others, only providers count. */
     if (!f->provider_known && !(f->mode_all && f->consent))

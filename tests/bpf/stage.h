@@ -22,6 +22,7 @@
 
 #define PROVIDER_IP "198.51.100.7"
 #define GENERATION 3
+#define CLEAR_PORT 11434 /* the provider speaks HTTP in clear there */
 
 struct provider_set {
     int unused;

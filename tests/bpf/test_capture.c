@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: tests/bpf/stage.c agent/capture.c agent/bpffs.c agent/netns.c agent/cgroup.c */
+/* LINK: tests/bpf/stage.c agent/capture.c agent/capture_names.c agent/bpffs.c agent/netns.c
+ * agent/cgroup.c */
 /* What is steered, counted and left alone, by the programs at work. */
 #include "tests/bpf/stage.h"
 
@@ -8,6 +9,7 @@
 #include "proto/base/clock.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -181,6 +183,117 @@ static void quic_is_counted_by_its_first_datagram(void **state)
     close(fd);
 }
 
+static struct result connect_to(const char *ip, uint16_t port)
+{
+    struct sockaddr_in a = at4(ip, port);
+
+    return connect_fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), &a, sizeof(a));
+}
+
+/* In clear a provider is told by its port: at any address, loopback included. */
+static void a_plaintext_port_is_steered(void **state)
+{
+    static const struct {
+        const char *listen, *connect, *peer;
+    } rows[] = {
+        {"0.0.0.0", PROVIDER_IP, PROVIDER_IP ":11434"},
+        {"0.0.0.0", "127.0.0.1", "127.0.0.1:11434"},
+        {"127.0.0.1", "127.0.0.1", "127.0.0.1:11434"},
+        {"127.0.0.7", "127.0.0.7", "127.0.0.7:11434"},
+        {"0.0.0.0", "0.0.0.0", "127.0.0.1:11434"},
+    };
+    struct sockaddr_in a = at4("127.0.0.1", CLEAR_PORT);
+    unsigned count = sizeof(rows) / sizeof(rows[0]);
+    struct result r;
+    int server, fd;
+
+    (void)state;
+    for (unsigned i = 0; i < count; i++) {
+        server = listen_at(rows[i].listen, CLEAR_PORT);
+        r = connect_to(rows[i].connect, CLEAR_PORT);
+        assert_true(r.steered);
+        assert_string_equal(r.peer, rows[i].peer);
+        assert_int_equal(counts().of[LECTR_STEERED], i + 1);
+        close(server);
+    }
+    assert_string_equal(counts().provider, "exampleai");
+    /* The agent's own way to the server. */
+    server = listen_at("127.0.0.1", CLEAR_PORT);
+    assert_int_equal(netns_socket(AF_INET, &fd), 0);
+    fcntl(fd, F_SETFL, 0);
+    assert_int_equal(capture_own(st.capture, fd, GENERATION, false), 0);
+    assert_false(connect_fd(fd, &a, sizeof(a)).steered);
+    /* Without the agent. */
+    capture_beat(st.capture)->shed = 1;
+    assert_false(connect_to("127.0.0.1", CLEAR_PORT).steered);
+    keep_alive();
+    assert_int_equal(counts().of[LECTR_AGENT_DOWN], 1);
+    assert_int_equal(counts().of[LECTR_SEEN], count + 1);
+    /* Another port is nobody's. */
+    close(server);
+    server = listen_at("127.0.0.1", CLEAR_PORT + 1);
+    assert_false(connect_to("127.0.0.1", CLEAR_PORT + 1).steered);
+    assert_int_equal(counts().of[LECTR_SEEN], count + 1);
+    close(server);
+}
+
+/* The next address that `localhost` stands for is tried only after a refusal. */
+static void nobody_at_loopback_refuses(void **state)
+{
+    struct sockaddr_in a = at4("127.0.0.1", CLEAR_PORT);
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(CLEAR_PORT)};
+    int server = listen_at("127.0.0.2", CLEAR_PORT);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)state;
+    six.sin6_addr = in6addr_loopback;
+    assert_int_equal(connect(fd, (void *)&a, sizeof(a)), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+    fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (void *)&six, sizeof(six)), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    close(fd);
+    assert_int_equal(counts().of[LECTR_SEEN], 0);
+    close(server);
+}
+
+static void plaintext_loopback_ipv6(void **state)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(CLEAR_PORT)};
+    struct sockaddr_in6 any = a;
+    struct lectr_netns no_route = {
+        .port4 = st.agent_port4, .port6 = st.agent_port6, .flags = LECTR_NETNS_V4};
+    int server = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct result r;
+
+    (void)state;
+    a.sin6_addr = in6addr_loopback;
+    assert_int_equal(bind(server, (const void *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(server, 16), 0);
+    /* Loopback needs no way out. */
+    assert_int_equal(capture_netns_put(st.capture, st.cookie, &no_route), 0);
+    r = connect_fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), &a, sizeof(a));
+    assert_true(r.steered);
+    assert_string_equal(r.peer, "[::1]:11434");
+    r = connect_fd(socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), &any, sizeof(any));
+    assert_true(r.steered);
+    assert_string_equal(r.peer, "[::1]:11434");
+    close(server);
+}
+
+/* A port alone counts only for those who consented. */
+static void a_plaintext_port_without_consent(void **state)
+{
+    int server = listen_at("127.0.0.1", CLEAR_PORT);
+
+    (void)state;
+    capture_consent_drop(st.capture, st.cgroup_id);
+    assert_false(connect_to("127.0.0.1", CLEAR_PORT).steered);
+    assert_int_equal(counts().of[LECTR_SEEN], 0);
+    close(server);
+}
+
 static void count_event(void *user, const struct lectr_netns_event *event)
 {
     unsigned *met = user;
@@ -270,6 +383,10 @@ int main(void)
         T(sockets_with_a_source_of_their_own),
         T(a_socket_used_again),
         T(quic_is_counted_by_its_first_datagram),
+        T(a_plaintext_port_is_steered),
+        T(nobody_at_loopback_refuses),
+        T(plaintext_loopback_ipv6),
+        T(a_plaintext_port_without_consent),
         T(an_unknown_namespace_is_reported_once),
         T(what_outlives_the_helper),
         T(cleaning_up_ends_the_census_too),

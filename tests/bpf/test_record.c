@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: tests/bpf/stage.c agent/capture.c agent/bpffs.c agent/netns.c agent/cgroup.c */
+/* LINK: tests/bpf/stage.c agent/capture.c agent/capture_names.c agent/bpffs.c agent/netns.c
+ * agent/cgroup.c */
 /* What goes to the proxy with a steered connection, and what it counts by it. */
 #include "tests/bpf/stage.h"
 

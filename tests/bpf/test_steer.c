@@ -54,6 +54,24 @@ static const struct steer_facts good = {
     .ring_room = 1,
 };
 
+/* The same by its port alone. */
+static const struct steer_facts in_clear = {
+    .tcp = 1,
+    .clear_port = 1,
+    .consent = 1,
+    .alive = 1,
+    .netns_known = 1,
+    .route = 1,
+    .ring_room = 1,
+};
+
+#define CLEAR_BUT(field, value)                                                                    \
+    ({                                                                                             \
+        struct steer_facts f_ = in_clear;                                                          \
+        f_.field = (value);                                                                        \
+        f_;                                                                                        \
+    })
+
 #define GOOD_BUT(field, value)                                                                     \
     ({                                                                                             \
         struct steer_facts f_ = good;                                                              \
@@ -72,6 +90,13 @@ static void table(void **state)
         {"IPv6 with a route", GOOD_BUT(ipv6, 1), LECTR_STEERED},
         {"not TCP", GOOD_BUT(tcp, 0), LECTR_NOT_PROVIDER},
         {"to loopback", GOOD_BUT(to_loopback, 1), LECTR_NOT_PROVIDER},
+        {"in clear, at any address", in_clear, LECTR_STEERED},
+        {"in clear, to loopback", CLEAR_BUT(to_loopback, 1), LECTR_STEERED},
+        {"in clear, where nobody listens", CLEAR_BUT(unserved, 1), LECTR_NOT_PROVIDER},
+        {"in clear, without consent", CLEAR_BUT(consent, 0), LECTR_NOT_PROVIDER},
+        {"in clear, our own socket", CLEAR_BUT(own, 1), LECTR_OWN},
+        {"in clear, not TCP", CLEAR_BUT(tcp, 0), LECTR_NOT_PROVIDER},
+        {"in clear, agent silent", CLEAR_BUT(alive, 0), LECTR_AGENT_DOWN},
         {"another port", GOOD_BUT(port_listed, 0), LECTR_NOT_PROVIDER},
         {"an address that was not learned", GOOD_BUT(provider_known, 0), LECTR_NOT_PROVIDER},
         {"our own socket", GOOD_BUT(own, 1), LECTR_OWN},
@@ -121,12 +146,12 @@ static void mode_all_is_for_those_who_consent(void **state)
 static void own_comes_first(void **state)
 {
     (void)state;
-    for (unsigned bits = 0; bits < 1u << 13; bits++) {
+    for (unsigned bits = 0; bits < 1u << 15; bits++) {
         struct steer_facts f = {.own = 1};
         uint8_t *fields = &f.to_loopback;
 
         f.tcp = bits & 1;
-        for (unsigned i = 0; i < 12; i++)
+        for (unsigned i = 0; i < 14; i++)
             fields[i] = (bits >> (i + 1)) & 1;
         assert_int_equal(decide(&f), LECTR_OWN);
     }
@@ -135,25 +160,30 @@ static void own_comes_first(void **state)
 /* Over every combination of facts: what is steered has all it takes. */
 static void nothing_is_steered_that_should_not_be(void **state)
 {
-    unsigned steered = 0;
+    unsigned steered = 0, by_port = 0;
 
     (void)state;
-    for (unsigned bits = 0; bits < 1u << 14; bits++) {
+    for (unsigned bits = 0; bits < 1u << 16; bits++) {
         struct steer_facts f = {0};
         uint8_t *fields = (uint8_t *)&f;
 
-        for (unsigned i = 0; i < 14; i++)
+        for (unsigned i = 0; i < 16; i++)
             fields[i] = (bits >> i) & 1;
         if (decide(&f) != LECTR_STEERED)
             continue;
         steered++;
-        assert_true(f.tcp && f.consent && f.port_listed && f.alive && f.netns_known && f.route &&
-                    f.ring_room);
-        assert_true(f.provider_known || f.mode_all);
-        assert_false(f.own || f.to_loopback || f.device_bound || f.bound_source);
+        assert_true(f.tcp && f.consent && f.alive && f.netns_known && f.route && f.ring_room);
+        assert_false(f.own || f.device_bound || f.bound_source);
+        if (f.clear_port && !f.unserved)
+            by_port++;
+        else
+            assert_true(f.port_listed && (f.provider_known || f.mode_all) && !f.to_loopback);
     }
-    /* 3 of (provider_known, mode_all) times 2 of ipv6 */
-    assert_int_equal(steered, 6);
+    /* By name: 3 of (clear_port, unserved) but the one that goes by port, times 3
+     * of (provider_known, mode_all) times 2 of ipv6. By port: 2^5 of what does not
+     * matter then (to_loopback, port_listed, provider_known, mode_all, ipv6). */
+    assert_int_equal(by_port, 32);
+    assert_int_equal(steered, 3 * 6 + 32);
 }
 
 struct alive_input {

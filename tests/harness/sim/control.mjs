@@ -5,7 +5,7 @@
 //   POST /reset                            counters to zero; defaults, rules, certs, modes forgotten
 //   POST /defaults {behaviour}             POST /rules [rule…]   (behaviour.mjs)
 //   POST /certs {HOST: good|expired|selfsigned|wrongname}
-//   POST /modes {HOST: http|http1|echo|silent|mtls|refuse}
+//   POST /modes {HOST: http|http1|echo|silent|mtls|refuse}   (in clear: ":PORT")
 //   POST /record {"dir": DIR or ""}        octets of new connections
 import http from 'node:http';
 import { unknownKey } from './behaviour.mjs';

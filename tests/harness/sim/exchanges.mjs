@@ -22,10 +22,18 @@ export function bodyOf(part) {
     : Buffer.from(part.body ?? '', 'utf8');
 }
 
-/** Host names that DNS and certificates are needed for: https, real names, default port. */
+/** Host names that DNS and certificates are needed for: real names, without port. */
 export function hostsOf(exchanges) {
-  const hosts = exchanges.filter((x) => x.request.scheme === 'https').map((x) => x.request.host);
-  return [...new Set(hosts)].filter((h) => /[a-z]/i.test(h) && !h.includes(':')).sort();
+  const hosts = exchanges.map((x) => x.request.host.replace(/:\d+$/, ''));
+  return [...new Set(hosts)]
+    .filter((h) => /[a-z]/i.test(h) && !h.includes(':') && h !== 'localhost').sort();
+}
+
+/** Ports on which recordings went in clear, and Ollama's. */
+export function clearPortsOf(exchanges) {
+  const ports = exchanges.filter((x) => x.request.scheme === 'http')
+    .map((x) => Number(/:(\d+)$/.exec(x.request.host)?.[1] ?? 80));
+  return [...new Set([11434, ...ports])].sort((a, b) => a - b);
 }
 
 /** "cut off after …": the recording broke off, so the answer to it must break off too. */
@@ -59,7 +67,7 @@ export class Library {
     for (const x of exchanges) {
       if (x.response.status >= 400 || x.response.fidelity === 'derived' || x.truth?.is_error) continue;
       const r = x.request;
-      const k = requestKey(r.method, r.host, r.path, bodyOf(r));
+      const k = requestKey(r.method, r.host.replace(/:\d+$/, ''), r.path, bodyOf(r));
       for (const key of [`${k.place} ${k.stream} ${k.model}`, `${k.place} ${k.stream}`]) {
         if (!this.byKey.has(key)) this.byKey.set(key, []);
         this.byKey.get(key).push(x);

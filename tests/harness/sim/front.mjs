@@ -50,6 +50,19 @@ export class Front {
     socket.on('data', onData);
   }
 
+  /** HTTP without TLS; a mode for ":PORT" holds for all that comes in there. */
+  acceptClear(socket) {
+    const { state } = this;
+    const mode = state.modes[`:${socket.localPort}`] ?? 'http';
+    socket.on('error', () => {});
+    const facts = state.connection({ sni: '', port: socket.localPort,
+      client: plainAddress(socket.remoteAddress), client_port: socket.remotePort,
+      address: plainAddress(socket.localAddress) });
+    if (mode === 'refuse') socket.resetAndDestroy();
+    else if (mode === 'echo') socket.pipe(socket);
+    else if (mode === 'http') this.#serve(socket, socket, facts);
+  }
+
   #route(socket, seen, hello) {
     const { state } = this;
     if (!hello.tls) {
@@ -126,6 +139,10 @@ export class Front {
       this.http2.emit('connection', s);
       return;
     }
+    this.#serve(s, raw, facts);
+  }
+
+  #serve(s, raw, facts) {
     const { record } = this.state;
     if (record) fs.mkdirSync(record, { recursive: true });
     const name = `${String(facts.n).padStart(6, '0')}-${facts.sni || 'none'}`;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The provider simulator: TLS on :443 for every host of the lab, answers from
-// exchange files.
+// The provider simulator: TLS on :443 for every host of the lab, HTTP in clear on
+// the ports that recordings name, answers from exchange files.
 //
 //   EXCHANGES=DIR     exchange files        SIM_PKI=DIR      certificates (sim/pki)
 //   SIM_CONTROL=PATH  control, Unix socket  SIM_CONTROL_PORT control on loopback
-//   SIM_PORT          default 443           SIM_RECORD=DIR   octets per connection
+//   SIM_PORT          default 443, 0: none  SIM_RECORD=DIR   octets per connection
+//   SIM_CLEAR_PORTS   "80 11434"; default: those of the recordings
 //   SIM_LATENCY_MS    default latency       REPLAY_HEADER    default x-replay-id
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { controlServer } from './control.mjs';
-import { Library, loadExchanges } from './exchanges.mjs';
+import { Library, clearPortsOf, loadExchanges } from './exchanges.mjs';
 import { Front } from './front.mjs';
 
 const env = process.env;
@@ -18,7 +19,9 @@ const CONNECTIONS_MAX = 5000; // facts kept for GET /connections
 
 class State {
   constructor() {
-    this.library = new Library(loadExchanges(env.EXCHANGES));
+    const exchanges = loadExchanges(env.EXCHANGES);
+    this.library = new Library(exchanges);
+    this.clearPorts = env.SIM_CLEAR_PORTS?.split(' ').map(Number) ?? clearPortsOf(exchanges);
     this.pki = env.SIM_PKI;
     this.replayHeader = (env.REPLAY_HEADER ?? 'x-replay-id').toLowerCase();
     this.record = env.SIM_RECORD ?? '';
@@ -68,13 +71,20 @@ process.on('uncaughtException', (e) => {
   process.exit(1);
 });
 
-const server = net.createServer({ noDelay: true }, (socket) => front.accept(socket));
-server.listen({ port, host: '::', backlog: 1024 }, () => {
+const listen = (at, options, accept) => new Promise((ok) => {
+  net.createServer({ noDelay: true, ...options }, accept)
+    .listen({ port: at, host: '::', backlog: 1024 }, ok);
+});
+const servers = state.clearPorts.map((p) =>
+  listen(p, { allowHalfOpen: true }, (socket) => front.acceptClear(socket)));
+if (port) servers.push(listen(port, {}, (socket) => front.accept(socket)));
+Promise.all(servers).then(() => {
   const control = controlServer(state);
   if (env.SIM_CONTROL) {
     fs.rmSync(env.SIM_CONTROL, { force: true });
     control.listen(env.SIM_CONTROL);
   }
   if (env.SIM_CONTROL_PORT) controlServer(state).listen(Number(env.SIM_CONTROL_PORT), '127.0.0.1');
-  console.log(`simulator: port ${port}, ${state.library.size} exchanges`);
+  console.log(`simulator: ports ${[port, ...state.clearPorts].filter(Boolean).join(' ')}, ` +
+    `${state.library.size} exchanges`);
 });
