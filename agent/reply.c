@@ -103,40 +103,11 @@ void reply_header(struct reply *r, struct slice name, struct slice value)
     }
 }
 
-static unsigned gap_bucket(uint64_t us)
-{
-    unsigned octave, bucket;
-
-    if (us < 4)
-        return (unsigned)us;
-    octave = 63 - (unsigned)__builtin_clzll(us);
-    bucket = octave * 4 + (unsigned)(us >> (octave - 2) & 3) - 4;
-    return bucket < REPLY_GAP_BUCKETS ? bucket : REPLY_GAP_BUCKETS - 1;
-}
-
-static uint64_t gap_bucket_us(unsigned bucket)
-{
-    unsigned octave = (bucket + 4) / 4;
-
-    if (bucket < 4)
-        return bucket;
-    return (4ULL + bucket % 4) << (octave - 2);
-}
-
 static void output_seen(struct reply *r)
 {
-    struct reply_gaps *g = &r->gaps;
-
     if (!r->first_output_ns)
         r->first_output_ns = r->now_ns;
-    if (g->last_ns) {
-        uint64_t us = (r->now_ns - g->last_ns) / NSEC_PER_USEC;
-
-        g->sum_us += us;
-        g->count++;
-        g->bucket[gap_bucket(us)]++;
-    }
-    g->last_ns = r->now_ns;
+    gaps_add(&r->gaps, r->now_ns);
 }
 
 static bool is_stream(const struct reply *r)
@@ -298,22 +269,6 @@ bool reply_content_complete(const struct reply *r)
     return is_stream(r) ? r->done_mark || r->answer.end : r->answer.events > 0 && !r->cut;
 }
 
-static void fill_gaps(const struct reply_gaps *g, struct call_latency *l)
-{
-    uint32_t want = (uint32_t)(((uint64_t)g->count * 95 + 99) / 100), seen = 0;
-
-    if (!g->count)
-        return;
-    l->mean_gap_us = opt_u64(g->sum_us / g->count);
-    for (unsigned i = 0; i < REPLY_GAP_BUCKETS; i++) {
-        seen += g->bucket[i];
-        if (seen >= want) {
-            l->p95_gap_us = opt_u64(gap_bucket_us(i));
-            return;
-        }
-    }
-}
-
 static void fill_latency(const struct reply *r, struct call *call)
 {
     const struct ask *ask = r->ask;
@@ -324,7 +279,7 @@ static void fill_latency(const struct reply *r, struct call *call)
     if (r->first_output_ns)
         call->latency.first_token_us =
             opt_u64((r->first_output_ns - ask->start_ns) / NSEC_PER_USEC);
-    fill_gaps(&r->gaps, &call->latency);
+    gaps_fill(&r->gaps, &call->latency);
 }
 
 static void fill_text(char *to, size_t size, const char *first, const char *second)

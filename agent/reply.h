@@ -4,9 +4,8 @@
 
 #include "agent/answer.h"
 #include "agent/ask.h"
+#include "agent/gaps.h"
 #include "agent/sse.h"
-
-#define REPLY_GAP_BUCKETS 160 /* four to the doubling, in microseconds */
 
 enum reply_framing {
     REPLY_UNSEEN, /* no byte of content so far */
@@ -14,12 +13,6 @@ enum reply_framing {
     REPLY_JSON_ARRAY,
     REPLY_SSE,
     REPLY_OTHER,
-};
-
-struct reply_gaps {
-    uint64_t last_ns, sum_us;
-    uint32_t count;
-    uint32_t bucket[REPLY_GAP_BUCKETS];
 };
 
 struct reply {
@@ -41,7 +34,7 @@ struct reply {
     struct json json;
     struct sse sse;
     struct answer answer;
-    struct reply_gaps gaps;
+    struct gaps gaps;
     uint64_t data_len;
     uint8_t data_start[8];
     char request_id[128];
