@@ -202,9 +202,10 @@ static bool is_one_of(const char *word, const char *const *list)
 
 static bool is_free(const struct call *call)
 {
-    /* A retrieved answer was billed with the call that made it. */
-    static const char *const OPERATIONS[] = {"count_tokens", "models",   "moderation",
-                                             "files",        "retrieve", NULL};
+    /* A retrieved answer was billed with the call that made it; what a session costs, its
+     * turns say. */
+    static const char *const OPERATIONS[] = {
+        "count_tokens", "models", "moderation", "files", "retrieve", "realtime_session", NULL};
     static const uint32_t REFUSALS[] = {401, 402, 403, 404, 405, 413, 429, 529};
 
     if (call->operation && is_one_of(call->operation, OPERATIONS))
