@@ -92,6 +92,8 @@ void reply_header(struct reply *r, struct slice name, struct slice value)
         r->coding = body_coding_of(value);
     } else if (slice_eq_nocase(name, slice_str("content-type"))) {
         r->says_event_stream = slice_starts_nocase(value, "text/event-stream");
+    } else if (slice_eq_nocase(name, slice_str("sec-websocket-extensions"))) {
+        ws_extensions_add(&r->extensions, value);
     } else if (slice_eq_nocase(name, slice_str("retry-after-ms"))) {
         r->retry_after_ms = header_number(value);
         r->retry_in_ms = r->retry_after_ms.known;

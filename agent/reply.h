@@ -45,6 +45,7 @@ struct reply {
     struct opt_u64 limit_requests, remaining_requests, limit_tokens, remaining_tokens;
     struct opt_u64 retry_after_ms;
     bool retry_in_ms;
+    struct ws_extensions extensions; /* agreed to, in a 101 */
 };
 
 /* `budget` may be NULL: unlimited. */
