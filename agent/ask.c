@@ -169,6 +169,8 @@ void ask_header(struct ask_reader *r, struct slice name, struct slice value)
         struct multipart *m = &r->multipart;
 
         r->is_multipart = multipart_init(m, value, NULL, NULL);
+    } else if (slice_eq_nocase(name, slice_str("sec-websocket-extensions"))) {
+        ws_extensions_add(&ask->extensions, value);
     } else if (slice_eq_nocase(name, slice_str("traceparent"))) {
         take_trace(ask, value);
     } else if (client_header(r, name, value)) {
@@ -184,20 +186,33 @@ void ask_header(struct ask_reader *r, struct slice name, struct slice value)
     }
 }
 
-static void take_query(struct ask_reader *r, struct slice query)
+/* The value of the first parameter of that name; empty when there is none. */
+static struct slice query_value(struct slice query, const char *name)
 {
-    const char *key = r->provider ? r->provider->query_key : NULL;
-    size_t key_len = key ? strlen(key) : 0;
+    size_t name_len = strlen(name);
 
-    while (key && query.len) {
+    while (query.len) {
         const uint8_t *end = memchr(query.data, '&', query.len);
         size_t len = end ? (size_t)(end - query.data) : query.len;
 
-        if (len > key_len && query.data[key_len] == '=' &&
-            slice_eq(slice_of(query.data, key_len), slice_str(key)))
-            take_key(r, slice_of(query.data + key_len + 1, len - key_len - 1));
+        if (len > name_len && query.data[name_len] == '=' &&
+            slice_eq(slice_of(query.data, name_len), slice_str(name)))
+            return slice_of(query.data + name_len + 1, len - name_len - 1);
         query = end ? slice_of(end + 1, query.len - len - 1) : slice_of(NULL, 0);
     }
+    return query;
+}
+
+/* Of the query only the key and, for sessions, the model are looked at. */
+static void take_query(struct ask_reader *r, struct slice query)
+{
+    const struct profile_operation *op = r->ask->operation;
+    const struct profile_session *s = op && op->family ? op->family->session : NULL;
+
+    if (r->provider && r->provider->query_key)
+        take_key(r, query_value(query, r->provider->query_key));
+    for (unsigned i = 0; s && i < s->query_model_count && !r->ask->model[0]; i++)
+        text_copy(r->ask->model, sizeof(r->ask->model), query_value(query, s->query_model[i]));
 }
 
 /* "https://host/path" -> "/path"; a target that names no path is "/". */
@@ -285,14 +300,13 @@ void ask_head(struct ask_reader *r, const struct http1_head *head)
     struct slice path = target_path(head->target);
     const uint8_t *mark = memchr(path.data, '?', path.len);
     struct provider_route route = {0};
+    struct slice query = {0};
 
     if (!ask)
         return;
     if (mark) {
-        size_t len = (size_t)(mark - path.data);
-
-        take_query(r, slice_of(mark + 1, path.len - len - 1));
-        path.len = len;
+        query = slice_of(mark + 1, path.len - (size_t)(mark - path.data) - 1);
+        path.len = (size_t)(mark - path.data);
     }
     ask->is_head = slice_eq(head->method, slice_str("HEAD"));
     ask->is_connect = slice_eq(head->method, slice_str("CONNECT"));
@@ -310,6 +324,7 @@ void ask_head(struct ask_reader *r, const struct http1_head *head)
         if (ask->model[0])
             ask->model_rank = 0;
     }
+    take_query(r, query);
     body_start(r);
     if (route.model[0])
         ask->model_rank = 0;

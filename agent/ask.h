@@ -7,6 +7,7 @@
 #include "agent/http1.h"
 #include "agent/multipart.h"
 #include "agent/profile.h"
+#include "agent/ws.h"
 
 struct ask {
     struct ask *next;
@@ -31,6 +32,7 @@ struct ask {
     char project[96];
     char key_fingerprint[20];
     char http_version[8];
+    struct ws_extensions extensions; /* offered, should it become a WebSocket */
 };
 
 /* The parser of the request that is passing now; one per connection. */

@@ -81,6 +81,13 @@ void body_init(struct body *b, enum body_coding coding, struct body_flow *flow)
     *b = (struct body){.coding = coding, .flow = flow};
 }
 
+void body_init_messages(struct body *b, uint8_t window_bits, struct body_flow *flow)
+{
+    /* zlib's deflate makes 9 of 8, and so do those that use it. */
+    *b = (struct body){
+        .coding = BODY_MESSAGES, .window_bits = window_bits > 9 ? window_bits : 9, .flow = flow};
+}
+
 static void decoder_free(struct body *b)
 {
     if (!b->decoder)
@@ -88,6 +95,7 @@ static void decoder_free(struct body *b)
     switch (b->coding) {
     case BODY_GZIP:
     case BODY_DEFLATE:
+    case BODY_MESSAGES:
         inflateEnd(b->decoder);
         wiping_free(b, b->decoder);
         break;
@@ -146,6 +154,8 @@ static int decoder_new(struct body *b, uint8_t first)
          * the method in its low bits. */
         b->raw_deflate = (first & 0x0f) != 8;
         return inflate_new(b, b->raw_deflate ? -15 : 15);
+    case BODY_MESSAGES:
+        return inflate_new(b, -b->window_bits);
     case BODY_BROTLI:
         b->decoder = BrotliDecoderCreateInstance(wiping_alloc, wiping_free, b);
         return b->decoder ? 0 : -ENOMEM;
@@ -175,6 +185,20 @@ static int give(struct body *b, size_t in_bytes, struct slice piece, body_sink s
     return 0;
 }
 
+/* Whether more follows in `z` after what ended there; -EPROTO when it cannot be read. */
+static int member_next(struct body *b, z_stream *z, bool *ret_more)
+{
+    /* Only gzip has members; padding and rubbish after the end is let go. A
+     * message's last block may be marked as such, and the window stays. */
+    *ret_more = z->avail_in &&
+                (b->coding == BODY_MESSAGES || (b->coding == BODY_GZIP && z->next_in[0] == 0x1f));
+    if (!*ret_more)
+        return 0;
+    b->member_ended = false;
+    return (b->coding == BODY_MESSAGES ? inflateResetKeep(z) : inflateReset(z)) == Z_OK ? 0
+                                                                                        : -EPROTO;
+}
+
 static int feed_inflate(struct body *b, struct slice in, body_sink sink, void *user)
 {
     uint8_t out[BODY_PIECE_BYTES];
@@ -185,15 +209,12 @@ static int feed_inflate(struct body *b, struct slice in, body_sink sink, void *u
     z->avail_in = (unsigned)in.len;
     do {
         size_t before = z->avail_in;
+        bool more = true;
 
-        if (b->member_ended) {
-            /* Only gzip has members; padding and rubbish after the end is let go. */
-            if (!z->avail_in || b->coding != BODY_GZIP || z->next_in[0] != 0x1f)
-                return 0;
-            if (inflateReset(z) != Z_OK)
-                return -EPROTO;
-            b->member_ended = false;
-        }
+        if (b->member_ended && member_next(b, z, &more))
+            return -EPROTO;
+        if (!more)
+            return 0;
         z->next_out = out;
         z->avail_out = sizeof(out);
         r = inflate(z, Z_SYNC_FLUSH);
@@ -321,5 +342,18 @@ int body_feed(struct body *b, struct slice bytes, body_sink sink, void *user)
     r = b->coding == BODY_UNKNOWN ? -EPROTO : feed_coded(b, bytes, sink, user);
     if (r)
         fail(b, r);
+    return r;
+}
+
+int body_message_end(struct body *b, bool takeover, body_sink sink, void *user)
+{
+    static const uint8_t tail[] = {0, 0, 0xff, 0xff}; /* what the sender left away */
+    int r = body_feed(b, slice_of(tail, sizeof(tail)), sink, user);
+
+    if (!r && !takeover && inflateReset(b->decoder) != Z_OK) {
+        r = -EPROTO;
+        fail(b, r);
+    }
+    b->member_ended = b->member_ended && takeover;
     return r;
 }

@@ -30,7 +30,8 @@ enum body_coding {
     BODY_DEFLATE,
     BODY_BROTLI,
     BODY_ZSTD,
-    BODY_UNKNOWN, /* a coding, or a pile of them, that is not known here */
+    BODY_MESSAGES, /* permessage-deflate (RFC 7692): see body_init_messages() */
+    BODY_UNKNOWN,  /* a coding, or a pile of them, that is not known here */
 };
 
 /* What all decoders of a process share. The owner sets the limit, refills
@@ -57,6 +58,7 @@ struct body {
     bool failed;
     bool member_ended; /* gzip, zstd: another may follow */
     bool raw_deflate;
+    uint8_t window_bits; /* messages */
     void *decoder;
     struct body_flow *flow;
     size_t allocated_bytes;
@@ -66,7 +68,12 @@ struct body {
 enum body_coding body_coding_of(struct slice value);
 /* `flow` is borrowed until body_fini. */
 void body_init(struct body *b, enum body_coding coding, struct body_flow *flow);
+/* All compressed messages of one direction; `window_bits` as agreed, 8 to 15. */
+void body_init_messages(struct body *b, uint8_t window_bits, struct body_flow *flow);
 void body_fini(struct body *b);
 /* -EPROTO when the bytes are no such coding, -ENOMEM beyond a limit of memory,
  * -E2BIG beyond one of output; from then on -EPROTO, and nothing comes out. */
 int body_feed(struct body *b, struct slice bytes, body_sink sink, void *user) LECTR_MUST_USE;
+/* A message of BODY_MESSAGES ended: what is left of it comes out. `takeover`:
+ * the next one may refer back to it. Fails as body_feed does. */
+int body_message_end(struct body *b, bool takeover, body_sink sink, void *user) LECTR_MUST_USE;

@@ -11,6 +11,7 @@ struct http1 {
     struct http1_events events;
     enum http1_side side;
     int error;
+    size_t rest;
     bool opaque;
     size_t target_len, name_len, value_len;
     bool name_too_long;
@@ -175,6 +176,8 @@ int http1_feed(struct http1 *h, struct slice bytes)
         if (e == HPE_OK)
             return 0;
         if (h->opaque) {
+            stopped = llhttp_get_error_pos(&h->parser);
+            h->rest = left - (size_t)(stopped - at);
             h->error = -EALREADY;
             break;
         }
@@ -189,6 +192,11 @@ int http1_feed(struct http1 *h, struct slice bytes)
         llhttp_resume_after_upgrade(&h->parser);
     }
     return h->error;
+}
+
+size_t http1_rest(const struct http1 *h)
+{
+    return h->rest;
 }
 
 void http1_finish(struct http1 *h)

@@ -57,5 +57,7 @@ void http1_free(struct http1 **http);
 /* 0; -EPROTO when it is no HTTP/1.x; -EALREADY once it has become opaque.
  * After either nothing is parsed any more. */
 int http1_feed(struct http1 *h, struct slice bytes) LECTR_MUST_USE;
+/* Once it has become opaque: how many of the last bytes fed came after. */
+size_t http1_rest(const struct http1 *h);
 /* The peer closed: ends a message that lasts until then. */
 void http1_finish(struct http1 *h);

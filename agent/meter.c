@@ -53,8 +53,7 @@ void meter_call_begin(struct meter *m, const struct ask *ask, struct slice metho
         m->env.on_begin(m->env.user, &begin);
 }
 
-void meter_call_end(struct meter *m, const struct ask *ask, const struct reply *reply,
-                    enum call_outcome outcome)
+struct call *meter_call_fill(struct meter *m, const struct ask *ask, const struct reply *reply)
 {
     struct call *call = &m->call;
 
@@ -64,6 +63,14 @@ void meter_call_end(struct meter *m, const struct ask *ask, const struct reply *
         reply_fill(reply, ask->operation && ask->operation->repeats, call);
     if (!call->service_tier[0] && strcmp(ask->service_tier, "auto") != 0)
         memcpy(call->service_tier, ask->service_tier, sizeof(call->service_tier));
+    return call;
+}
+
+void meter_call_end(struct meter *m, const struct ask *ask, const struct reply *reply,
+                    enum call_outcome outcome)
+{
+    struct call *call = meter_call_fill(m, ask, reply);
+
     call->outcome = outcome;
     call->end_mono_ns = m->now_ns;
     call->latency.total_us = opt_u64((m->now_ns - ask->start_ns) / NSEC_PER_USEC);

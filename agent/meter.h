@@ -8,6 +8,9 @@
  * per connection, and per HTTP/2 stream that is being answered; while a br or
  * zstd body passes, its window comes on top, at most BODY_WINDOW_MAX_BYTES, and
  * for all of them what the body_budget allows).
+ * Realtime sessions (agent/realtime.h) are read on after their upgrade, at most
+ * METER_SESSIONS_MAX of a connection, each with REALTIME_STATE_MAX_BYTES and
+ * what its inflaters hold on top; further ones are opaque as other upgrades are.
  * What bodies may unpack to is limited too, see agent/body.h: beyond that what
  * they say stays unknown, the call is told all the same. Up to METER_PIPELINE_MAX
  * requests of HTTP/1.1 may await their answers, up to METER_STREAMS_MAX of
@@ -22,6 +25,7 @@
 
 #define METER_PIPELINE_MAX 64
 #define METER_STREAMS_MAX 2048
+#define METER_SESSIONS_MAX 8
 #define METER_STATE_MAX_BYTES (256 * 1024)
 
 struct meter;
@@ -61,7 +65,7 @@ enum meter_protocol {
 enum meter_state {
     METER_READING,
     METER_NOT_HTTP, /* what passed is not the protocol: nothing more will be metered */
-    METER_UPGRADED, /* 101 or CONNECT: the rest is opaque */
+    METER_UPGRADED, /* 101 or CONNECT, and no realtime session: the rest is opaque */
 };
 
 struct meter_counts {

@@ -11,7 +11,8 @@ struct meter_h1 {
     struct ask *incoming; /* its head is not complete: not begun yet */
     struct ask *first, **last;
     struct reply reply;
-    bool reply_waits; /* the answer is whole, its request is not */
+    bool reply_waits;              /* the answer is whole, its request is not */
+    struct meter_session *session; /* the first ask's, from its 101 on */
 };
 
 _Static_assert(sizeof(struct meter_h1) + sizeof(struct meter) +
@@ -31,7 +32,10 @@ static void call_end(struct meter *m, bool answered, enum call_outcome outcome)
     h1->reply_waits = false;
     if (h1->reader.ask == ask)
         h1->reader.ask = NULL;
-    meter_call_end(m, ask, answered ? &h1->reply : NULL, outcome);
+    if (h1->session)
+        meter_session_end(&h1->session, outcome);
+    else
+        meter_call_end(m, ask, answered ? &h1->reply : NULL, outcome);
     h1->reply.ask = NULL;
     meter_ask_free(&ask);
 }
@@ -131,6 +135,9 @@ static enum http1_body response_head(void *user, const struct http1_head *head)
     if (m->h1->reply.interim)
         return HTTP1_BODY_NONE;
     reply_head(&m->h1->reply, ask, head->status);
+    if (head->status == 101 && ask && ask->complete && !ask->next &&
+        meter_session_begin(m, ask, &m->h1->reply, &m->h1->session) == 0)
+        return HTTP1_BODY_OPAQUE; /* goes on in h1_response */
     if (head->status == 101 || tunnel) {
         m->state = METER_UPGRADED; /* ends in h1_response */
         return HTTP1_BODY_OPAQUE;
@@ -152,6 +159,8 @@ static void response_end(void *user)
 {
     struct meter *m = user;
 
+    if (m->h1->session)
+        return;
     if (m->h1->reply.interim || m->state != METER_READING) {
         m->h1->reply.open = m->state != METER_READING;
         return;
@@ -194,12 +203,57 @@ static void h1_request(struct meter *m, struct slice bytes)
         meter_give_up(m, METER_NOT_HTTP);
 }
 
+static void h1_free(struct meter *m);
+
+static void session_feed(struct meter *m, struct slice bytes, bool client)
+{
+    int r;
+
+    if (!m->h1->session)
+        return; /* both sides have said close */
+    r = meter_session_feed(m->h1->session, client, bytes);
+    if (r > 0)
+        call_end(m, true, CALL_OK);
+    else if (r)
+        meter_give_up(m, METER_UPGRADED);
+}
+
+static void session_request(struct meter *m, struct slice bytes)
+{
+    session_feed(m, bytes, true);
+}
+
+static void session_response(struct meter *m, struct slice bytes)
+{
+    session_feed(m, bytes, false);
+}
+
+static void session_close(struct meter *m, enum meter_end end)
+{
+    if (m->h1->session)
+        call_end(m, true, end == METER_END_CLIENT ? CALL_CLIENT_ABORT : CALL_UPSTREAM_ABORT);
+}
+
+static const struct meter_wire session_wire = {
+    .request = session_request,
+    .response = session_response,
+    .close = session_close,
+    .give_up = h1_give_up,
+    .free = h1_free,
+};
+
 static void h1_response(struct meter *m, struct slice bytes)
 {
-    if (http1_feed(m->h1->responses, bytes))
+    int r = http1_feed(m->h1->responses, bytes);
+    size_t rest = http1_rest(m->h1->responses);
+
+    if (m->h1->session) {
+        reply_end(&m->h1->reply, true);
+        m->wire = &session_wire;
+        session_feed(m, slice_of(bytes.data + bytes.len - rest, rest), false);
+    } else if (r || m->state == METER_UPGRADED) {
         meter_give_up(m, m->state == METER_UPGRADED ? METER_UPGRADED : METER_NOT_HTTP);
-    else if (m->state == METER_UPGRADED)
-        meter_give_up(m, METER_UPGRADED);
+    }
 }
 
 static void h1_close(struct meter *m, enum meter_end end)
@@ -226,6 +280,7 @@ static void h1_free(struct meter *m)
 
     if (!h1)
         return;
+    meter_session_free(&h1->session);
     ask_reader_fini(&h1->reader);
     reply_fini(&h1->reply);
     meter_ask_free(&h1->incoming);

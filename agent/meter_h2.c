@@ -13,10 +13,12 @@ struct stream {
     struct stream *next_in_bucket;
     struct stream *prev, *next; /* oldest first */
     uint32_t id;
-    bool begun;     /* the request's head is complete: a call */
+    bool begun; /* the request's head is complete: a call */
+    bool has_protocol;
     bool is_tunnel; /* CONNECT: its data is no body once the answer agrees */
     bool answered;  /* the final head of the answer is complete */
     bool reply_ended;
+    struct meter_session *session; /* of a CONNECT with a protocol (RFC 8441) */
     struct ask *ask;
     struct ask_reader *reader; /* while the request passes */
     struct reply *reply;       /* from the answer's first byte on */
@@ -76,6 +78,7 @@ static void reply_free(struct reply **reply)
 
 static void stream_free(struct stream *s)
 {
+    meter_session_free(&s->session);
     meter_ask_free(&s->ask);
     reader_free(&s->reader);
     reply_free(&s->reply);
@@ -97,7 +100,9 @@ static void unlink_stream(struct meter_h2 *h2, struct stream *s)
 static void stream_end(struct meter *m, struct stream *s, enum call_outcome outcome)
 {
     unlink_stream(m->h2, s);
-    if (s->begun)
+    if (s->session)
+        meter_session_end(&s->session, outcome);
+    else if (s->begun)
         meter_call_end(m, s->ask, s->answered ? s->reply : NULL, outcome);
     stream_free(s);
 }
@@ -241,6 +246,7 @@ static void request_head(struct meter *m, struct block *b)
     ask_head(s->reader, &head);
     s->begun = true;
     s->is_tunnel = s->ask->is_connect;
+    s->has_protocol = b->has_protocol;
     meter_call_begin(m, s->ask, head.method);
     if (b->untracked) {
         m->counts.untracked++;
@@ -260,7 +266,8 @@ static void response_head(struct meter *m, struct block *b)
     /* From here on it is the tunnel's. */
     if (s->is_tunnel && b->status >= 200 && b->status < 300) {
         reply_end(s->reply, false);
-        stream_end(m, s, CALL_UNMETERABLE);
+        if (!s->has_protocol || meter_session_begin(m, s->ask, s->reply, &s->session))
+            stream_end(m, s, CALL_UNMETERABLE);
     }
 }
 
@@ -288,6 +295,13 @@ static void on_data(void *user, enum http2_side from, uint32_t id, struct slice 
 
     if (!s || !s->begun)
         return;
+    if (s->session) {
+        int r = meter_session_feed(s->session, from == HTTP2_CLIENT, piece);
+
+        if (r)
+            stream_end(m, s, r > 0 ? CALL_OK : CALL_UNMETERABLE);
+        return;
+    }
     if (from == HTTP2_CLIENT && s->reader)
         ask_body(s->reader, piece);
     else if (from == HTTP2_SERVER && s->answered && !s->reply_ended)
@@ -301,6 +315,10 @@ static void on_end(void *user, enum http2_side from, uint32_t id)
 
     if (!s || !s->begun)
         return;
+    if (s->session) {
+        stream_end(m, s, from == HTTP2_CLIENT ? CALL_CLIENT_ABORT : CALL_UPSTREAM_ABORT);
+        return;
+    }
     if (from == HTTP2_CLIENT && s->reader) {
         ask_end(s->reader, m->now_ns);
         reader_free(&s->reader);

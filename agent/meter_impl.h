@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The meter as its own files see it: meter.c, meter_h1.c, meter_h2.c. */
+/* The meter as its own files see it: meter.c, meter_h1.c, meter_h2.c,
+ * meter_session.c. */
 #pragma once
 
 #include "agent/meter.h"
+#include "agent/realtime.h"
 #include "agent/reply.h"
 
 /* How the connection's bytes are read. May be exchanged for another one while
@@ -27,6 +29,7 @@ struct meter {
     bool closed;
     uint64_t now_ns;
     uint32_t open;
+    uint32_t sessions;
     struct meter_counts counts;
     struct call call;
     char host[256];
@@ -38,6 +41,8 @@ void meter_call_begin(struct meter *m, const struct ask *ask, struct slice metho
 /* … and ends. `reply` is the answer's, NULL when there was none. */
 void meter_call_end(struct meter *m, const struct ask *ask, const struct reply *reply,
                     enum call_outcome outcome);
+/* A call with what ask and answer say; m's scratch. */
+struct call *meter_call_fill(struct meter *m, const struct ask *ask, const struct reply *reply);
 /* Of an answer that came to its end. */
 enum call_outcome meter_outcome(const struct reply *reply);
 /* Of one that did not; `reply` may be NULL. */
@@ -50,3 +55,16 @@ void meter_ask_free(struct ask **ask);
 /* meter_h1.c, meter_h2.c */
 int meter_h1_new(struct meter *m) LECTR_MUST_USE;
 int meter_h2_new(struct meter *m) LECTR_MUST_USE;
+
+/* meter_session.c */
+struct meter_session;
+/* What follows the answer's head is a realtime session; `ask` and `reply` are
+ * borrowed until it ends. -ENOENT when it is none, or none that can be read. */
+int meter_session_begin(struct meter *m, const struct ask *ask, const struct reply *reply,
+                        struct meter_session **ret_session) LECTR_MUST_USE;
+/* 0; 1 when it is over; -errno when it cannot be followed: then the caller ends it. */
+int meter_session_feed(struct meter_session *s, bool client, struct slice bytes) LECTR_MUST_USE;
+/* Tells its turns and its own call. `cut` is the outcome of what has not ended. */
+void meter_session_end(struct meter_session **session, enum call_outcome cut);
+/* Tells nothing. */
+void meter_session_free(struct meter_session **session);

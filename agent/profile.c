@@ -237,12 +237,46 @@ static int add_usage(struct compiler *c, struct json_paths *p, const struct prof
     return r;
 }
 
+static int add_session(struct compiler *c, struct profile_family *f)
+{
+    const struct profile_session *s = f->session;
+    struct json_paths *client = f->client_paths, *server = f->answer_paths;
+    const struct {
+        struct json_paths *paths;
+        char **list;
+        unsigned count, field;
+        enum json_how how;
+    } table[] = {
+        {client, s->client_event, s->client_event_count, FIELD_CLIENT_EVENT, JSON_KEEP},
+        {client, s->client_id, s->client_id_count, FIELD_CLIENT_ID, JSON_KEEP},
+        {client, s->client_model, s->client_model_count, FIELD_CLIENT_MODEL, JSON_KEEP},
+        {client, s->ask_paths, s->ask_paths_count, FIELD_ASK, JSON_TEST},
+        {client, s->trigger_paths, s->trigger_paths_count, FIELD_TRIGGER, JSON_TEST},
+        {client, s->resume_paths, s->resume_paths_count, FIELD_RESUME, JSON_TEST},
+        {server, s->session_id, s->session_id_count, FIELD_SESSION_ID, JSON_KEEP},
+        {server, s->session_model, s->session_model_count, FIELD_SESSION_MODEL, JSON_KEEP},
+        {server, s->turn_paths, s->turn_paths_count, FIELD_TURN, JSON_TEST},
+        {server, s->begin_paths, s->begin_paths_count, FIELD_BEGIN, JSON_TEST},
+        {server, s->interrupted_paths, s->interrupted_paths_count, FIELD_INTERRUPTED, JSON_TEST},
+        {server, s->error_source, s->error_source_count, FIELD_ERROR_SOURCE, JSON_KEEP},
+        {server, s->aside_model, s->aside_model_count, FIELD_ASIDE_MODEL, JSON_KEEP},
+    };
+    int r = 0;
+
+    for (size_t i = 0; !r && i < sizeof(table) / sizeof(table[0]); i++)
+        r = add_list(c, table[i].paths, table[i].list, table[i].count, table[i].field, false,
+                     table[i].how);
+    return r;
+}
+
 static int compile_paths(struct compiler *c, struct profile_family *f)
 {
     int r = json_paths_new(&f->request_paths);
 
     if (!r)
         r = json_paths_new(&f->answer_paths);
+    if (!r && f->session)
+        r = json_paths_new(&f->client_paths);
     if (!r && f->request) {
         const struct profile_request *q = f->request;
 
@@ -262,6 +296,8 @@ static int compile_paths(struct compiler *c, struct profile_family *f)
         r = add_answer(c, f->answer_paths, f->answer);
     if (!r && f->usage)
         r = add_usage(c, f->answer_paths, f->usage);
+    if (!r && f->session)
+        r = add_session(c, f);
     return r;
 }
 
@@ -295,9 +331,11 @@ static int family_inherit(struct compiler *c, struct profile_family *f)
     f->borrows_request = !f->request;
     f->borrows_answer = !f->answer;
     f->borrows_usage = !f->usage;
+    f->borrows_session = !f->session;
     f->request = f->request ? f->request : from->request;
     f->answer = f->answer ? f->answer : from->answer;
     f->usage = f->usage ? f->usage : from->usage;
+    f->session = f->session ? f->session : from->session;
     return 0;
 }
 
@@ -451,9 +489,11 @@ void profile_release(struct profile_file *file)
 
         json_paths_free(&f->request_paths);
         json_paths_free(&f->answer_paths);
+        json_paths_free(&f->client_paths);
         f->request = f->borrows_request ? NULL : f->request;
         f->answer = f->borrows_answer ? NULL : f->answer;
         f->usage = f->borrows_usage ? NULL : f->usage;
+        f->session = f->borrows_session ? NULL : f->session;
     }
     for (unsigned i = 0; i < file->providers_count; i++) {
         struct provider *p = &file->providers[i];

@@ -174,6 +174,41 @@ struct profile_usage {
     uint64_t zero_mask, needs_mask;
 };
 
+/* A connection that carries many calls: messages both ways after an upgrade
+ * (agent/realtime.h). What an answer says is in the family's `answer` and
+ * `usage`, read from the messages that belong to it. Events are matched by the
+ * message's name, paths by whether something stands there. */
+struct profile_session {
+    PROFILE_LIST(query_model); /* parameters of the upgrade's query */
+    /* The client's messages. */
+    PROFILE_LIST(client_event); /* where the message's name stands */
+    PROFILE_LIST(client_id);    /* by which an error names it */
+    PROFILE_LIST(client_model);
+    PROFILE_LIST(ask_events); /* an answer is asked for: a call begins */
+    PROFILE_LIST(ask_paths);
+    PROFILE_LIST(trigger_events); /* an answer that comes is counted from here */
+    PROFILE_LIST(trigger_paths);
+    PROFILE_LIST(resume_paths); /* the same; and what the provider makes of it is another call,
+                                   once usage has been told of the one that is open */
+    /* The provider's. */
+    bool parallel; /* answers are told apart by their id; else one comes at a time */
+    PROFILE_LIST(session_id);
+    PROFILE_LIST(session_model);
+    PROFILE_LIST(server_trigger_events);
+    PROFILE_LIST(turn_events); /* messages of an answer */
+    PROFILE_LIST(turn_paths);
+    PROFILE_LIST(begin_events); /* those that may be its first one */
+    PROFILE_LIST(begin_paths);
+    PROFILE_LIST(interrupted_paths);
+    PROFILE_LIST(error_source); /* id of the client's message that an error is about */
+    /* Calls of one message, beside the answers: transcriptions of what was said. */
+    PROFILE_LIST(aside_events);
+    PROFILE_LIST(aside_model); /* session-wide, of the provider's messages */
+    char *turn_operation;      /* of an answer's call */
+    char *aside_operation;
+    char *aside_api;
+};
+
 struct profile_family {
     char *id;
     char *api;
@@ -182,10 +217,11 @@ struct profile_family {
     struct profile_request *request;
     struct profile_answer *answer;
     struct profile_usage *usage;
+    struct profile_session *session;
     /* Made from the above. */
-    bool borrows_request, borrows_answer, borrows_usage;
+    bool borrows_request, borrows_answer, borrows_usage, borrows_session;
     uint8_t like_state;
-    struct json_paths *request_paths, *answer_paths;
+    struct json_paths *request_paths, *answer_paths, *client_paths;
 };
 
 struct profile_operation {
@@ -301,6 +337,20 @@ enum profile_field {
     FIELD_STATUS = 0x2c00,
     FIELD_RESULT = 0x2d00,
     FIELD_LINE_MODEL = 0x2e00,
+    /* Sessions: both sides' messages. */
+    FIELD_CLIENT_EVENT = 0x4000,
+    FIELD_CLIENT_ID = 0x4100,
+    FIELD_CLIENT_MODEL = 0x4200,
+    FIELD_ASK = 0x4300,
+    FIELD_TRIGGER = 0x4400,
+    FIELD_RESUME = 0x4500,
+    FIELD_SESSION_ID = 0x4600,
+    FIELD_SESSION_MODEL = 0x4700,
+    FIELD_TURN = 0x4800,
+    FIELD_BEGIN = 0x4900,
+    FIELD_INTERRUPTED = 0x4a00,
+    FIELD_ERROR_SOURCE = 0x4b00,
+    FIELD_ASIDE_MODEL = 0x4c00,
 };
 
 /* The slot that profiles call so; -1 for none. */

@@ -193,6 +193,34 @@ static const cyaml_schema_field_t usage_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t session_fields[] = {
+    LIST(profile_session, query_model),
+    LIST(profile_session, client_event),
+    LIST(profile_session, client_id),
+    LIST(profile_session, client_model),
+    LIST(profile_session, ask_events),
+    LIST(profile_session, ask_paths),
+    LIST(profile_session, trigger_events),
+    LIST(profile_session, trigger_paths),
+    LIST(profile_session, resume_paths),
+    BOOL(profile_session, parallel),
+    LIST(profile_session, session_id),
+    LIST(profile_session, session_model),
+    LIST(profile_session, server_trigger_events),
+    LIST(profile_session, turn_events),
+    LIST(profile_session, turn_paths),
+    LIST(profile_session, begin_events),
+    LIST(profile_session, begin_paths),
+    LIST(profile_session, interrupted_paths),
+    LIST(profile_session, error_source),
+    LIST(profile_session, aside_events),
+    LIST(profile_session, aside_model),
+    TEXT_REQUIRED(profile_session, "turn_operation", turn_operation),
+    TEXT(profile_session, "aside_operation", aside_operation),
+    TEXT(profile_session, "aside_api", aside_api),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t family_fields[] = {
     TEXT_REQUIRED(profile_family, "id", id),
     TEXT(profile_family, "api", api),
@@ -201,6 +229,7 @@ static const cyaml_schema_field_t family_fields[] = {
     SECTION(profile_family, request, request_fields),
     SECTION(profile_family, answer, answer_fields),
     SECTION(profile_family, usage, usage_fields),
+    SECTION(profile_family, session, session_fields),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t family_schema = VALUE(profile_family, family_fields);

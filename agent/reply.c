@@ -152,6 +152,8 @@ void reply_header(struct reply *r, struct slice name, struct slice value)
         r->coding = body_coding_of(value);
     } else if (slice_eq_nocase(name, slice_str("content-type"))) {
         r->says = says_of(value);
+    } else if (slice_eq_nocase(name, slice_str("sec-websocket-extensions"))) {
+        ws_extensions_add(&r->extensions, value);
     } else if (slice_eq_nocase(name, slice_str("retry-after-ms"))) {
         r->retry_after_ms = header_number(value);
         r->retry_in_ms = r->retry_after_ms.known;
@@ -163,40 +165,11 @@ void reply_header(struct reply *r, struct slice name, struct slice value)
     }
 }
 
-static unsigned gap_bucket(uint64_t us)
-{
-    unsigned octave, bucket;
-
-    if (us < 4)
-        return (unsigned)us;
-    octave = 63 - (unsigned)__builtin_clzll(us);
-    bucket = octave * 4 + (unsigned)(us >> (octave - 2) & 3) - 4;
-    return bucket < REPLY_GAP_BUCKETS ? bucket : REPLY_GAP_BUCKETS - 1;
-}
-
-static uint64_t gap_bucket_us(unsigned bucket)
-{
-    unsigned octave = (bucket + 4) / 4;
-
-    if (bucket < 4)
-        return bucket;
-    return (4ULL + bucket % 4) << (octave - 2);
-}
-
 static void output_seen(struct reply *r)
 {
-    struct reply_gaps *g = &r->gaps;
-
     if (!r->first_output_ns)
         r->first_output_ns = r->now_ns;
-    if (g->last_ns) {
-        uint64_t us = (r->now_ns - g->last_ns) / NSEC_PER_USEC;
-
-        g->sum_us += us;
-        g->count++;
-        g->bucket[gap_bucket(us)]++;
-    }
-    g->last_ns = r->now_ns;
+    gaps_add(&r->gaps, r->now_ns);
 }
 
 /* One document a line. Where the type does not say so: as asked, or as it proves to be. */
@@ -414,22 +387,6 @@ bool reply_content_complete(const struct reply *r)
     return is_stream(r) ? r->done_mark || r->answer.end : r->answer.events > 0 && !r->cut;
 }
 
-static void fill_gaps(const struct reply_gaps *g, struct call_latency *l)
-{
-    uint32_t want = (uint32_t)(((uint64_t)g->count * 95 + 99) / 100), seen = 0;
-
-    if (!g->count)
-        return;
-    l->mean_gap_us = opt_u64(g->sum_us / g->count);
-    for (unsigned i = 0; i < REPLY_GAP_BUCKETS; i++) {
-        seen += g->bucket[i];
-        if (seen >= want) {
-            l->p95_gap_us = opt_u64(gap_bucket_us(i));
-            return;
-        }
-    }
-}
-
 static void fill_latency(const struct reply *r, struct call *call)
 {
     const struct ask *ask = r->ask;
@@ -440,7 +397,7 @@ static void fill_latency(const struct reply *r, struct call *call)
     if (r->first_output_ns)
         call->latency.first_token_us =
             opt_u64((r->first_output_ns - ask->start_ns) / NSEC_PER_USEC);
-    fill_gaps(&r->gaps, &call->latency);
+    gaps_fill(&r->gaps, &call->latency);
 }
 
 /* "com.amazon.coral#ThrottlingException" */

@@ -5,9 +5,8 @@
 #include "agent/answer.h"
 #include "agent/ask.h"
 #include "agent/eventstream.h"
+#include "agent/gaps.h"
 #include "agent/sse.h"
-
-#define REPLY_GAP_BUCKETS 160 /* four to the doubling, in microseconds */
 
 enum reply_framing {
     REPLY_UNSEEN, /* no byte of content so far */
@@ -33,12 +32,6 @@ struct reply_number {
     double value;
 };
 
-struct reply_gaps {
-    uint64_t last_ns, sum_us;
-    uint32_t count;
-    uint32_t bucket[REPLY_GAP_BUCKETS];
-};
-
 struct reply {
     const struct provider *provider; /* may be NULL */
     const struct ask *ask;           /* NULL: an answer to nothing */
@@ -59,7 +52,7 @@ struct reply {
     struct sse sse;
     struct eventstream eventstream;
     struct answer answer;
-    struct reply_gaps gaps;
+    struct gaps gaps;
     uint64_t data_len;
     uint8_t data_start[8];
     char request_id[128];
@@ -74,6 +67,7 @@ struct reply {
     struct opt_u64 limit_requests, remaining_requests, limit_tokens, remaining_tokens;
     struct opt_u64 retry_after_ms;
     bool retry_in_ms;
+    struct ws_extensions extensions; /* agreed to, in a 101 */
 };
 
 /* `budget` may be NULL: unlimited. */

@@ -505,7 +505,7 @@ static void upgrades_and_rubbish(void **state)
 
     (void)state;
     open_to(&b, "api.openai.com", 1);
-    up(&b, "GET /v1/realtime HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 1);
+    up(&b, "GET /v1/other HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 1);
     down(&b, "HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02hi", 2);
     assert_int_equal(meter_state(b.m), METER_UPGRADED);
     assert_int_equal(b.seen.calls, 1);
