@@ -313,8 +313,8 @@ static void a_few_lines_make_a_provider(void **state)
     p = provider_by_host(set, slice_str("llm.corp.example"));
     assert_non_null(p);
     assert_string_equal(provider_name(p), "mycorp");
-    assert_int_equal(provider_route(p, slice_str("POST"), slice_str("/v1/chat/completions"), &route),
-                     0);
+    assert_int_equal(
+        provider_route(p, slice_str("POST"), slice_str("/v1/chat/completions"), &route), 0);
     assert_string_equal(profile_api(route.operation), "openai.chat");
     provider_set_free(&set);
     unlink(path);
