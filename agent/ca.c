@@ -3,6 +3,7 @@
 
 #include "agent/cert.h"
 #include "agent/provider.h"
+#include "agent/truststore.h"
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
 
@@ -196,6 +197,26 @@ static int write_bundle(const char *dir, X509 *root)
     return finish(f, r == 0 && PEM_write_X509(f, root) == 1);
 }
 
+/* The bundle once more, for Java. */
+static int write_truststore(const char *dir)
+{
+    char path[PATH_MAX];
+    CLEAN_FILE FILE *bundle = NULL;
+    FILE *f;
+    int r;
+
+    if (snprintf(path, sizeof(path), "%s/bundle.crt", dir) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    bundle = fopen(path, "re");
+    if (!bundle)
+        return -errno;
+    r = create(dir, "truststore.p12", 0644, &f);
+    if (r < 0)
+        return r;
+    r = truststore_write(bundle, f);
+    return finish(f, r == 0) < 0 && r == 0 ? -EIO : r;
+}
+
 static int make_dir(const char *dir)
 {
     char path[PATH_MAX];
@@ -215,8 +236,8 @@ static int make_dir(const char *dir)
 
 static int refuse_existing(const char *dir)
 {
-    static const char *const names[] = {"ca.crt", "ca.key", "intermediate.crt", "intermediate.key",
-                                        "bundle.crt"};
+    static const char *const names[] = {"ca.crt",           "ca.key",     "intermediate.crt",
+                                        "intermediate.key", "bundle.crt", "truststore.p12"};
     char path[PATH_MAX];
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -241,6 +262,8 @@ static int write_all(const char *dir, const struct pair *root, const struct pair
         r = write_cert(dir, "intermediate.crt", intermediate->cert);
     if (r == 0)
         r = write_bundle(dir, root->cert);
+    if (r == 0)
+        r = write_truststore(dir);
     return r;
 }
 
@@ -272,9 +295,10 @@ static int init(const struct ca_options *options)
     if (r == 0)
         r = write_all(options->dir, &root, &intermediate);
     if (r == 0)
-        printf("%s: root, intermediate and bundle.crt written. Keep ca.key offline: "
-               "the agent does not read it.\n",
-               options->dir);
+        printf(
+            "%s: root, intermediate, bundle.crt and truststore.p12 written. Keep ca.key offline: "
+            "the agent does not read it.\n",
+            options->dir);
     else
         fprintf(stderr, "lectr-agent ca: %s: %s\n", options->dir, strerror(-r));
     pair_clear(&root);
@@ -321,8 +345,9 @@ static int usage(FILE *to)
     fprintf(to, "usage: lectr-agent ca init [--dir DIR] [--providers DIR]\n"
                 "       lectr-agent ca show [--dir DIR]\n"
                 "\n"
-                "init makes ca.crt, ca.key, intermediate.crt, intermediate.key and bundle.crt\n"
-                "(the system's roots and Lectr's) in DIR (default " LECTR_SYSCONFDIR "/lectr/ca).\n"
+                "init makes ca.crt, ca.key, intermediate.crt, intermediate.key, bundle.crt (the\n"
+                "system's roots and Lectr's) and truststore.p12 (the same, for Java) in DIR "
+                "(default " LECTR_SYSCONFDIR "/lectr/ca).\n"
                 "Both certificates are constrained to the hosts of the provider profiles.\n");
     return to == stdout ? 0 : 2;
 }

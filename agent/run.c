@@ -3,6 +3,7 @@
 
 #include "agent/config.h"
 #include "agent/control.h"
+#include "agent/trustvars.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -23,26 +24,6 @@ struct options {
     const char *config_path;
     char **command;
 };
-
-/* The first replace a client's store and so get the public roots as well; the
- * others add to it. */
-static const struct trust {
-    const char *variable;
-    const char *file;
-} trusts[] = {
-    {"SSL_CERT_FILE", "bundle.crt"},
-    {"REQUESTS_CA_BUNDLE", "bundle.crt"},
-    {"CURL_CA_BUNDLE", "bundle.crt"},
-    {"AWS_CA_BUNDLE", "bundle.crt"},
-    {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "bundle.crt"},
-    {"NODE_EXTRA_CA_CERTS", "ca.crt"},
-    {"DENO_CERT", "ca.crt"},
-};
-
-static const struct java_store {
-    const char *file;
-    const char *type;
-} java_stores[] = {{"truststore.p12", "PKCS12"}, {"truststore.jks", "JKS"}};
 
 static int usage(const char *why)
 {
@@ -124,55 +105,31 @@ static int capture_self(const char *run_dir, const char *command, char *ret_ca_d
     return EXIT_FAILED;
 }
 
-static int trust_file(const char *ca_dir, const char *file, char *ret_path, size_t size)
-{
-    int n = snprintf(ret_path, size, "%s/%s", ca_dir, file);
-
-    if (n < 0 || (size_t)n >= size)
-        return -ENAMETOOLONG;
-    return access(ret_path, R_OK) < 0 ? -errno : 0;
-}
-
 /* Somebody at a terminal is told why a client may go on refusing. */
-static void tell_kept(const struct trust *t, const char *path)
+static void tell_kept(void *user, const char *variable, const char *value)
 {
-    const char *kept = getenv(t->variable);
-
-    if (kept && strcmp(kept, path) != 0 && isatty(STDERR_FILENO))
-        fprintf(
-            stderr,
-            "lectr-agent run: %s=%s is kept; calls are metered only if that file has %s in it\n",
-            t->variable, kept, path);
+    (void)user;
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr,
+                "lectr-agent run: %s=%s is kept; calls are metered only if Lectr's root is in it\n",
+                variable, value);
 }
 
 static int set_trust(const char *ca_dir)
 {
-    char path[CONTROL_MESSAGE_MAX + 64];
+    char path[TRUSTVARS_PATH_MAX] = "";
+    int r = trustvars_set(ca_dir, tell_kept, NULL, path);
 
-    for (size_t i = 0; i < sizeof(trusts) / sizeof(trusts[0]); i++) {
-        if (trust_file(ca_dir, trusts[i].file, path, sizeof(path)) < 0) {
-            fprintf(stderr,
-                    "lectr-agent run: cannot read %s: %s\n"
-                    "Make the authority: sudo lectr-agent ca init\n",
-                    path, strerror(errno));
-            return EXIT_FAILED;
-        }
-        /* What the workload chose stands, even if it makes it refuse us. */
-        if (setenv(trusts[i].variable, path, 0) < 0)
-            return EXIT_FAILED;
-        tell_kept(&trusts[i], path);
-    }
-    for (size_t i = 0; i < sizeof(java_stores) / sizeof(java_stores[0]); i++) {
-        char option[sizeof(path) + 96];
-
-        if (trust_file(ca_dir, java_stores[i].file, path, sizeof(path)) < 0)
-            continue;
-        snprintf(option, sizeof(option),
-                 "-Djavax.net.ssl.trustStore=%s -Djavax.net.ssl.trustStoreType=%s", path,
-                 java_stores[i].type);
-        return setenv("JAVA_TOOL_OPTIONS", option, 0) < 0 ? EXIT_FAILED : 0;
-    }
-    return 0;
+    if (r == 0)
+        return 0;
+    if (path[0])
+        fprintf(stderr,
+                "lectr-agent run: cannot read %s: %s\n"
+                "Make the authority: sudo lectr-agent ca init\n",
+                path, strerror(-r));
+    else
+        fprintf(stderr, "lectr-agent run: the environment cannot be set: %s\n", strerror(-r));
+    return EXIT_FAILED;
 }
 
 int run_main(int argc, char **argv)

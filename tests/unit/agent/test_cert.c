@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/cert.c agent/ca.c */
+/* LINK: agent/cert.c agent/ca.c agent/truststore.c */
 /* The leaves are judged by the openssl command, not by the code that made them. */
 #include "agent/ca.h"
 #include "agent/cert.h"
