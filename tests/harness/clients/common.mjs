@@ -10,8 +10,18 @@
 //   --every MS           begin a call so often, whether or not the last one ended
 //   --retries N          the SDK's own retries (default 0)
 //   --header NAME=VALUE  a further request header (repeatable)
+// A line says what was negotiated: http_version, and the issuer of the provider's certificate.
+import diagnostics from 'node:diagnostics_channel';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+
+// Node's own fetch tells of its connections here; the last one is the one in use.
+const negotiated = {};
+diagnostics.subscribe('undici:client:connected', ({ socket }) => {
+  if (!socket.getPeerCertificate) return;
+  negotiated.http_version = { h2: '2', 'http/1.1': '1.1' }[socket.alpnProtocol] ?? '1.1';
+  negotiated.issuer = socket.getPeerCertificate().issuer?.CN ?? negotiated.issuer;
+});
 
 export function options(defaults) {
   const { values: v } = parseArgs({ options: {
@@ -46,7 +56,7 @@ export async function run(sdk, o, call) {
     const begun = performance.now();
     try {
       const { text, ...rest } = await call(stream);
-      Object.assign(line, rest, { text_chars: text?.length ?? 0 });
+      Object.assign(line, rest, { text_chars: text?.length ?? 0 }, negotiated);
     } catch (e) {
       failed += 1;
       Object.assign(line, { ok: false, error: e.name, status: e.status ?? null,

@@ -25,10 +25,20 @@ def options():
     p.add_argument("--path", default="")
     p.add_argument("--data", default="", help="request body; default: a small chat request")
     p.add_argument("--stream", action="store_true")
+    p.add_argument("--mix", action="store_true", help="every other call asks for a stream")
+    p.add_argument("--http2", action="store_true", help="offer HTTP/2, where the library can")
     p.add_argument("--header", action="append", default=[], metavar="NAME=VALUE")
     p.add_argument("--repeat", type=int, default=1)
     p.add_argument("--interval", type=float, default=0, help="seconds between calls")
     o = p.parse_args()
+    o.headers = {"content-type": "application/json", "authorization": "Bearer sk-lab-0000"}
+    o.headers.update(h.split("=", 1) for h in o.header)
+    shape(o)
+    return o
+
+
+def shape(o):
+    """The URL and the body of the next call."""
     path, body = BODIES.get(o.host, ("/", {}))
     if o.stream:
         if "contents" in body:
@@ -39,9 +49,12 @@ def options():
                 body["stream_options"] = {"include_usage": True}
     o.url = f"https://{o.host}{o.path or path}"
     o.body = (o.data or json.dumps(body)).encode()
-    o.headers = {"content-type": "application/json", "authorization": "Bearer sk-lab-0000"}
-    o.headers.update(h.split("=", 1) for h in o.header)
-    return o
+
+
+def issuer_of(tls):
+    """Who signed the certificate that an ssl.SSLSocket or ssl.SSLObject was shown."""
+    parts = tls.getpeercert().get("issuer", ()) if tls else ()
+    return dict(p[0] for p in parts).get("commonName")
 
 
 def usage_of(content):
@@ -63,16 +76,19 @@ def usage_of(content):
 
 
 def run(client, o, call):
-    """call() -> (status, HTTP version, decoded body, peer address or None)."""
+    """call() -> (status, HTTP version, decoded body, peer address or None, issuer or None)."""
     failed = 0
     for n in range(o.repeat):
         if n and o.interval:
             time.sleep(o.interval)
+        if o.mix:
+            o.stream = n % 2 == 1
+            shape(o)
         line = {"client": client, "host": o.host, "stream": o.stream, "ok": True}
         begun = time.monotonic()
         try:
-            status, version, content, peer = call()
-            line.update(status=status, http_version=version, bytes=len(content), peer=peer,
+            status, version, content, peer, issuer = call()
+            line.update(status=status, http_version=version, issuer=issuer, bytes=len(content), peer=peer,
                         sha256=hashlib.sha256(content).hexdigest(), usage=usage_of(content))
             line["ok"] = status < 400
         except Exception as e:  # noqa: BLE001 - whatever the library raises is the result

