@@ -23,6 +23,8 @@ struct ask {
     char service_tier[32];
     char trace_id[33];
     char sdk[96];
+    bool sdk_named; /* not by a runtime's name */
+    char logical_call_id[72];
     char feature[96];
     char organization[96];
     char project[96];

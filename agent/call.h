@@ -122,6 +122,7 @@ struct call {
     char service_tier[32];
     struct opt_u64 max_output_tokens;
     uint32_t attempt; /* 1 = first */
+    char logical_call_id[72];
     char sdk[96];
     char billed_organization[96];
     char billed_project[96];

@@ -259,7 +259,7 @@ static void fill_context(const struct call *c, const struct caller *who,
     SET(m, end_time_unix_nano, c->end_mono_ns + offset_ns);
     m->org = text(who->org[0] ? who->org : ctx->org);
     m->connection_id = text(ctx->connection_id);
-    m->logical_call_id = text(ctx->logical_call_id);
+    m->logical_call_id = text(c->logical_call_id[0] ? c->logical_call_id : ctx->logical_call_id);
     m->amends = text(ctx->amends);
     if (ctx->server_port > 0)
         SET(m, server_port, ctx->server_port);

@@ -14,7 +14,7 @@
 struct event_context {
     const char *org, *cluster, *node; /* configured; the caller's own org wins */
     const char *connection_id;
-    const char *logical_call_id;
+    const char *logical_call_id; /* where the request itself names none */
     const char *amends;          /* id of the call this one completes */
     const char *policy_decision; /* "allow" */
     const char *policy_rule;

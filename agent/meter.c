@@ -28,6 +28,7 @@ static void fill_ask(const struct meter *m, const struct ask *ask, struct call *
     memcpy(call->http_version, ask->http_version, sizeof(call->http_version));
     memcpy(call->trace_id, ask->trace_id, sizeof(call->trace_id));
     memcpy(call->sdk, ask->sdk, sizeof(call->sdk));
+    memcpy(call->logical_call_id, ask->logical_call_id, sizeof(call->logical_call_id));
     memcpy(call->feature_header, ask->feature, sizeof(call->feature_header));
     memcpy(call->billed_organization, ask->organization, sizeof(call->billed_organization));
     memcpy(call->billed_project, ask->project, sizeof(call->billed_project));

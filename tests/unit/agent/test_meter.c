@@ -173,7 +173,7 @@ static void what_the_request_says(void **state)
     assert_string_equal(c->operation, "chat");
     assert_string_equal(b.seen.operation, "chat");
     assert_string_equal(c->model_requested, "gpt-x");
-    assert_string_equal(c->sdk, "OpenAI/Python 1.99.7");
+    assert_string_equal(c->sdk, "OpenAI-Python/1.99.7");
     assert_string_equal(c->trace_id, "0af7651916cd43dd8448eb211c80319c");
     assert_int_equal(c->attempt, 3);
     assert_string_equal(c->feature_header, "search");
@@ -192,6 +192,64 @@ static void what_the_request_says(void **state)
     keyhash_hex(key, slice_str("sk-CANARY"), hash);
     assert_string_equal(c->key_fingerprint, hash);
     assert_null(memmem(c, sizeof(*c), "CANARY", 6));
+    finish(&b);
+}
+
+static void one_get(struct bench *b, const char *headers)
+{
+    char head[1024];
+
+    open_to(b, "api.openai.com", 1);
+    snprintf(head, sizeof(head), "GET /v1/models HTTP/1.1\r\nHost: api.openai.com\r\n%s\r\n",
+             headers);
+    up(b, head, 1);
+    down(b, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 2);
+    assert_int_equal(b->seen.calls, 1);
+}
+
+static void client_headers_say_who_and_which_attempt(void **state)
+{
+    static const struct {
+        const char *headers, *sdk, *logical;
+        unsigned attempt;
+    } cases[] = {
+        {"", "", "", 1},
+        {"amz-sdk-invocation-id: aff84ec1-c309\r\namz-sdk-request: attempt=2; max=3\r\n"
+         "User-Agent: Boto3/1.36.5 md/Botocore#1.36.5\r\n",
+         "Boto3/1.36.5", "aff84ec1-c309", 2},
+        {"Idempotency-Key: order 7 of Ann\r\namz-sdk-invocation-id: one\r\n", "", "one", 1},
+        {"amz-sdk-invocation-id: one\r\nIdempotency-Key: order 7 of Ann\r\n", "", "one", 1},
+        {"amz-sdk-invocation-id: no id, this\r\namz-sdk-request: attempt=no\r\n", "", "", 1},
+        {"User-Agent: Mozilla/5.0 (X11)\r\nx-goog-api-client: google-genai-sdk/1.0 gl-web/1\r\n",
+         "google-genai-sdk/1.0", "", 1},
+        {"x-goog-api-client: gl-python/3.12\r\nUser-Agent: Mozilla/5.0\r\n", "gl-python/3.12", "",
+         1},
+        {"x-goog-api-client: google-genai-sdk/1.0\r\nUser-Agent: pydantic-ai/1.37.0\r\n",
+         "pydantic-ai/1.37.0", "", 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bench b;
+
+        one_get(&b, cases[i].headers);
+        assert_string_equal(b.seen.call[0]->sdk, cases[i].sdk);
+        assert_string_equal(b.seen.call[0]->logical_call_id, cases[i].logical);
+        assert_int_equal(b.seen.call[0]->attempt, cases[i].attempt);
+        finish(&b);
+    }
+}
+
+static void an_idempotency_key_is_kept_as_its_hash(void **state)
+{
+    struct bench b;
+    char hash[17];
+
+    (void)state;
+    one_get(&b, "Idempotency-Key: order 7 of Ann\r\n");
+    keyhash_hex(key, slice_str("order 7 of Ann"), hash);
+    assert_string_equal(b.seen.call[0]->logical_call_id, hash);
+    assert_null(memmem(b.seen.call[0], sizeof(struct call), "Ann", 3));
     finish(&b);
 }
 
@@ -580,6 +638,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keep_alive_and_pipelining),
         cmocka_unit_test(what_the_request_says),
+        cmocka_unit_test(client_headers_say_who_and_which_attempt),
+        cmocka_unit_test(an_idempotency_key_is_kept_as_its_hash),
         cmocka_unit_test(a_key_in_the_query_is_hashed_too),
         cmocka_unit_test(times_of_a_stream),
         cmocka_unit_test(how_calls_end),
