@@ -83,16 +83,20 @@ static void take_retry(struct ask *ask, struct slice value)
 {
     struct opt_u64 n = header_number(value);
 
-    if (n.known && n.value < 1000)
-        ask->attempt = (uint32_t)n.value + 1;
+    if (!n.known || n.value >= 1000)
+        return;
+    ask->attempt = (uint32_t)n.value + 1;
+    ask->attempt_counted = true;
 }
 
 static void take_attempt(struct ask *ask, struct slice value)
 {
     uint32_t n = sdk_attempt(value);
 
-    if (n > 0)
-        ask->attempt = n;
+    if (n == 0)
+        return;
+    ask->attempt = n;
+    ask->attempt_counted = true;
 }
 
 /* The user agent counts, unless it names but a browser or a runtime. */
