@@ -19,6 +19,7 @@ struct ask {
     bool stream;
     struct opt_u64 max_output_tokens;
     uint32_t attempt;
+    bool attempt_counted; /* a header says so */
     uint64_t body_bytes;
     char model[160];
     char response[160]; /* of the path: an earlier answer's id */

@@ -122,7 +122,8 @@ struct call {
     char trace_id[33];
     char service_tier[32];
     struct opt_u64 max_output_tokens;
-    uint32_t attempt; /* 1 = first */
+    uint32_t attempt;     /* 1 = first */
+    bool attempt_counted; /* the client library says which it is */
     char logical_call_id[72];
     char sdk[96];
     char billed_organization[96];

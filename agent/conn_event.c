@@ -38,10 +38,14 @@ static void on_begin(void *user, const struct request_head *head)
 static void publish_now(struct conn *c, const struct call *call, struct event_context *ctx)
 {
     struct conns *cs = c->owner;
-    char id[24];
+    char id[24], fresh[RETRIES_ID_MAX], logical[RETRIES_ID_MAX];
 
     snprintf(id, sizeof(id), "%016" PRIx64, c->id);
+    snprintf(fresh, sizeof(fresh), "%s-%" PRIx64, id, call->start_mono_ns);
     ctx->connection_id = id;
+    if (!call->logical_call_id[0] &&
+        retries_join(&cs->retries, call, conn_caller(c), fresh, logical))
+        ctx->logical_call_id = logical;
     event_call(call, conn_caller(c), ctx, &cs->record);
     /* A kill between the event and the count must not tell the call twice. */
     if (c->slot)

@@ -14,6 +14,7 @@
 #include "agent/loop.h"
 #include "agent/meter.h"
 #include "agent/refuse.h"
+#include "agent/retries.h"
 #include "agent/splice.h"
 #include "agent/tls.h"
 #include "agent/upstream.h"
@@ -162,6 +163,7 @@ struct conns {
     uint32_t free_index[CONNS_MAX];
     uint32_t free_count;
     struct conns_stats stats;
+    struct retries retries;
     struct body_budget bodies; /* of all meters */
     int64_t wall_minus_mono_ns;
     struct address_hint hints[HINTS_MAX];

@@ -36,6 +36,7 @@ static void fill_ask(const struct meter *m, const struct ask *ask, struct call *
     call->streaming_requested = ask->stream;
     call->max_output_tokens = ask->max_output_tokens;
     call->attempt = ask->attempt;
+    call->attempt_counted = ask->attempt_counted;
     call->request_body_bytes = ask->body_bytes;
 }
 

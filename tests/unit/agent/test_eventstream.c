@@ -125,7 +125,9 @@ static void chunks_are_unwrapped(void **state)
         {"{\"p\":\"bytes\",\"q\":{\"bytes\":\"eHg=\"},\"bytes\":\"eyJhIjoxfQ==\"}",
          "{\"a\":1}<chunk>"},
         {"{ \"p\" : \"a\\\"b:\" , \"bytes\" : \"eyJhIjoxfQ\" }", "{\"a\":1}<chunk>"},
-        {"{\"bytes\":\"Pz8\\/\"}", "?" "?" "?<chunk>"},
+        {"{\"bytes\":\"Pz8\\/\"}", "?"
+                                   "?"
+                                   "?<chunk>"},
         {"{\"bytes\":null,\"p\":\"eHh4\"}", "<chunk>"},
         {"{}", "<chunk>"},
     };
