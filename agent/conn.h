@@ -12,6 +12,7 @@
 
 #include "agent/caller.h"
 #include "agent/gap.h"
+#include "agent/price_count.h"
 #include "bpf/abi.h"
 #include "proto/base/cleanup.h"
 
@@ -53,6 +54,7 @@ struct conns_stats {
     uint64_t request_bytes, response_bytes, spliced_bytes;
     uint64_t cut_by_drain;
     uint64_t added_ns_total;
+    struct price_counts costs;
     uint32_t open, calls_open, held_events;
 };
 

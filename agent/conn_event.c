@@ -128,6 +128,7 @@ static void on_call(void *user, const struct call *call)
     if (c->plan == PLAN_CLEAR)
         cut_port(cs->call.server_address);
     price_call(cs->env.prices, &cs->call, conn_wall_ns(cs, call->start_mono_ns) / NSEC_PER_SEC);
+    price_count(&cs->stats.costs, &cs->call);
     cs->stats.calls++;
     cs->stats.calls_open--;
     cs->stats.added_ns_total += added_ns;

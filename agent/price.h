@@ -68,3 +68,14 @@ void price_call(const struct price_table *table, struct call *call, uint64_t uni
 
 /* The provider's cost lies more than 1% outside what the table says. */
 bool price_disagrees(const struct call_cost *cost);
+
+/* Models of a provider without any price (tier ""), or without one for a tier
+ * that its answers may name. */
+#define PRICE_UNPRICED_NAMES 4
+struct price_unpriced {
+    const char *provider, *tier;
+    unsigned models, unpriced;
+    const char *name[PRICE_UNPRICED_NAMES]; /* the first of them */
+};
+void price_each_unpriced(const struct price_table *table,
+                         void (*each)(void *ctx, const struct price_unpriced *found), void *ctx);

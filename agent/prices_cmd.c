@@ -16,19 +16,40 @@
 
 extern char **environ;
 
-static int check(const char *path)
+static void print_unpriced(void *ctx, const struct price_unpriced *u)
+{
+    unsigned shown = u->unpriced < PRICE_UNPRICED_NAMES ? u->unpriced : PRICE_UNPRICED_NAMES;
+
+    (void)ctx;
+    printf("unpriced: %s%s%s: %u of %u models:", u->provider, u->tier[0] ? ", tier " : "", u->tier,
+           u->unpriced, u->models);
+    for (unsigned i = 0; i < shown; i++)
+        printf(" %s", u->name[i]);
+    printf("%s\n", shown < u->unpriced ? " …" : "");
+}
+
+static int check(const char *path, bool with_supplement)
 {
     struct price_table *table = NULL;
     struct price_error error;
     struct price_summary summary;
+    int r =
+        with_supplement ? price_load(path, &table, &error) : price_table_load(path, &table, &error);
 
-    if (price_load(path, &table, &error) < 0) {
+    if (r < 0) {
         fprintf(stderr, "lectr-agent: %s\n", error.text);
         return 2;
     }
     price_table_summary(table, &summary);
     printf("%s: ok, %s, %u providers, %u models\n", path, summary.version, summary.providers,
            summary.models);
+    if (summary.supplement)
+        printf(PRICE_SUPPLEMENT_NAME ": ok, %s, %u rules\n", summary.supplement, summary.rules);
+    else if (with_supplement)
+        printf("no " PRICE_SUPPLEMENT_NAME
+               " beside it: tiers, images and characters are unpriced\n");
+    if (with_supplement)
+        price_each_unpriced(table, print_unpriced, NULL);
     price_table_free(&table);
     return 0;
 }
@@ -70,16 +91,18 @@ static int update(const char *path)
         return 2;
     r = run_updater(fresh);
     if (r == 0)
-        r = check(fresh);
+        r = check(fresh, false);
     if (r == 0 && rename(fresh, path) < 0) {
         fprintf(stderr, "lectr-agent: %s: %s\n", path, strerror(errno));
         r = 2;
     }
-    if (r)
+    if (r) {
         unlink(fresh);
-    else
-        printf("%s: replaced; restart lectr-agent to use it\n", path);
-    return r;
+        return r;
+    }
+    printf("%s: replaced; restart lectr-agent to use it\n", path);
+    /* The supplement is kept by hand: it stays, and must still fit. */
+    return check(path, true);
 }
 
 /* The file that a daemon with these settings reads. */
@@ -119,5 +142,5 @@ int prices_main(int argc, char **argv)
         snprintf(path, sizeof(path), "%s", file);
     else if (configured_file(config, path, sizeof(path)) < 0)
         return 2;
-    return argv[1][0] == 'c' ? check(path) : update(path);
+    return argv[1][0] == 'c' ? check(path, true) : update(path);
 }

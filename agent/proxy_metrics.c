@@ -15,7 +15,7 @@
 #define GAUGE "gauge"
 
 /* One row per sample. The rows of a name follow each other. */
-#define ROWS_MAX 96
+#define ROWS_MAX 160
 
 struct rows {
     struct metrics_sample row[ROWS_MAX];
@@ -83,6 +83,25 @@ static void add_calls(struct rows *rows, const struct proxy *p)
         s->meter_failed);
     add(rows, "lectr_upgraded_total", COUNTER, "Connections that left HTTP after a call.", NULL,
         s->upgraded);
+}
+
+static void add_costs(struct rows *rows, const struct proxy *p)
+{
+    static char bases[PRICE_BASES][48], providers[PRICE_COUNT_PROVIDERS_MAX][64];
+    const struct price_counts *c = &conns_stats(p->conns)->costs;
+
+    for (unsigned i = 0; price_basis(i); i++) {
+        snprintf(bases[i], sizeof(bases[i]), "basis=\"%s\"", price_basis(i));
+        add(rows, "lectr_agent_calls_cost_total", COUNTER, "Calls by how their cost is known.",
+            bases[i], c->basis[i]);
+    }
+    for (unsigned i = 0; i < PRICE_COUNT_PROVIDERS_MAX && c->disagreements[i].calls; i++) {
+        snprintf(providers[i], sizeof(providers[i]), "provider=\"%s\"",
+                 c->disagreements[i].provider);
+        add(rows, "lectr_agent_cost_disagreements_total", COUNTER,
+            "Calls whose provider said a cost more than 1% off the price table.", providers[i],
+            c->disagreements[i].calls);
+    }
 }
 
 static void add_bodies(struct rows *rows, const struct proxy *p)
@@ -173,6 +192,7 @@ int proxy_write_metrics(void *user, struct buf *out)
 
     add_connections(&rows, p);
     add_calls(&rows, p);
+    add_costs(&rows, p);
     add_bodies(&rows, p);
     add_stages(&rows, p);
     add_publish(&rows, p);
