@@ -22,6 +22,7 @@ enum part {
 
 struct direction {
     nghttp2_hd_inflater *inflater;
+    nghttp2_mem mem; /* the decoder's, by pointer */
     size_t allocated_bytes;
     uint32_t table_bytes, table_allowed_bytes; /* as the decoder knows it; as the other side says */
     uint8_t preface_left;
@@ -103,11 +104,10 @@ static void *wiping_realloc(void *old, size_t bytes, void *user)
 
 static int direction_init(struct direction *d)
 {
-    nghttp2_mem mem = {d, wiping_malloc, wiping_free, wiping_calloc, wiping_realloc};
-
+    d->mem = (nghttp2_mem){d, wiping_malloc, wiping_free, wiping_calloc, wiping_realloc};
     d->small_want = HEAD_BYTES;
     d->table_bytes = d->table_allowed_bytes = TABLE_DEFAULT_BYTES;
-    return nghttp2_hd_inflate_new2(&d->inflater, &mem) ? -ENOMEM : 0;
+    return nghttp2_hd_inflate_new2(&d->inflater, &d->mem) ? -ENOMEM : 0;
 }
 
 int http2_new(const struct http2_events *events, struct http2 **ret_http)
