@@ -12,6 +12,11 @@
 struct ask {
     struct ask *next;
     uint64_t start_ns, complete_ns;
+    /* The meter's: what the agent took for this call's bytes, and who had bytes
+     * in the piece that was fed last. */
+    uint64_t added_ns;
+    uint64_t fed;
+    struct ask *next_fed;
     bool complete;
     bool is_head, is_connect;
     const struct profile_operation *operation; /* NULL: none of the provider's */

@@ -34,7 +34,7 @@ enum body_coding {
     BODY_UNKNOWN,  /* a coding, or a pile of them, that is not known here */
 };
 
-/* What all decoders of a process share. The owner sets the limit, refills
+/* What all decoders of a process, and HTTP/2's streams, share. The owner sets the limit, refills
  * `output_left_bytes` as time passes (so that decoding never takes all of it) and
  * reads the counters; it outlives the bodies. */
 struct body_budget {
@@ -44,6 +44,25 @@ struct body_budget {
     uint64_t failed_memory; /* bodies whose decoder found no room */
     uint64_t failed_output; /* bodies that gave too much */
 };
+
+/* For what counts against the same memory. False when there is no room. */
+static inline bool body_budget_take(struct body_budget *budget, size_t bytes)
+{
+    if (!budget)
+        return true;
+    if (budget->memory_used_bytes + bytes > budget->memory_limit_bytes) {
+        budget->failed_memory++;
+        return false;
+    }
+    budget->memory_used_bytes += bytes;
+    return true;
+}
+
+static inline void body_budget_give(struct body_budget *budget, size_t bytes)
+{
+    if (budget)
+        budget->memory_used_bytes -= bytes;
+}
 
 /* One direction of a connection, all its coded bodies. */
 struct body_flow {

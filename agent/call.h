@@ -131,6 +131,7 @@ struct call {
     char feature_header[96];  /* x-lectr-feature, empty when absent */
     char key_fingerprint[20]; /* keyed hash in hex, empty when there was no key */
     struct call_latency latency;
+    uint64_t added_ns; /* by the agent: how long it held this call's bytes up */
     struct call_reported reported;
     bool usage_reported, usage_final;
     struct usage_row usage[CALL_USAGE_MAX];

@@ -95,8 +95,6 @@ static void on_call(void *user, const struct call *call)
 {
     struct conn *c = user;
     struct conns *cs = c->owner;
-    /* What was spent so far is shared by those that are open. */
-    uint64_t added_ns = c->added_ns / (c->calls_begun - c->calls_ended);
     struct event_context ctx = {
         .org = cs->env.config->org,
         .cluster = cs->env.config->cluster,
@@ -104,7 +102,7 @@ static void on_call(void *user, const struct call *call)
         .policy_decision = "allow",
         .server_port = c->origin.dport,
         .wall_minus_mono_ns = cs->wall_minus_mono_ns,
-        .added_us = opt_u64(added_ns / 1000),
+        .added_us = opt_u64(call->added_ns / 1000),
     };
 
     if (is_foreign(c, call)) {
@@ -131,8 +129,7 @@ static void on_call(void *user, const struct call *call)
     price_count(&cs->stats.costs, &cs->call);
     cs->stats.calls++;
     cs->stats.calls_open--;
-    cs->stats.added_ns_total += added_ns;
-    c->added_ns -= added_ns;
+    cs->stats.added_ns_total += call->added_ns;
     c->calls_ended++;
     if (c->caller_known || !hold(c, &cs->call, &ctx)) {
         if (!c->caller_known)

@@ -135,7 +135,6 @@ struct conn {
     struct inflight_slot *slot;
     struct caller *own_caller; /* only when there is no slot */
     uint32_t calls_begun, calls_ended;
-    uint64_t added_ns;
     struct opt_u64 connect_us, tls_us, client_tls_us;
     struct held_event *held_events;
     uint32_t held_events_count;

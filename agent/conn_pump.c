@@ -161,7 +161,8 @@ static bool pass_request(struct conn *c, const uint8_t *bytes, size_t len, uint6
         conn_meter_check(c);
     }
     alive = forward(c, &c->request, &c->upstream, bytes, len);
-    c->added_ns += clock_mono_ns() - from_ns;
+    if (c->metering && c->meter)
+        meter_request_took(c->meter, clock_mono_ns() - from_ns);
     if (!c->client_spoke) {
         c->client_spoke = true;
         conn_opening_done(c);
@@ -174,13 +175,13 @@ static bool pass_response(struct conn *c, const uint8_t *bytes, size_t len, uint
     bool alive = forward(c, &c->response, &c->client, bytes, len);
     uint64_t now_ns = clock_mono_ns();
 
-    c->added_ns += now_ns - from_ns;
     c->owner->stats.response_bytes += len;
     c->response_reads++;
     /* An HTTP/2 server speaks without being asked. */
     if (c->metering && !c->meter && conn_speaks_http2(c))
         conn_meter_open(c);
     if (c->metering && c->meter) {
+        meter_response_took(c->meter, now_ns - from_ns);
         meter_response(c->meter, slice_of(bytes, len), now_ns);
         conn_meter_check(c);
     }

@@ -8,7 +8,6 @@
 #define HEAD_BYTES 9
 #define SETTING_BYTES 6
 #define TABLE_DEFAULT_BYTES 4096
-#define SETTINGS_WAITING_MAX 16 /* sent and not acknowledged */
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -23,7 +22,11 @@ enum part {
 
 struct direction {
     nghttp2_hd_inflater *inflater;
+    nghttp2_mem mem; /* the decoder's, by pointer */
+    size_t allocated_bytes;
+    uint32_t table_bytes, table_allowed_bytes; /* as the decoder knows it; as the other side says */
     uint8_t preface_left;
+    bool is_settled; /* its first frame was SETTINGS */
     enum part part;
     uint8_t type, flags;
     uint32_t stream;
@@ -34,14 +37,9 @@ struct direction {
     bool in_block, block_ends_stream, block_is_pushed;
     uint32_t block_stream;
     uint64_t block_bytes;
-    /* Table sizes that this side has asked of the other, in the order of its
-     * SETTINGS; 0: the frame named none. They hold from the acknowledgement on. */
-    uint32_t asked[SETTINGS_WAITING_MAX];
-    uint8_t asked_count;
 };
 
 struct http2 {
-    nghttp2_mem mem; /* nghttp2 keeps a pointer to it */
     struct http2_events events;
     struct direction side[2];
     bool broken;
@@ -53,25 +51,35 @@ struct block {
     _Alignas(16) uint8_t data[];
 };
 
+static struct block *block_of(void *data)
+{
+    return (struct block *)(void *)((uint8_t *)data - offsetof(struct block, data));
+}
+
 static void *wiping_malloc(size_t bytes, void *user)
 {
-    struct block *b = bytes > SIZE_MAX - sizeof(*b) ? NULL : malloc(sizeof(*b) + bytes);
+    struct direction *d = user;
+    struct block *b;
 
-    (void)user;
+    if (bytes > HTTP2_DECODER_MAX_BYTES - d->allocated_bytes)
+        return NULL;
+    b = malloc(sizeof(*b) + bytes);
     if (!b)
         return NULL;
     b->bytes = bytes;
+    d->allocated_bytes += bytes;
     return b->data;
 }
 
 static void wiping_free(void *data, void *user)
 {
+    struct direction *d = user;
     struct block *b;
 
-    (void)user;
     if (!data)
         return;
-    b = (struct block *)(void *)((uint8_t *)data - offsetof(struct block, data));
+    b = block_of(data);
+    d->allocated_bytes -= b->bytes;
     explicit_bzero(b, sizeof(*b) + b->bytes);
     free(b);
 }
@@ -85,16 +93,21 @@ static void *wiping_calloc(size_t count, size_t size, void *user)
 
 static void *wiping_realloc(void *old, size_t bytes, void *user)
 {
-    size_t had =
-        old ? ((struct block *)(void *)((uint8_t *)old - offsetof(struct block, data)))->bytes : 0;
     void *data = wiping_malloc(bytes, user);
 
-    if (!data)
-        return NULL;
-    if (old)
-        memcpy(data, old, had < bytes ? had : bytes);
-    wiping_free(old, user);
+    if (data && old)
+        memcpy(data, old, block_of(old)->bytes < bytes ? block_of(old)->bytes : bytes);
+    if (data)
+        wiping_free(old, user);
     return data;
+}
+
+static int direction_init(struct direction *d)
+{
+    d->mem = (nghttp2_mem){d, wiping_malloc, wiping_free, wiping_calloc, wiping_realloc};
+    d->small_want = HEAD_BYTES;
+    d->table_bytes = d->table_allowed_bytes = TABLE_DEFAULT_BYTES;
+    return nghttp2_hd_inflate_new2(&d->inflater, &d->mem) ? -ENOMEM : 0;
 }
 
 int http2_new(const struct http2_events *events, struct http2 **ret_http)
@@ -103,11 +116,10 @@ int http2_new(const struct http2_events *events, struct http2 **ret_http)
 
     if (!h)
         return -ENOMEM;
-    h->mem = (nghttp2_mem){NULL, wiping_malloc, wiping_free, wiping_calloc, wiping_realloc};
     h->events = *events;
     h->side[HTTP2_CLIENT].preface_left = sizeof(preface) - 1;
     for (int i = 0; i < 2; i++)
-        if (nghttp2_hd_inflate_new2(&h->side[i].inflater, &h->mem)) {
+        if (direction_init(&h->side[i])) {
             http2_free(&h);
             return -ENOMEM;
         }
@@ -139,42 +151,19 @@ static uint32_t be32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* --- settings: how large a table the other side may use --- */
+/* --- settings --- */
 
-static void setting(struct direction *d)
+/* What one side allows the other's table to be. A larger one may be used from
+ * then on, which the other says in a block of its own when it does so. A smaller
+ * one it must say too; not all do, and then it never was larger. */
+static void setting(struct http2 *h, struct direction *d)
 {
+    struct direction *other = &h->side[!side_of(h, d)];
     uint32_t id = (uint32_t)d->small[0] << 8 | d->small[1], value = be32(d->small + 2);
 
-    /* 0 stands for none; a table of one byte holds as little as one of none. */
-    if (id == NGHTTP2_SETTINGS_HEADER_TABLE_SIZE)
-        d->asked[d->asked_count - 1] = value ? value : 1;
-}
-
-static int acknowledged(struct http2 *h, struct direction *d)
-{
-    struct direction *asker = &h->side[!side_of(h, d)];
-    uint32_t bytes;
-
-    if (asker->asked_count == 0)
-        return -EPROTO;
-    bytes = asker->asked[0];
-    memmove(asker->asked, asker->asked + 1, sizeof(asker->asked) - sizeof(asker->asked[0]));
-    asker->asked_count--;
-    if (bytes == 0)
-        return 0;
-    if (bytes > HTTP2_TABLE_MAX_BYTES)
-        bytes = HTTP2_TABLE_MAX_BYTES;
-    return nghttp2_hd_inflate_change_table_size(d->inflater, bytes) ? -EPROTO : 0;
-}
-
-static int settings_begin(struct http2 *h, struct direction *d)
-{
-    if (d->flags & NGHTTP2_FLAG_ACK)
-        return acknowledged(h, d);
-    if (d->asked_count == SETTINGS_WAITING_MAX)
-        return -EPROTO;
-    d->asked[d->asked_count++] = 0;
-    return 0;
+    if (id != NGHTTP2_SETTINGS_HEADER_TABLE_SIZE || value <= other->table_allowed_bytes)
+        return;
+    other->table_allowed_bytes = value < HTTP2_TABLE_MAX_BYTES ? value : HTTP2_TABLE_MAX_BYTES;
 }
 
 /* --- header blocks --- */
@@ -227,6 +216,10 @@ static int block_piece(struct http2 *h, struct direction *d, struct slice piece)
 
 static int block_begin(struct http2 *h, struct direction *d, bool pushed)
 {
+    if (d->table_bytes != d->table_allowed_bytes &&
+        nghttp2_hd_inflate_change_table_size(d->inflater, d->table_allowed_bytes))
+        return -EPROTO;
+    d->table_bytes = d->table_allowed_bytes;
     d->in_block = true;
     d->block_is_pushed = pushed;
     d->block_ends_stream = !pushed && (d->flags & NGHTTP2_FLAG_END_STREAM);
@@ -266,38 +259,51 @@ static void want_small(struct direction *d, uint8_t bytes)
 /* What follows the pad length, if there was one. */
 static int after_pad(struct http2 *h, struct direction *d)
 {
+    uint8_t fixed = 0;
+    int r = 0;
+
     switch (d->type) {
     case NGHTTP2_DATA:
     case NGHTTP2_CONTINUATION:
-        d->part = PART_BODY;
-        return 0;
+        break;
     case NGHTTP2_HEADERS:
-        if (d->flags & NGHTTP2_FLAG_PRIORITY)
-            want_small(d, 5);
-        else
-            d->part = PART_BODY;
-        return block_begin(h, d, false);
+        fixed = d->flags & NGHTTP2_FLAG_PRIORITY ? 5 : 0;
+        r = block_begin(h, d, false);
+        break;
     case NGHTTP2_PUSH_PROMISE:
-        want_small(d, 4);
-        return block_begin(h, d, true);
+        fixed = 4;
+        r = block_begin(h, d, true);
+        break;
     case NGHTTP2_RST_STREAM:
-        want_small(d, 4);
-        return 0;
+        fixed = 4;
+        break;
     case NGHTTP2_GOAWAY:
-        want_small(d, 8);
-        return 0;
+        fixed = 8;
+        break;
     case NGHTTP2_SETTINGS:
         want_small(d, SETTING_BYTES);
-        return settings_begin(h, d);
+        return 0;
     default:
         d->part = PART_SKIP;
         return 0;
     }
+    if (d->left < fixed + d->pad)
+        return -EPROTO;
+    d->part = PART_BODY;
+    if (fixed)
+        want_small(d, fixed);
+    return r;
 }
 
 static bool may_be_padded(uint8_t type)
 {
     return type == NGHTTP2_DATA || type == NGHTTP2_HEADERS || type == NGHTTP2_PUSH_PROMISE;
+}
+
+/* Of the types that are read here, those that concern the connection as a whole. */
+static bool is_of_connection(uint8_t type)
+{
+    return type == NGHTTP2_SETTINGS || type == NGHTTP2_GOAWAY;
 }
 
 static int frame_begin(struct http2 *h, struct direction *d)
@@ -309,6 +315,13 @@ static int frame_begin(struct http2 *h, struct direction *d)
     d->flags = p[4];
     d->stream = be32(p + 5) & 0x7fffffff;
     d->pad = 0;
+    /* What each side begins with (section 3.4); no other protocol does. */
+    if (!d->is_settled && (d->type != NGHTTP2_SETTINGS || d->flags & NGHTTP2_FLAG_ACK))
+        return -EPROTO;
+    d->is_settled = true;
+    if (d->type <= NGHTTP2_CONTINUATION && d->type != NGHTTP2_WINDOW_UPDATE &&
+        is_of_connection(d->type) != (d->stream == 0) && d->type != NGHTTP2_PING)
+        return -EPROTO;
     /* A block is not interrupted, and only a begun one goes on (section 6.10). */
     if (d->in_block != (d->type == NGHTTP2_CONTINUATION) ||
         (d->in_block && d->stream != d->block_stream))
@@ -332,7 +345,7 @@ static int small_end(struct http2 *h, struct direction *d)
         return 0;
     case NGHTTP2_SETTINGS:
         d->small_len = 0;
-        setting(d);
+        setting(h, d);
         return 0;
     case NGHTTP2_RST_STREAM:
         h->events.on_reset(h->events.user, from, d->stream, be32(d->small));
@@ -382,7 +395,7 @@ static int read_pad(struct http2 *h, struct direction *d, struct slice *bytes)
 /* Data or a fragment, up to the padding. */
 static int read_body(struct http2 *h, struct direction *d, struct slice *bytes)
 {
-    size_t n = d->left < d->pad ? 0 : d->left - d->pad;
+    size_t n = d->left - d->pad;
     struct slice piece;
 
     if (n > bytes->len)
@@ -447,8 +460,6 @@ static int feed(struct http2 *h, struct direction *d, struct slice bytes)
 {
     int r = read_preface(d, &bytes);
 
-    if (d->part == PART_HEAD)
-        d->small_want = HEAD_BYTES;
     while (r == 0 && bytes.len) {
         r = read_part(h, d, &bytes);
         if (r == 0 && frame_is_over(d))

@@ -5,10 +5,12 @@
  * decoder follows the two header tables. Pure; flow control, priorities and the
  * streams' legality are the two ends' business and not looked at.
  *
- * Limits: a header block of more than HTTP2_BLOCK_MAX_BYTES, or one that needs a
- * table larger than HTTP2_TABLE_MAX_BYTES, ends the reading: without the block
- * no later one can be read. Nothing else is kept; what a table held is wiped
- * when it goes.
+ * Limits: a header block of more than HTTP2_BLOCK_MAX_BYTES, one that needs a
+ * table larger than HTTP2_TABLE_MAX_BYTES, or one with which the decoder of its
+ * direction would hold more than HTTP2_DECODER_MAX_BYTES, ends the reading:
+ * without the block no later one can be read. (Tables of the default size hold
+ * some 20 KiB at most.) Nothing else is kept. A header's value, a key too, stays
+ * in its table as long as the peers may refer to it, and is wiped when it goes.
  */
 #pragma once
 
@@ -19,6 +21,7 @@
 
 #define HTTP2_BLOCK_MAX_BYTES (256 * 1024)
 #define HTTP2_TABLE_MAX_BYTES (64 * 1024)
+#define HTTP2_DECODER_MAX_BYTES (512 * 1024)
 
 struct http2;
 

@@ -6,10 +6,26 @@
 #include <errno.h>
 #include <stdlib.h>
 
-void meter_ask_free(struct ask **ask)
+void meter_ask_fed(struct meter *m, struct ask *ask)
 {
+    if (ask->fed == m->pieces)
+        return;
+    ask->fed = m->pieces;
+    ask->added_ns += m->took_ns;
+    ask->next_fed = m->fed;
+    m->fed = ask;
+}
+
+void meter_ask_free(struct meter *m, struct ask **ask)
+{
+    struct ask **at = &m->fed;
+
     if (!*ask)
         return;
+    while ((*ask)->fed == m->pieces && *at != *ask)
+        at = &(*at)->next_fed;
+    if ((*ask)->fed == m->pieces)
+        *at = (*ask)->next_fed;
     explicit_bzero(*ask, sizeof(**ask));
     free(*ask);
     *ask = NULL;
@@ -38,6 +54,7 @@ static void fill_ask(const struct meter *m, const struct ask *ask, struct call *
     call->attempt = ask->attempt;
     call->attempt_counted = ask->attempt_counted;
     call->request_body_bytes = ask->body_bytes;
+    call->added_ns = ask->added_ns;
 }
 
 void meter_call_begin(struct meter *m, const struct ask *ask, struct slice method)
@@ -140,20 +157,39 @@ void meter_free(struct meter **meter)
     *meter = NULL;
 }
 
+static void piece_begin(struct meter *m, uint64_t now_mono_ns)
+{
+    m->now_ns = now_mono_ns;
+    m->pieces++;
+    m->fed = NULL;
+}
+
 void meter_request(struct meter *m, struct slice bytes, uint64_t now_mono_ns)
 {
     if (m->state != METER_READING || m->closed || !bytes.len)
         return;
-    m->now_ns = now_mono_ns;
+    piece_begin(m, now_mono_ns);
     m->wire->request(m, bytes);
+}
+
+void meter_request_took(struct meter *m, uint64_t ns)
+{
+    for (struct ask *ask = m->fed; ask; ask = ask->next_fed)
+        ask->added_ns += ns;
 }
 
 void meter_response(struct meter *m, struct slice bytes, uint64_t now_mono_ns)
 {
     if (m->state != METER_READING || m->closed || !bytes.len)
         return;
-    m->now_ns = now_mono_ns;
+    piece_begin(m, now_mono_ns);
     m->wire->response(m, bytes);
+    m->took_ns = 0;
+}
+
+void meter_response_took(struct meter *m, uint64_t ns)
+{
+    m->took_ns = ns;
 }
 
 void meter_close(struct meter *m, enum meter_end end, uint64_t now_mono_ns)

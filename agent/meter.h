@@ -4,10 +4,12 @@
  * no logging. The tap is fed copies of what is forwarded; whatever it makes of
  * them, forwarding goes on. Any split of the bytes gives the same calls.
  *
- * Limits: state is constant whatever the bodies' size (METER_STATE_MAX_BYTES
- * per connection, and per HTTP/2 stream that is being answered; while a br or
- * zstd body passes, its window comes on top, at most BODY_WINDOW_MAX_BYTES, and
- * for all of them what the body_budget allows).
+ * Limits: state is constant whatever the bodies' size: METER_STATE_MAX_BYTES per
+ * connection. What comes on top counts against the body_budget that all
+ * connections share: the window of a br or zstd body while it passes, at most
+ * BODY_WINDOW_MAX_BYTES; METER_STREAM_MAX_BYTES for every HTTP/2 stream, most of
+ * it only while it is answered; and larger header tables than the usual 4 KiB,
+ * where the peers agree on them (agent/http2.h).
  * Realtime sessions (agent/realtime.h) are read on after their upgrade, at most
  * METER_SESSIONS_MAX of a connection, each with REALTIME_STATE_MAX_BYTES and
  * what its inflaters hold on top; further ones are opaque as other upgrades are.
@@ -26,6 +28,7 @@
 #define METER_PIPELINE_MAX 64
 #define METER_STREAMS_MAX 2048
 #define METER_SESSIONS_MAX 8
+#define METER_STREAM_MAX_BYTES (48 * 1024)
 #define METER_STATE_MAX_BYTES (256 * 1024)
 
 struct meter;
@@ -87,6 +90,11 @@ void meter_free(struct meter **meter);
 
 void meter_request(struct meter *m, struct slice bytes, uint64_t now_mono_ns);
 void meter_response(struct meter *m, struct slice bytes, uint64_t now_mono_ns);
+/* How long the agent held bytes up, from reading them until they were passed on:
+ * for every call that has some among them. After meter_request() for those that
+ * it was fed, before meter_response() for those that it will be fed. */
+void meter_request_took(struct meter *m, uint64_t ns);
+void meter_response_took(struct meter *m, uint64_t ns);
 /* Ends every call still open with the outcome that fits. A close-delimited
  * answer ended by METER_END_UPSTREAM is complete. Idempotent. */
 void meter_close(struct meter *m, enum meter_end end, uint64_t now_mono_ns);

@@ -37,7 +37,7 @@ static void call_end(struct meter *m, bool answered, enum call_outcome outcome)
     else
         meter_call_end(m, ask, answered ? &h1->reply : NULL, outcome);
     h1->reply.ask = NULL;
-    meter_ask_free(&ask);
+    meter_ask_free(m, &ask);
 }
 
 static void h1_give_up(struct meter *m)
@@ -50,7 +50,7 @@ static void h1_give_up(struct meter *m)
     }
     while (h1->first)
         call_end(m, false, CALL_UNMETERABLE);
-    meter_ask_free(&h1->incoming);
+    meter_ask_free(m, &h1->incoming);
     h1->reader.ask = NULL;
 }
 
@@ -58,12 +58,13 @@ static void request_begin(void *user)
 {
     struct meter *m = user;
 
-    meter_ask_free(&m->h1->incoming);
+    meter_ask_free(m, &m->h1->incoming);
     m->h1->incoming = calloc(1, sizeof(*m->h1->incoming));
-    if (m->h1->incoming)
-        ask_begin(&m->h1->reader, m->h1->incoming, m->now_ns);
-    else
-        m->h1->reader.ask = NULL;
+    m->h1->reader.ask = NULL;
+    if (!m->h1->incoming)
+        return;
+    ask_begin(&m->h1->reader, m->h1->incoming, m->now_ns);
+    meter_ask_fed(m, m->h1->incoming);
 }
 
 static void request_header(void *user, struct slice name, struct slice value)
@@ -115,6 +116,8 @@ static void response_begin(void *user)
     /* The next answer proves that the last request will not be read further. */
     if (m->h1->reply_waits)
         call_end(m, true, meter_outcome(&m->h1->reply));
+    if (m->h1->first)
+        meter_ask_fed(m, m->h1->first);
     reply_begin(&m->h1->reply, m->now_ns);
 }
 
@@ -199,7 +202,12 @@ static int parsers_new(struct meter *m)
 
 static void h1_request(struct meter *m, struct slice bytes)
 {
-    if (http1_feed(m->h1->requests, bytes))
+    int r;
+
+    if (m->h1->reader.ask)
+        meter_ask_fed(m, m->h1->reader.ask);
+    r = http1_feed(m->h1->requests, bytes);
+    if (r)
         meter_give_up(m, METER_NOT_HTTP);
 }
 
@@ -244,9 +252,13 @@ static const struct meter_wire session_wire = {
 
 static void h1_response(struct meter *m, struct slice bytes)
 {
-    int r = http1_feed(m->h1->responses, bytes);
-    size_t rest = http1_rest(m->h1->responses);
+    int r;
+    size_t rest;
 
+    if (m->h1->first)
+        meter_ask_fed(m, m->h1->first);
+    r = http1_feed(m->h1->responses, bytes);
+    rest = http1_rest(m->h1->responses);
     if (m->h1->session) {
         reply_end(&m->h1->reply, true);
         m->wire = &session_wire;
@@ -270,7 +282,7 @@ static void h1_close(struct meter *m, enum meter_end end)
     }
     while (h1->first)
         call_end(m, false, meter_end_outcome(NULL, end));
-    meter_ask_free(&h1->incoming);
+    meter_ask_free(m, &h1->incoming);
     h1->reader.ask = NULL;
 }
 
@@ -283,12 +295,12 @@ static void h1_free(struct meter *m)
     meter_session_free(&h1->session);
     ask_reader_fini(&h1->reader);
     reply_fini(&h1->reply);
-    meter_ask_free(&h1->incoming);
+    meter_ask_free(m, &h1->incoming);
     while (h1->first) {
         struct ask *ask = h1->first;
 
         h1->first = ask->next;
-        meter_ask_free(&ask);
+        meter_ask_free(m, &ask);
     }
     http1_free(&h1->requests);
     http1_free(&h1->responses);

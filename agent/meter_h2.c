@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/2: a call per stream, many at a time. */
+#include "agent/header.h"
 #include "agent/http2.h"
 #include "agent/meter_impl.h"
 
@@ -7,7 +8,9 @@
 #include <stdlib.h>
 
 #define BUCKETS 256
-#define RST_NO_ERROR 0
+#define ASK_BYTES (sizeof(struct stream) + sizeof(struct ask))
+#define READER_BYTES sizeof(struct ask_reader)
+#define REPLY_BYTES sizeof(struct reply)
 
 struct stream {
     struct stream *next_in_bucket;
@@ -22,7 +25,13 @@ struct stream {
     struct ask *ask;
     struct ask_reader *reader; /* while the request passes */
     struct reply *reply;       /* from the answer's first byte on */
+    size_t taken_bytes;        /* of the budget */
 };
+
+_Static_assert(sizeof(struct stream) + sizeof(struct ask) + sizeof(struct ask_reader) +
+                       sizeof(struct reply) <=
+                   METER_STREAM_MAX_BYTES,
+               "as the contract says");
 
 /* The header block that is passing in one direction. */
 struct block {
@@ -58,30 +67,42 @@ static struct stream *stream_of(struct meter_h2 *h2, uint32_t id)
     return *place_of(h2, id);
 }
 
-static void reader_free(struct ask_reader **reader)
+/* False: what all connections may hold is used up. */
+static bool take_memory(struct meter *m, struct stream *s, size_t bytes)
 {
-    if (!*reader)
-        return;
-    ask_reader_fini(*reader);
-    free(*reader);
-    *reader = NULL;
+    if (!body_budget_take(m->env.budget, bytes))
+        return false;
+    s->taken_bytes += bytes;
+    return true;
 }
 
-static void reply_free(struct reply **reply)
+static void give_memory(struct meter *m, struct stream *s, size_t bytes)
 {
-    if (!*reply)
-        return;
-    reply_fini(*reply);
-    free(*reply);
-    *reply = NULL;
+    body_budget_give(m->env.budget, bytes);
+    s->taken_bytes -= bytes;
 }
 
-static void stream_free(struct stream *s)
+static void reader_free(struct meter *m, struct stream *s)
+{
+    if (!s->reader)
+        return;
+    ask_reader_fini(s->reader);
+    free(s->reader);
+    s->reader = NULL;
+    if (s->taken_bytes >= READER_BYTES)
+        give_memory(m, s, READER_BYTES);
+}
+
+static void stream_free(struct meter *m, struct stream *s)
 {
     meter_session_free(&s->session);
-    meter_ask_free(&s->ask);
-    reader_free(&s->reader);
-    reply_free(&s->reply);
+    reader_free(m, s);
+    meter_ask_free(m, &s->ask);
+    if (s->reply) {
+        reply_fini(s->reply);
+        free(s->reply);
+    }
+    give_memory(m, s, s->taken_bytes);
     free(s);
 }
 
@@ -104,17 +125,17 @@ static void stream_end(struct meter *m, struct stream *s, enum call_outcome outc
         meter_session_end(&s->session, outcome);
     else if (s->begun)
         meter_call_end(m, s->ask, s->answered ? s->reply : NULL, outcome);
-    stream_free(s);
+    stream_free(m, s);
 }
 
-/* Before its own end. */
+/* Before its own end. What was answered in whole stays answered. */
 static void stream_cut(struct meter *m, struct stream *s, enum meter_end end)
 {
     struct reply *reply = s->answered ? s->reply : NULL;
 
     if (reply && !s->reply_ended)
         reply_end(reply, false);
-    stream_end(m, s, meter_end_outcome(reply, end));
+    stream_end(m, s, s->reply_ended ? meter_outcome(reply) : meter_end_outcome(reply, end));
 }
 
 static struct stream *stream_new(struct meter *m, uint32_t id)
@@ -128,11 +149,12 @@ static struct stream *stream_new(struct meter *m, uint32_t id)
     s->ask = calloc(1, sizeof(*s->ask));
     s->reader = calloc(1, sizeof(*s->reader));
     if (!s->ask || !s->reader) {
-        stream_free(s);
+        stream_free(m, s);
         return NULL;
     }
     ask_reader_init(s->reader, m->provider, m->env.fingerprint_key, m->env.budget);
     ask_begin(s->reader, s->ask, m->now_ns);
+    meter_ask_fed(m, s->ask);
     s->prev = h2->newest;
     *(h2->newest ? &h2->newest->next : &h2->oldest) = s;
     h2->newest = s;
@@ -152,29 +174,34 @@ static void request_block(struct meter *m, struct block *b, uint32_t id)
     if (b->stream || id <= h2->last_request)
         return;
     h2->last_request = id;
-    b->untracked = h2->count >= METER_STREAMS_MAX;
-    /* One beyond the limit is told at once. */
     b->stream = stream_new(m, id);
+    /* One beyond the limit is told at once. */
+    if (b->stream)
+        b->untracked =
+            h2->count > METER_STREAMS_MAX || !take_memory(m, b->stream, ASK_BYTES + READER_BYTES);
 }
 
 static void response_block(struct meter *m, struct block *b, uint32_t id)
 {
-    struct stream *s = b->stream = stream_of(m->h2, id);
+    struct stream *s = stream_of(m->h2, id);
 
     if (!s || !s->begun)
-        b->stream = NULL;
-    else if (s->answered)
-        b->is_trailers = true;
-    else if (!s->reply) {
-        s->reply = calloc(1, sizeof(*s->reply));
+        return;
+    b->is_trailers = s->answered;
+    if (!s->reply) {
+        if (take_memory(m, s, REPLY_BYTES))
+            s->reply = calloc(1, sizeof(*s->reply));
         if (!s->reply) {
+            m->counts.untracked++;
             stream_end(m, s, CALL_UNMETERABLE);
             return;
         }
         reply_init(s->reply, m->provider, m->env.budget);
     }
-    if (b->stream && !s->answered)
+    b->stream = s;
+    if (!s->answered)
         reply_begin(s->reply, m->now_ns);
+    meter_ask_fed(m, s->ask);
 }
 
 static void on_block(void *user, enum http2_side from, uint32_t id)
@@ -200,8 +227,9 @@ static void pseudo_header(struct block *b, struct slice name, struct slice value
     } else if (slice_eq(name, slice_str(":protocol"))) {
         b->has_protocol = true;
     } else if (slice_eq(name, slice_str(":status"))) {
-        for (size_t i = 0; i < value.len && i < 3; i++)
-            b->status = (uint16_t)(b->status * 10 + (value.data[i] - '0') % 10);
+        struct opt_u64 status = header_number(value);
+
+        b->status = status.known && status.value < 1000 ? (uint16_t)status.value : 0;
     }
 }
 
@@ -215,6 +243,8 @@ static void on_header(void *user, enum http2_side from, uint32_t id, struct slic
     (void)id;
     if (!s || !name.len)
         return;
+    if (value.len > HTTP1_VALUE_MAX && name.data[0] != ':')
+        value.len = HTTP1_VALUE_MAX;
     if (name.data[0] == ':') {
         pseudo_header(b, name, value);
         return;
@@ -295,6 +325,7 @@ static void on_data(void *user, enum http2_side from, uint32_t id, struct slice 
 
     if (!s || !s->begun)
         return;
+    meter_ask_fed(m, s->ask);
     if (s->session) {
         int r = meter_session_feed(s->session, from == HTTP2_CLIENT, piece);
 
@@ -321,7 +352,7 @@ static void on_end(void *user, enum http2_side from, uint32_t id)
     }
     if (from == HTTP2_CLIENT && s->reader) {
         ask_end(s->reader, m->now_ns);
-        reader_free(&s->reader);
+        reader_free(m, s);
     } else if (from == HTTP2_SERVER && s->answered && !s->reply_ended) {
         reply_end(s->reply, true);
         s->reply_ended = true;
@@ -335,12 +366,8 @@ static void on_reset(void *user, enum http2_side from, uint32_t id, uint32_t cod
     struct meter *m = user;
     struct stream *s = stream_of(m->h2, id);
 
-    if (!s)
-        return;
-    /* "Send no more, I have answered" (RFC 9113 section 8.1). */
-    if (s->reply_ended && from == HTTP2_SERVER && code == RST_NO_ERROR)
-        stream_end(m, s, meter_outcome(s->reply));
-    else
+    (void)code;
+    if (s)
         stream_cut(m, s, from == HTTP2_CLIENT ? METER_END_CLIENT : METER_END_UPSTREAM);
 }
 
@@ -401,7 +428,7 @@ static void h2_free(struct meter *m)
         struct stream *s = h2->oldest;
 
         unlink_stream(h2, s);
-        stream_free(s);
+        stream_free(m, s);
     }
     http2_free(&h2->http);
     explicit_bzero(h2, sizeof(*h2));

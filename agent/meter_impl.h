@@ -31,6 +31,9 @@ struct meter {
     uint32_t open;
     uint32_t sessions;
     struct meter_counts counts;
+    uint64_t pieces;  /* fed so far, in both directions */
+    struct ask *fed;  /* those with bytes in the last one */
+    uint64_t took_ns; /* for the piece that is being fed */
     struct call call;
     char host[256];
 };
@@ -49,8 +52,10 @@ enum call_outcome meter_outcome(const struct reply *reply);
 enum call_outcome meter_end_outcome(const struct reply *reply, enum meter_end end);
 /* Ends the metering: nothing that comes is read. */
 void meter_give_up(struct meter *m, enum meter_state state);
+/* The piece that is being fed has bytes of this call. */
+void meter_ask_fed(struct meter *m, struct ask *ask);
 /* Wipes. */
-void meter_ask_free(struct ask **ask);
+void meter_ask_free(struct meter *m, struct ask **ask);
 
 /* meter_h1.c, meter_h2.c */
 int meter_h1_new(struct meter *m) LECTR_MUST_USE;
