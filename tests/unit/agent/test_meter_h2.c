@@ -192,7 +192,7 @@ static void a_call(void **state)
         assert_string_equal(c->api, "openai.chat");
         assert_string_equal(c->model_requested, "gpt-x");
         assert_string_equal(c->trace_id, "0af7651916cd43dd8448eb211c80319c");
-        assert_string_equal(c->sdk, "OpenAI/Python 1.99.7");
+        assert_string_equal(c->sdk, "OpenAI-Python/1.99.7");
         assert_int_equal(strlen(c->key_fingerprint), 16);
         assert_int_equal(c->outcome, CALL_OK);
         assert_int_equal(c->status_code, 200);
