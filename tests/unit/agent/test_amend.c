@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/amend.c */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/eventstream.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: @meter agent/amend.c */
 /* Answers that come later complete the call that was promised them, once. */
 #include "agent/amend.h"
 #include "agent/meter.h"
@@ -60,7 +56,7 @@ static const char *exchange(const char *host, const char *key, const char *metho
     char text[2048];
     struct meter *m;
 
-    assert_int_equal(meter_new(&env, slice_str(host), &m), 0);
+    assert_int_equal(meter_new(&env, METER_HTTP1, slice_str(host), &m), 0);
     snprintf(text, sizeof(text),
              "%s %s HTTP/1.1\r\nauthorization: Bearer %s\r\ncontent-length: 0\r\n\r\n", method,
              path, key);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/eventstream.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: @meter */
 /* The traps of the providers' wires, each by its name, from HTTP bytes to the call. Every answer
  * is fed whole and byte by byte: both must say the same. */
 #include "agent/meter.h"
@@ -51,7 +48,7 @@ static void run(const char *host, struct slice up, struct slice down, size_t pie
     struct meter *m;
 
     calls = 0;
-    assert_int_equal(meter_new(&env, slice_str(host), &m), 0);
+    assert_int_equal(meter_new(&env, METER_HTTP1, slice_str(host), &m), 0);
     for (size_t i = 0; i < up.len; i += piece)
         meter_request(m, slice_of(up.data + i, up.len - i < piece ? up.len - i : piece), 1000);
     for (size_t i = 0; i < down.len; i += piece)
