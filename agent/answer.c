@@ -224,25 +224,45 @@ void answer_exception(struct answer *a, const char *type)
     text_copy(e->error_type.text, sizeof(e->error_type.text), slice_str(type));
 }
 
+/* Texts that are kept as they come; of those that a profile lists the first wins. */
+static struct answer_text *text_of(struct answer_event *e, uint16_t kind)
+{
+    switch ((enum profile_field)kind) {
+    case FIELD_EVENT:
+        return &e->name;
+    case FIELD_MODEL:
+        return &e->model;
+    case FIELD_ID:
+        return &e->id;
+    case FIELD_TIER:
+        return &e->tier;
+    case FIELD_STATUS:
+        return &e->status;
+    case FIELD_RESULT:
+        return &e->result;
+    case FIELD_LINE_MODEL:
+        return &e->line_model;
+    case FIELD_ERROR_TYPE:
+        return &e->error_type;
+    case FIELD_ERROR_CODE:
+        return &e->error_code;
+    default:
+        return NULL;
+    }
+}
+
 void answer_value(struct answer *a, const struct json_value *v)
 {
     struct answer_event *e = &a->event;
     uint16_t kind = v->field & 0xff00;
     uint8_t low = v->field & 0xff;
+    struct answer_text *text = text_of(e, kind);
 
+    if (text) {
+        keep_text(text, low, v);
+        return;
+    }
     switch ((enum profile_field)kind) {
-    case FIELD_EVENT:
-        keep_text(&e->name, 0, v);
-        break;
-    case FIELD_MODEL:
-        keep_text(&e->model, low, v);
-        break;
-    case FIELD_ID:
-        keep_text(&e->id, low, v);
-        break;
-    case FIELD_TIER:
-        keep_text(&e->tier, low, v);
-        break;
     case FIELD_FINISH:
         if (v->index[0] == 0)
             keep_text(&e->finish, low, v);
@@ -251,23 +271,8 @@ void answer_value(struct answer *a, const struct json_value *v)
         if (v->index[0] == 0)
             e->choice = (uint32_t)number_of(v).value;
         break;
-    case FIELD_STATUS:
-        keep_text(&e->status, low, v);
-        break;
-    case FIELD_LINE_MODEL:
-        keep_text(&e->line_model, low, v);
-        break;
-    case FIELD_RESULT:
-        keep_text(&e->result, low, v);
-        break;
     case FIELD_ERROR_MARK:
         e->error_mark |= says_something(v);
-        break;
-    case FIELD_ERROR_TYPE:
-        keep_text(&e->error_type, low, v);
-        break;
-    case FIELD_ERROR_CODE:
-        keep_text(&e->error_code, low, v);
         break;
     case FIELD_OUTPUT:
         e->output |= says_something(v);

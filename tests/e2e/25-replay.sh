@@ -1,19 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Every exchange of the four chat providers through the captured path, each event compared with
+# Every exchange of the providers through the captured path, each event compared with
 # its truth: whole, in random pieces, byte by byte, compressed, and with the simulator's header
 # renamed, which nothing of Lectr may know. EXCHANGES=DIR adds a folder of recordings.
 [ -z "${LECTR_RECORDINGS:-}" ] || export EXCHANGES=$LECTR_RECORDINGS
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin replay
 
+# Those that speak TLS, at hosts of their own.
+providers=openai,anthropic,groq,gemini,azure,bedrock,vertex,cohere,mistral,deepseek,xai,openrouter
+providers+=,perplexity,together,fireworks,cerebras,huggingface,zai,alibaba,voyage,crusoe,heroku
+
 # replayed WHAT WORDS...: one run; every exchange passes and none is skipped.
 replayed() {
     local what=$1
     shift
     env -u LECTR_LAB_NAME -u LECTR_LAB_DIR -u LECTR_STACK_DIR \
-        "$top/tests/harness/replay" "$@" --providers openai,anthropic,groq,gemini \
+        "$top/tests/harness/replay" "$@" --providers "$providers" \
         >"$tmp/replay.out" 2>&1
     local status=$? last
     last=$(tail -n 1 "$tmp/replay.out")

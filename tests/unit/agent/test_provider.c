@@ -64,86 +64,82 @@ static void shipped_profiles_load(void **state)
     assert_null(set);
 }
 
+static const struct {
+    const char *host, *method, *path, *operation, *api, *model;
+} routes[] = {
+    {"api.openai.com", "POST", "/v1/chat/completions", "chat", "openai.chat", ""},
+    {"api.openai.com", "POST", "//v1//chat/completions", "chat", "openai.chat", ""},
+    {"api.openai.com", "POST", "/v1/responses", "chat", "openai.responses", ""},
+    {"api.openai.com", "POST", "/v1/responses/compact", "chat", "openai.responses.compact", ""},
+    {"api.openai.com", "GET", "/v1/responses/resp_1", "retrieve", "openai.responses.retrieve", ""},
+    {"api.openai.com", "GET", "/v1/models", "models", "openai.models", ""},
+    {"api.openai.com", "GET", "/v1/files/f-1/content", "files", "openai.files", ""},
+    {"api.openai.com", "GET", "/nobody/knows", "other", "other", ""},
+    {"api.groq.com", "POST", "/openai/v1/chat/completions", "chat", "openai.chat", ""},
+    {"api.anthropic.com", "POST", "/v1/messages", "chat", "anthropic.messages", ""},
+    {"api.anthropic.com", "POST", "/v1/messages/count_tokens", "count_tokens",
+     "anthropic.count_tokens", ""},
+    {"generativelanguage.googleapis.com", "POST", "/v1beta/models/gemini-x:generateContent", "chat",
+     "gemini.generate_content", "gemini-x"},
+    {"generativelanguage.googleapis.com", "POST", "/v1/tunedModels/a%2Fb%20c:streamGenerateContent",
+     "chat", "gemini.generate_content", "a/b c"},
+    {"generativelanguage.googleapis.com", "POST", "/v1beta/openai/chat/completions", "chat",
+     "openai.chat", ""},
+    {"generativelanguage.googleapis.com", "POST", "/v1beta/models/imagen-4:predict",
+     "image_generation", "gemini.predict", "imagen-4"},
+    {"us-central1-aiplatform.googleapis.com", "POST",
+     "/v1/projects/p/locations/l/publishers/google/models/imagen-4:predict", "image_generation",
+     "vertex.predict", "imagen-4"},
+    {"aiplatform.googleapis.com", "POST",
+     "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict", "embeddings",
+     "vertex.predict", "text-embedding-005"},
+    {"us-east5-aiplatform.googleapis.com", "POST",
+     "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict", "chat",
+     "anthropic.messages", "claude-x@1"},
+    {"aiplatform.eu.rep.googleapis.com", "POST",
+     "/v1/projects/p/locations/eu/endpoints/openapi/chat/completions", "chat", "openai.chat", ""},
+    {"r.openai.azure.com", "POST", "//openai/deployments/d/chat/completions", "chat", "openai.chat",
+     "d"},
+    {"r.services.ai.azure.com", "POST", "/anthropic/v1/messages", "chat", "anthropic.messages", ""},
+    {"r.cognitiveservices.azure.com", "POST", "/openai/deployments/w/audio/translations",
+     "translation", "openai.translations", "w"},
+    {"bedrock-runtime.eu-west-1.amazonaws.com", "POST",
+     "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Aapplication-inference-profile%2F"
+     "x1/converse-stream",
+     "chat", "bedrock.converse",
+     "arn:aws:bedrock:eu-west-1:000000000000:application-inference-profile/x1"},
+    {"bedrock-runtime.us-east-1.amazonaws.com", "POST", "/model/cohere.rerank-v3-5:0/invoke",
+     "rerank", "bedrock.invoke", "cohere.rerank-v3-5:0"},
+    {"bedrock-runtime.us-east-1.amazonaws.com", "POST",
+     "/model/amazon.titan-embed-text-v2:0/invoke", "embeddings", "bedrock.invoke",
+     "amazon.titan-embed-text-v2:0"},
+    {"bedrock-runtime-fips.us-east-1.amazonaws.com", "POST",
+     "/model/stability.stable-image-core-v1:1/invoke", "image_generation", "bedrock.invoke",
+     "stability.stable-image-core-v1:1"},
+    {"bedrock-mantle.us-east-1.api.aws", "POST", "/openai/v1/responses", "chat", "openai.responses",
+     ""},
+    {"api.cohere.com", "POST", "/v2/chat", "chat", "cohere.chat_v2", ""},
+    {"api.cohere.com", "POST", "/v1/chat", "chat", "cohere.chat_v1", ""},
+    {"api.mistral.ai", "POST", "/v1/ocr", "ocr", "mistral.ocr", ""},
+    {"api.deepseek.com", "POST", "/anthropic/v1/messages", "chat", "anthropic.messages", ""},
+    {"127.0.0.1:11434", "POST", "/api/chat", "chat", "ollama.chat", ""},
+    {"gpu.corp.example:8000", "POST", "/v1/completions", "completion", "openai.completions", ""},
+};
+
 static void shipped_routes(void **state)
 {
-    static const struct {
-        const char *host, *method, *path, *operation, *api, *model;
-    } table[] = {
-        {"api.openai.com", "POST", "/v1/chat/completions", "chat", "openai.chat", ""},
-        {"api.openai.com", "POST", "//v1//chat/completions", "chat", "openai.chat", ""},
-        {"api.openai.com", "POST", "/v1/responses", "chat", "openai.responses", ""},
-        {"api.openai.com", "POST", "/v1/responses/compact", "chat", "openai.responses.compact", ""},
-        {"api.openai.com", "GET", "/v1/responses/resp_1", "retrieve", "openai.responses.retrieve",
-         ""},
-        {"api.openai.com", "GET", "/v1/models", "models", "openai.models", ""},
-        {"api.openai.com", "GET", "/v1/files/f-1/content", "files", "openai.files", ""},
-        {"api.openai.com", "GET", "/nobody/knows", "other", "other", ""},
-        {"api.groq.com", "POST", "/openai/v1/chat/completions", "chat", "openai.chat", ""},
-        {"api.anthropic.com", "POST", "/v1/messages", "chat", "anthropic.messages", ""},
-        {"api.anthropic.com", "POST", "/v1/messages/count_tokens", "count_tokens",
-         "anthropic.count_tokens", ""},
-        {"generativelanguage.googleapis.com", "POST", "/v1beta/models/gemini-x:generateContent",
-         "chat", "gemini.generate_content", "gemini-x"},
-        {"generativelanguage.googleapis.com", "POST",
-         "/v1/tunedModels/a%2Fb%20c:streamGenerateContent", "chat", "gemini.generate_content",
-         "a/b c"},
-        {"generativelanguage.googleapis.com", "POST", "/v1beta/openai/chat/completions", "chat",
-         "openai.chat", ""},
-        {"generativelanguage.googleapis.com", "POST", "/v1beta/models/imagen-4:predict",
-         "image_generation", "gemini.predict", "imagen-4"},
-        {"us-central1-aiplatform.googleapis.com", "POST",
-         "/v1/projects/p/locations/l/publishers/google/models/imagen-4:predict", "image_generation",
-         "vertex.predict", "imagen-4"},
-        {"aiplatform.googleapis.com", "POST",
-         "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict",
-         "embeddings", "vertex.predict", "text-embedding-005"},
-        {"us-east5-aiplatform.googleapis.com", "POST",
-         "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict",
-         "chat", "anthropic.messages", "claude-x@1"},
-        {"aiplatform.eu.rep.googleapis.com", "POST",
-         "/v1/projects/p/locations/eu/endpoints/openapi/chat/completions", "chat", "openai.chat",
-         ""},
-        {"r.openai.azure.com", "POST", "//openai/deployments/d/chat/completions", "chat",
-         "openai.chat", "d"},
-        {"r.services.ai.azure.com", "POST", "/anthropic/v1/messages", "chat", "anthropic.messages",
-         ""},
-        {"r.cognitiveservices.azure.com", "POST", "/openai/deployments/w/audio/translations",
-         "translation", "openai.translations", "w"},
-        {"bedrock-runtime.eu-west-1.amazonaws.com", "POST",
-         "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Aapplication-inference-profile%2F"
-         "x1/converse-stream",
-         "chat", "bedrock.converse",
-         "arn:aws:bedrock:eu-west-1:000000000000:application-inference-profile/x1"},
-        {"bedrock-runtime.us-east-1.amazonaws.com", "POST", "/model/cohere.rerank-v3-5:0/invoke",
-         "rerank", "bedrock.invoke", "cohere.rerank-v3-5:0"},
-        {"bedrock-runtime.us-east-1.amazonaws.com", "POST",
-         "/model/amazon.titan-embed-text-v2:0/invoke", "embeddings", "bedrock.invoke",
-         "amazon.titan-embed-text-v2:0"},
-        {"bedrock-runtime-fips.us-east-1.amazonaws.com", "POST",
-         "/model/stability.stable-image-core-v1:1/invoke", "image_generation", "bedrock.invoke",
-         "stability.stable-image-core-v1:1"},
-        {"bedrock-mantle.us-east-1.api.aws", "POST", "/openai/v1/responses", "chat",
-         "openai.responses", ""},
-        {"api.cohere.com", "POST", "/v2/chat", "chat", "cohere.chat_v2", ""},
-        {"api.cohere.com", "POST", "/v1/chat", "chat", "cohere.chat_v1", ""},
-        {"api.mistral.ai", "POST", "/v1/ocr", "ocr", "mistral.ocr", ""},
-        {"api.deepseek.com", "POST", "/anthropic/v1/messages", "chat", "anthropic.messages", ""},
-        {"127.0.0.1:11434", "POST", "/api/chat", "chat", "ollama.chat", ""},
-        {"gpu.corp.example:8000", "POST", "/v1/completions", "completion", "openai.completions",
-         ""},
-    };
     struct provider_set *set = shipped();
 
     (void)state;
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        const struct provider *p = provider_by_host(set, slice_str(table[i].host));
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        const struct provider *p = provider_by_host(set, slice_str(routes[i].host));
         struct provider_route route;
 
         assert_int_equal(
-            provider_route(p, slice_str(table[i].method), slice_str(table[i].path), &route), 0);
-        assert_string_equal(route.operation->operation, table[i].operation);
-        assert_string_equal(profile_api(route.operation), table[i].api);
-        assert_string_equal(route.model, table[i].model);
+            provider_route(p, slice_str(routes[i].method), slice_str(routes[i].path), &route), 0);
+        assert_string_equal(route.operation->operation, routes[i].operation);
+        assert_string_equal(profile_api(route.operation), routes[i].api);
+        assert_string_equal(route.model, routes[i].model);
     }
     provider_set_free(&set);
 }
