@@ -13,6 +13,7 @@
 
 #define DAY_S 86400
 #define LIMIT_MAX 10000
+#define UNPRICED_MAX 1000
 
 /* --- parameters --- */
 
@@ -314,6 +315,14 @@ static int add_gap_row(void *ctx, const struct store_gap_row *row)
     return 0;
 }
 
+static int add_unpriced_row(void *ctx, const struct store_unpriced_row *row)
+{
+    json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:s, s:I}", "org", row->org, "provider",
+                                         row->provider, "model", row->model, "basis", row->basis,
+                                         "calls", (json_int_t)row->calls));
+    return 0;
+}
+
 static int add_hole(void *ctx, const struct store_hole *hole)
 {
     json_array_append_new(ctx, json_pack("{s:s, s:I, s:I, s:I}", "agent_instance", hole->instance,
@@ -324,7 +333,8 @@ static int add_hole(void *ctx, const struct store_hole *hole)
 
 static int answer_coverage(const struct api_request *req, struct buf *out)
 {
-    json_t *root, *rows = json_array(), *gaps = json_array(), *holes = json_array();
+    json_t *root, *rows = json_array(), *gaps = json_array(), *holes = json_array(),
+                  *unpriced = json_array();
     struct store_loss loss = {0};
     struct range range = {0};
     int r = read_range(req, "24h", &range, out);
@@ -334,14 +344,17 @@ static int answer_coverage(const struct api_request *req, struct buf *out)
     if (r == 0)
         r = store_each_gap(req->store, range.from_s, range.to_s, add_gap_row, gaps);
     if (r == 0)
+        r = store_each_unpriced(req->store, range.from_s, range.to_s, UNPRICED_MAX,
+                                add_unpriced_row, unpriced);
+    if (r == 0)
         r = store_loss(req->store, &loss);
     if (r == 0)
         r = store_each_hole(req->store, 100, add_hole, holes);
-    root =
-        json_pack("{s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I, s:o}}", "from", (json_int_t)range.from_s,
-                  "to", (json_int_t)range.to_s, "workloads", rows, "gaps", gaps, "events",
-                  "streams", (json_int_t)loss.streams, "received", (json_int_t)loss.received,
-                  "missing", (json_int_t)loss.missing, "holes", holes);
+    root = json_pack("{s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:o}}", "from",
+                     (json_int_t)range.from_s, "to", (json_int_t)range.to_s, "workloads", rows,
+                     "gaps", gaps, "unpriced", unpriced, "events", "streams",
+                     (json_int_t)loss.streams, "received", (json_int_t)loss.received, "missing",
+                     (json_int_t)loss.missing, "holes", holes);
     if (r == 0)
         return finish(root, out);
     json_decref(root);

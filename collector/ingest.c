@@ -209,6 +209,7 @@ static void take_call(const Lectr__V1__Call *call, struct record *rec)
     rec->synthetic = call->has_synthetic && call->synthetic;
     take_usage(call, &rec->tokens);
     take_cost(call->cost, &rec->cost);
+    COPY(rec->cost_basis, call->cost ? call->cost->basis : NULL);
     take_error(call, rec);
     if (!call->latency)
         return;

@@ -108,6 +108,8 @@ static int take_call(struct pipeline *p, const struct record *rec, struct slice 
 
     if (r == 0)
         r = rollup_add(p->rollup, series, rec);
+    if (r == 0 && !rec->cost.known)
+        r = store_add_unpriced(p->store, rec);
     if (r == 0 && keep_ns && rec->end_ns + keep_ns > clock_wall_ns())
         r = store_add_call(p->store, rec, payload);
     return r;

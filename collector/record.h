@@ -48,6 +48,7 @@ struct record {
     bool synthetic;
     struct record_tokens tokens;
     struct record_cost cost;
+    char cost_basis[24]; /* how it is known, or why it is not */
     struct opt_count latency_us, ttft_us, added_us;
     /* gap */
     char reason[32];

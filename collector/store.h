@@ -20,9 +20,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 /* Malformed messages that are remembered; all are counted. */
 #define STORE_MALFORMED_MAX 1000
+/* Models without a cost that are told apart in a minute; the rest are "(other)". */
+#define STORE_UNPRICED_MAX 200
 
 struct store;
 
@@ -72,6 +74,8 @@ int store_series(struct store *s, const struct record *rec, uint32_t series_max,
                  int64_t *ret_series) LECTR_MUST_USE;
 int store_merge_cell(struct store *s, const struct rollup_cell *cell) LECTR_MUST_USE;
 int store_add_gap(struct store *s, const struct record *rec) LECTR_MUST_USE;
+/* A call whose cost is not known, by provider, model and basis. */
+int store_add_unpriced(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_coverage(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_call(struct store *s, const struct record *rec, struct slice payload) LECTR_MUST_USE;
 /* Once for each position in the JetStream stream, however often it is delivered.

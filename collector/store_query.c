@@ -129,6 +129,31 @@ int store_each_coverage(struct store *s, int64_t from_s, int64_t to_s,
     return r;
 }
 
+int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned limit,
+                        int (*each)(void *ctx, const struct store_unpriced_row *row), void *ctx)
+{
+    CLEAN_STMT sqlite3_stmt *stmt = bind_range(store_stmt(s, STMT_QUERY_UNPRICED), 1, from_s, to_s);
+    int r;
+
+    if (!stmt)
+        return -EIO;
+    sqlite3_bind_int64(stmt, 3, limit);
+    while ((r = store_step(stmt)) > 0) {
+        struct store_unpriced_row row = {
+            .org = store_column_text(stmt, 0),
+            .provider = store_column_text(stmt, 1),
+            .model = store_column_text(stmt, 2),
+            .basis = store_column_text(stmt, 3),
+            .calls = (uint64_t)sqlite3_column_int64(stmt, 4),
+        };
+
+        r = each(ctx, &row);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
 int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned limit,
                     int (*each)(void *ctx, struct slice payload), void *ctx)
 {

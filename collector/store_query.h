@@ -40,6 +40,15 @@ int store_each_coverage(struct store *s, int64_t from_s, int64_t to_s,
                         int (*each)(void *ctx, const struct store_coverage_row *row),
                         void *ctx) LECTR_MUST_USE;
 
+/* Calls without a cost, the most first. */
+struct store_unpriced_row {
+    const char *org, *provider, *model, *basis;
+    uint64_t calls;
+};
+int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned limit,
+                        int (*each)(void *ctx, const struct store_unpriced_row *row),
+                        void *ctx) LECTR_MUST_USE;
+
 /* Cells of one minute as they are published. */
 struct store_revised_row {
     struct store_series_name name;

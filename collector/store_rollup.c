@@ -267,6 +267,48 @@ int store_add_coverage(struct store *s, const struct record *rec)
     return store_run(stmt);
 }
 
+static int bind_unpriced(struct store *s, enum store_stmt which, const struct record *rec,
+                         const char *model, sqlite3_stmt **ret_stmt)
+{
+    sqlite3_stmt *stmt = store_stmt(s, which);
+
+    if (!stmt)
+        return -EIO;
+    sqlite3_bind_int64(stmt, 1, coverage_bucket(rec));
+    store_bind_text(stmt, 2, rec->org);
+    store_bind_text(stmt, 3, rec->provider);
+    store_bind_text(stmt, 4, model);
+    store_bind_text(stmt, 5, rec->cost_basis[0] ? rec->cost_basis : "not told");
+    *ret_stmt = stmt;
+    return 0;
+}
+
+/* Clients name models: what they name must not grow without a bound. */
+static int has_place(struct store *s, const struct record *rec, bool *ret_has_place)
+{
+    CLEAN_STMT sqlite3_stmt *stmt = NULL;
+    int r = bind_unpriced(s, STMT_UNPRICED_COUNT, rec, rec->model, &stmt);
+
+    if (r == 0)
+        r = store_step(stmt);
+    if (r < 0)
+        return r;
+    *ret_has_place =
+        sqlite3_column_int64(stmt, 0) < STORE_UNPRICED_MAX || sqlite3_column_int64(stmt, 1) > 0;
+    return 0;
+}
+
+int store_add_unpriced(struct store *s, const struct record *rec)
+{
+    sqlite3_stmt *stmt;
+    bool has = false;
+    int r = has_place(s, rec, &has);
+
+    if (r == 0)
+        r = bind_unpriced(s, STMT_UNPRICED_ADD, rec, has ? rec->model : "(other)", &stmt);
+    return r < 0 ? r : store_run(stmt);
+}
+
 int store_add_call(struct store *s, const struct record *rec, struct slice payload)
 {
     sqlite3_stmt *stmt = store_stmt(s, STMT_CALL_ADD);
@@ -327,6 +369,8 @@ int store_prune_cells(struct store *s, enum rollup_resolution res, int64_t befor
         r = run_prune(s, STMT_PRUNE_GAPS, 0, before_s);
     if (r == 0 && res == ROLLUP_MINUTE)
         r = run_prune(s, STMT_PRUNE_COVERAGE, 0, before_s);
+    if (r == 0 && res == ROLLUP_MINUTE)
+        r = run_prune(s, STMT_PRUNE_UNPRICED, 0, before_s);
     return r;
 }
 

@@ -44,6 +44,9 @@ const char *const store_schema[STORE_SCHEMA_VERSION] = {
     "  at_ns INTEGER NOT NULL, published INTEGER NOT NULL, payload BLOB NOT NULL);"
     "CREATE INDEX alert_fingerprint ON alert(fingerprint);"
     "CREATE INDEX alert_unpublished ON alert(row) WHERE published = 0;",
+    "CREATE TABLE unpriced(bucket INTEGER NOT NULL, org TEXT NOT NULL, provider TEXT NOT NULL,"
+    "  model TEXT NOT NULL, basis TEXT NOT NULL, calls INTEGER NOT NULL,"
+    "  PRIMARY KEY(bucket, org, provider, model, basis)) WITHOUT ROWID;",
 };
 
 #define CELL_COLUMNS                                                                               \
@@ -97,6 +100,11 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_COVERAGE_ADD] = "INSERT INTO coverage(bucket, org, workload, provider, seen, metered)"
                           " VALUES(?1, ?2, ?3, ?4, ?5, ?6)"
                           " ON CONFLICT DO UPDATE SET seen = seen + ?5, metered = metered + ?6",
+    [STMT_UNPRICED_ADD] = "INSERT INTO unpriced(bucket, org, provider, model, basis, calls)"
+                          " VALUES(?1, ?2, ?3, ?4, ?5, 1)"
+                          " ON CONFLICT DO UPDATE SET calls = calls + 1",
+    [STMT_UNPRICED_COUNT] = "SELECT count(*), coalesce(sum(org = ?2 AND provider = ?3 AND"
+                            " model = ?4 AND basis = ?5), 0) FROM unpriced WHERE bucket = ?1",
     [STMT_CALL_ADD] = "INSERT OR IGNORE INTO call(instance, part, seq, end_ns, payload)"
                       " VALUES(?1, ?2, ?3, ?4, ?5)",
     [STMT_MALFORMED_ADD] = "INSERT OR IGNORE INTO malformed(stream_seq, subject, reason, bytes)"
@@ -107,6 +115,7 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_PRUNE_ERRORS] = "DELETE FROM rollup_error WHERE seconds = ?1 AND bucket < ?2",
     [STMT_PRUNE_GAPS] = "DELETE FROM gap WHERE bucket < ?1",
     [STMT_PRUNE_COVERAGE] = "DELETE FROM coverage WHERE bucket < ?1",
+    [STMT_PRUNE_UNPRICED] = "DELETE FROM unpriced WHERE bucket < ?1",
     [STMT_PRUNE_CALLS] = "DELETE FROM call WHERE end_ns < ?1",
     [STMT_ALERT_ADD] = "INSERT OR IGNORE INTO alert(id, fingerprint, status, org, kind, at_ns,"
                        " published, payload) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
@@ -131,6 +140,9 @@ const char *const store_sql[STMT__COUNT] = {
                         " WHERE bucket >= ?1 AND bucket < ?2 GROUP BY 1, 2, 3, 4",
     [STMT_QUERY_COVERAGE] = "SELECT org, workload, provider, sum(seen), sum(metered) FROM coverage"
                             " WHERE bucket >= ?1 AND bucket < ?2 GROUP BY 1, 2, 3",
+    [STMT_QUERY_UNPRICED] = "SELECT org, provider, model, basis, sum(calls) FROM unpriced"
+                            " WHERE bucket >= ?1 AND bucket < ?2 GROUP BY 1, 2, 3, 4"
+                            " ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT ?3",
     [STMT_QUERY_CALLS] = "SELECT payload, end_ns FROM call WHERE end_ns >= ?1 AND end_ns < ?2"
                          " ORDER BY end_ns DESC LIMIT ?3",
     [STMT_QUERY_SPAN] = "SELECT min(bucket), max(bucket) FROM rollup WHERE seconds = ?1",

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The rest is in the JSON. */
+#define UNPRICED_SHOWN 10
+
 static bool is_about(const json_t *row, const json_t *gap)
 {
     static const char *const keys[] = {"org", "workload", "provider"};
@@ -135,6 +138,28 @@ static void print_losses(const json_t *root, const struct losses *l)
                (long long)cell_int(hole, "first"), (long long)cell_int(hole, "last"));
 }
 
+/* "calls without a cost: 7", then the most of them by reason and model. */
+static void print_unpriced(const json_t *root)
+{
+    const json_t *rows = json_object_get(root, "unpriced"), *row;
+    json_int_t calls = 0;
+    size_t i;
+
+    json_array_foreach(rows, i, row) calls += cell_int(row, "calls");
+    printf("calls without a cost: %lld%s\n", (long long)calls,
+           calls ? " (they are in no sum of costs)" : "");
+    json_array_foreach(rows, i, row)
+    {
+        if (i == UNPRICED_SHOWN) {
+            printf("  … and %zu more kinds; see --format json\n",
+                   json_array_size(rows) - UNPRICED_SHOWN);
+            break;
+        }
+        printf("  %lld %s: %s %s\n", (long long)cell_int(row, "calls"), cell_name(row, "basis"),
+               cell_name(row, "provider"), cell_name(row, "model"));
+    }
+}
+
 int coverage_run(const struct ctl_options *o)
 {
     struct losses losses = {0};
@@ -150,6 +175,8 @@ int coverage_run(const struct ctl_options *o)
         r = print_workloads(root, &losses);
     if (r == 0)
         print_losses(root, &losses);
+    if (r == 0)
+        print_unpriced(root);
     json_decref(root);
     return r;
 }

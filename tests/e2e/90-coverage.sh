@@ -1,14 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # lectrctl coverage: for every workload, what the kernel's census saw is what was metered plus what
-# the gaps tell of, each with its reason.
+# the gaps tell of, each with its reason; calls without a cost are told with theirs.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin coverage
+
+# An answer of a model that no price table knows.
+export EXCHANGES=$tmp/exchanges
+cp -r "$top/tests/golden/exchanges" "$EXCHANGES"
+sed -e 's/gpt-4o-mini-2024-07-18/gpt-unheard-of/g; s/gpt-4o-mini/gpt-unheard-of/g; s/openai-chat-plain-001/openai-chat-unheard-001/' \
+    "$EXCHANGES/openai/openai-chat-plain-001.json" >"$EXCHANGES/openai/openai-chat-unheard-001.json"
 
 lab_up
 stack_init
 stack_start nats agent collector
-for name in good plain h2 refuses mixed; do lab pod add $name; done
+for name in good plain h2 refuses mixed unheard; do lab pod add $name; done
 lab pod add silent --no-consent
 curl_client() { pod "$1" -- "$top/tests/harness/clients/curl-client" "${@:2}" >>"$tmp/curl" 2>>"$log/curl"; }
 
@@ -21,6 +27,7 @@ for _ in 1 2 3; do
     pod refuses -- curl -sS --http1.1 -o /dev/null --cacert "$lab_trust" -d '{}' https://api.groq.com/openai/v1/chat/completions 2>>"$log/curl"
 done
 client mixed generativelanguage.googleapis.com --calls 2 >"$tmp/mixed"
+client unheard api.openai.com --calls 7 --header 'x-replay-id: openai-chat-unheard-001' >"$tmp/unheard"
 curl_client mixed --http2 generativelanguage.googleapis.com
 
 # row WORKLOAD: {seen, metered, gaps: {reason: connections}} of everything whose workload ends so.
@@ -52,4 +59,13 @@ stack ctl coverage >"$tmp/ctl.text" 2>>"$log/ctl"
 for reason in http2_unmetered no_consent untrusted_ca; do
     check "lectrctl coverage tells of $reason" grep -q $reason "$tmp/ctl.text"
 done
+
+# Costs: seven calls of the unheard-of model and nothing else are without one.
+same "lectrctl coverage tells how many calls have no cost, and why" \
+    "7 unknown_model: openai gpt-unheard-of" "$(grep -o '7 unknown_model.*' "$tmp/ctl.text")"
+unpriced() { events lectr.v1.call | jq -s '[.[] | select(.cost.expected_nanousd == null)] | length'; }
+same "they are the events without a cost" "calls without a cost: $(unpriced) (they are in no sum of costs)" \
+    "$(grep '^calls without a cost' "$tmp/ctl.text")"
+same "the agent counts them" 'lectr_agent_calls_cost_total{basis="unknown_model"} 7' \
+    "$(curl -s "$agent_url/metrics" | grep '^lectr_agent_calls_cost_total{basis="unknown_model"}')"
 sed 's/^/# /' "$tmp/ctl.text" | head -n 30

@@ -76,6 +76,13 @@ static int prepare(void **state)
     unknown.cost.known = false;
     unknown.tokens.input_total.known = false;
     add_calls(&unknown, 4);
+    snprintf(unknown.cost_basis, sizeof(unknown.cost_basis), "unknown_model");
+    for (unsigned i = 0; i < 3; i++)
+        if (store_add_unpriced(store, &unknown) < 0)
+            return -1;
+    snprintf(unknown.cost_basis, sizeof(unknown.cost_basis), "unknown_tier");
+    if (store_add_unpriced(store, &unknown) < 0)
+        return -1;
     evil = unknown;
     snprintf(evil.feature, sizeof(evil.feature), "a\"} 1\\");
     snprintf(evil.error_type, sizeof(evil.error_type), "timeout");
@@ -215,6 +222,15 @@ static void test_coverage(void **state)
     row = json_array_get(json_object_get(root, "gaps"), 0);
     assert_string_equal(json_string_value(json_object_get(row, "reason")), "ech");
     assert_int_equal(number(row, "connections"), 2);
+    row = json_array_get(json_object_get(root, "unpriced"), 0);
+    assert_string_equal(json_string_value(json_object_get(row, "basis")), "unknown_model");
+    assert_string_equal(json_string_value(json_object_get(row, "provider")), "openai");
+    assert_string_equal(json_string_value(json_object_get(row, "model")), "gpt-4o");
+    assert_int_equal(number(row, "calls"), 3);
+    row = json_array_get(json_object_get(root, "unpriced"), 1);
+    assert_string_equal(json_string_value(json_object_get(row, "basis")), "unknown_tier");
+    assert_int_equal(number(row, "calls"), 1);
+    assert_int_equal(json_array_size(json_object_get(root, "unpriced")), 2);
     json_decref(root);
 }
 

@@ -67,6 +67,7 @@ static void make_call(struct parts *p)
     p->call.cost = &p->cost;
     SET(&p->cost, expected_nanousd, 500);
     SET(&p->cost, low_nanousd, 400);
+    p->cost.basis = (char *)"table";
     p->call.latency = &p->latency;
     SET(&p->latency, total_us, 4);
     SET(&p->call, input_tokens_total, 30);
@@ -111,6 +112,7 @@ static void test_call(void **state)
     assert_true(rec.cost.known);
     assert_int_equal(rec.cost.low_nanousd, 400);
     assert_int_equal(rec.cost.high_nanousd, 500);
+    assert_string_equal(rec.cost_basis, "table");
     assert_true(rec.latency_us.known);
     assert_false(rec.ttft_us.known);
 }

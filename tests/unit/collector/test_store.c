@@ -63,6 +63,39 @@ static bool claim(struct store *s, const char *instance, uint64_t seq)
     return is_new;
 }
 
+static int add_unpriced(void *ctx, const struct store_unpriced_row *row)
+{
+    uint64_t *calls = ctx;
+
+    calls[strcmp(row->model, "(other)") == 0] += row->calls;
+    return 0;
+}
+
+/* Clients name models; what is kept of a minute is bounded, and nothing is lost. */
+static void test_unpriced_models_are_bounded(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct record rec = {.org = "acme",
+                         .provider = "p",
+                         .cost_basis = "unknown_model",
+                         .end_ns = (uint64_t)NOON_S * NSEC_PER_SEC};
+    uint64_t calls[2] = {0};
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    for (unsigned i = 0; i < 2 * (STORE_UNPRICED_MAX + 50); i++) {
+        snprintf(rec.model, sizeof(rec.model), "m%u", i % (STORE_UNPRICED_MAX + 50));
+        assert_int_equal(store_add_unpriced(s, &rec), 0);
+    }
+    assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
+    assert_int_equal(calls[0], 2 * STORE_UNPRICED_MAX);
+    assert_int_equal(calls[1], 2 * 50);
+    assert_int_equal(store_prune_cells(s, ROLLUP_MINUTE, NOON_S + 60), 0);
+    calls[0] = 0;
+    assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
+    assert_int_equal(calls[0], 0);
+}
+
 /* Any order: a number is new once, and what is left out is counted. */
 static void test_claims(void **state)
 {
@@ -408,6 +441,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_claims, remove_store),
+        cmocka_unit_test_teardown(test_unpriced_models_are_bounded, remove_store),
         cmocka_unit_test_teardown(test_claims_against_a_model, remove_store),
         cmocka_unit_test_teardown(test_cells_add_up, remove_store),
         cmocka_unit_test_teardown(test_series_are_bounded, remove_store),
