@@ -96,7 +96,10 @@ static int setup(void **state)
     config = (struct config){
         .org = org,
         .state_dir = state_dir,
-        .nats = {.url = url, .stream = stream},
+        .nats = {.url = url,
+                 .stream = stream,
+                 .stream_max_age_h = 48,
+                 .stream_max_bytes = 512 << 20},
         .spool = {.limit_bytes = 64 << 20, .segment_bytes = 256 << 10},
     };
     return 0;
@@ -238,6 +241,8 @@ static void read_stream(natsConnection *connection, struct census *c)
 
     assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
     assert_int_equal(js_GetStreamInfo(&info, js, stream, NULL, NULL), NATS_OK);
+    assert_int_equal(info->Config->MaxAge, 48 * 3600 * 1000000000LL);
+    assert_int_equal(info->Config->MaxBytes, 512 << 20);
     jsSubOptions_Init(&options);
     options.Stream = stream;
     options.Config.AckPolicy = js_AckNone;
