@@ -241,8 +241,6 @@ static void read_stream(natsConnection *connection, struct census *c)
 
     assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
     assert_int_equal(js_GetStreamInfo(&info, js, stream, NULL, NULL), NATS_OK);
-    assert_int_equal(info->Config->MaxAge, 48 * 3600 * 1000000000LL);
-    assert_int_equal(info->Config->MaxBytes, 512 << 20);
     jsSubOptions_Init(&options);
     options.Stream = stream;
     options.Config.AckPolicy = js_AckNone;
@@ -424,6 +422,7 @@ static void a_deleted_stream_is_made_again(void **state)
 {
     natsConnection *connection = NULL;
     struct publish *p;
+    jsStreamInfo *info = NULL;
     jsCtx *js = NULL;
     struct census c;
 
@@ -434,6 +433,10 @@ static void a_deleted_stream_is_made_again(void **state)
     wait_acked(p, 1);
     assert_int_equal(natsConnection_ConnectTo(&connection, url), NATS_OK);
     assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    assert_int_equal(js_GetStreamInfo(&info, js, stream, NULL, NULL), NATS_OK);
+    assert_int_equal(info->Config->MaxAge, 48 * 3600 * 1000000000LL);
+    assert_int_equal(info->Config->MaxBytes, 512 << 20);
+    jsStreamInfo_Destroy(info);
     assert_int_equal(js_DeleteStream(js, stream, NULL, NULL), NATS_OK);
     jsCtx_Destroy(js);
     natsConnection_Destroy(connection);
