@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ca.h"
 
+#include "agent/ca_impl.h"
 #include "agent/cert.h"
 #include "agent/provider.h"
-#include "agent/truststore.h"
 #include "proto/base/buf.h"
 #include "proto/base/clock.h"
 
@@ -24,24 +24,10 @@
 #define ROOT_DAYS 3650
 #define INTERMEDIATE_DAYS 397
 
-struct ca_options {
-    const char *dir;
-    const char *providers;
-};
+/* Some clients (Java) take no longer handshake message than 32 KiB. */
+#define INTERMEDIATE_BYTES_MAX (28 * 1024)
 
-struct pair {
-    X509 *cert;
-    EVP_PKEY *key;
-};
-
-static const char *const system_bundles[] = {
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-};
-
-static void pair_clear(struct pair *p)
+void ca_pair_clear(struct ca_pair *p)
 {
     X509_free(p->cert);
     EVP_PKEY_free(p->key);
@@ -85,11 +71,22 @@ static int constraints_text(const struct provider_set *set, struct buf *ret_text
     return r;
 }
 
+static void warn_of_size(X509 *intermediate)
+{
+    int bytes = i2d_X509(intermediate, NULL);
+
+    if (bytes > INTERMEDIATE_BYTES_MAX)
+        fprintf(stderr,
+                "lectr-agent ca: the intermediate has %d bytes, sent with every handshake; "
+                "clients that take no more than 32 KiB (Java) will refuse it: name fewer hosts\n",
+                bytes);
+}
+
 static int make_pair(const char *name, int path_len, uint64_t days, const char *constraints,
-                     const struct pair *issuer, struct pair *ret_pair)
+                     const struct ca_pair *issuer, struct ca_pair *ret_pair)
 {
     uint64_t now_s = clock_wall_ns() / NSEC_PER_SEC;
-    struct pair made = {0};
+    struct ca_pair made = {0};
     struct cert_request req = {
         .common_name = name,
         .name_constraints = constraints,
@@ -106,132 +103,11 @@ static int make_pair(const char *name, int path_len, uint64_t days, const char *
     req.issuer_key = issuer ? issuer->key : made.key;
     r = cert_issue(&req, &made.cert);
     if (r < 0) {
-        pair_clear(&made);
+        ca_pair_clear(&made);
         return r;
     }
     *ret_pair = made;
     return 0;
-}
-
-/* O_EXCL: an authority that applications trust is never overwritten. */
-static int create(const char *dir, const char *name, mode_t mode, FILE **ret_file)
-{
-    char path[PATH_MAX];
-    CLEAN_FD int fd = -1;
-    FILE *f;
-
-    if (snprintf(path, sizeof(path), "%s/%s", dir, name) >= (int)sizeof(path))
-        return -ENAMETOOLONG;
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd < 0 || fchmod(fd, mode) < 0)
-        return -errno;
-    f = fdopen(fd, "w");
-    if (!f)
-        return -errno;
-    TAKE_FD(fd);
-    *ret_file = f;
-    return 0;
-}
-
-static int finish(FILE *f, bool ok)
-{
-    if (fflush(f) != 0 || fsync(fileno(f)) < 0)
-        ok = false;
-    if (fclose(f) != 0)
-        ok = false;
-    return ok ? 0 : -EIO;
-}
-
-static int write_cert(const char *dir, const char *name, X509 *cert)
-{
-    FILE *f;
-    int r = create(dir, name, 0644, &f);
-
-    return r < 0 ? r : finish(f, PEM_write_X509(f, cert) == 1);
-}
-
-static int write_key(const char *dir, const char *name, EVP_PKEY *key)
-{
-    FILE *f;
-    int r = create(dir, name, 0600, &f);
-
-    return r < 0 ? r : finish(f, PEM_write_PKCS8PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) == 1);
-}
-
-static int copy_system_roots(FILE *out, bool *ret_found)
-{
-    char chunk[65536];
-    size_t total = 0, n;
-
-    *ret_found = false;
-    for (unsigned i = 0; i < sizeof(system_bundles) / sizeof(system_bundles[0]); i++) {
-        CLEAN_FILE FILE *in = fopen(system_bundles[i], "re");
-
-        if (!in)
-            continue;
-        while ((n = fread(chunk, 1, sizeof(chunk), in)) > 0) {
-            total += n;
-            if (total > BUNDLE_MAX_BYTES || fwrite(chunk, 1, n, out) != n)
-                return -EIO;
-        }
-        *ret_found = true;
-        return fputc('\n', out) == EOF ? -EIO : 0;
-    }
-    return 0;
-}
-
-static int write_bundle(const char *dir, X509 *root)
-{
-    bool found = false;
-    FILE *f;
-    int r = create(dir, "bundle.crt", 0644, &f);
-
-    if (r < 0)
-        return r;
-    r = copy_system_roots(f, &found);
-    if (!found)
-        fprintf(stderr,
-                "lectr-agent ca: no system trust store found; %s/bundle.crt holds "
-                "only Lectr's root\n",
-                dir);
-    return finish(f, r == 0 && PEM_write_X509(f, root) == 1);
-}
-
-/* The bundle once more, for Java. */
-static int write_truststore(const char *dir)
-{
-    char path[PATH_MAX];
-    CLEAN_FILE FILE *bundle = NULL;
-    FILE *f;
-    int r;
-
-    if (snprintf(path, sizeof(path), "%s/bundle.crt", dir) >= (int)sizeof(path))
-        return -ENAMETOOLONG;
-    bundle = fopen(path, "re");
-    if (!bundle)
-        return -errno;
-    r = create(dir, "truststore.p12", 0644, &f);
-    if (r < 0)
-        return r;
-    r = truststore_write(bundle, f);
-    return finish(f, r == 0) < 0 && r == 0 ? -EIO : r;
-}
-
-static int make_dir(const char *dir)
-{
-    char path[PATH_MAX];
-
-    if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path))
-        return -ENAMETOOLONG;
-    for (char *p = path + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        if (mkdir(path, 0755) < 0 && errno != EEXIST)
-            return -errno;
-        *p = '/';
-    }
-    return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 static int refuse_existing(const char *dir)
@@ -250,35 +126,15 @@ static int refuse_existing(const char *dir)
     return 0;
 }
 
-static int write_all(const char *dir, const struct pair *root, const struct pair *intermediate)
-{
-    int r = write_key(dir, "ca.key", root->key);
-
-    if (r == 0)
-        r = write_cert(dir, "ca.crt", root->cert);
-    if (r == 0)
-        r = write_key(dir, "intermediate.key", intermediate->key);
-    if (r == 0)
-        r = write_cert(dir, "intermediate.crt", intermediate->cert);
-    if (r == 0)
-        r = write_bundle(dir, root->cert);
-    if (r == 0)
-        r = write_truststore(dir);
-    return r;
-}
-
-static int init(const struct ca_options *options)
+int ca_make(const struct ca_options *options, const char *dir, const char *root_name)
 {
     struct provider_set *set = NULL;
     struct provider_error error = {0};
-    struct pair root = {0}, intermediate = {0};
+    struct ca_pair root = {0}, intermediate = {0};
     struct buf constraints;
     int r;
 
     buf_init(&constraints, CONSTRAINTS_MAX_BYTES);
-    r = refuse_existing(options->dir);
-    if (r < 0)
-        return r;
     r = provider_set_load(options->providers, &set, &error);
     if (r < 0) {
         fprintf(stderr, "lectr-agent ca: %s\n", error.text[0] ? error.text : options->providers);
@@ -286,25 +142,42 @@ static int init(const struct ca_options *options)
     }
     r = constraints_text(set, &constraints);
     if (r == 0)
-        r = make_pair("Lectr root", 1, ROOT_DAYS, (char *)constraints.data, NULL, &root);
+        r = make_pair(root_name, 1, ROOT_DAYS, (char *)constraints.data, NULL, &root);
     if (r == 0)
         r = make_pair("Lectr intermediate", 0, INTERMEDIATE_DAYS, (char *)constraints.data, &root,
                       &intermediate);
     if (r == 0)
-        r = make_dir(options->dir);
+        r = ca_make_dir(dir);
     if (r == 0)
-        r = write_all(options->dir, &root, &intermediate);
+        r = ca_write(dir, &root, &intermediate);
     if (r == 0)
+        warn_of_size(intermediate.cert);
+    else
+        fprintf(stderr, "lectr-agent ca: %s: %s\n", dir, strerror(-r));
+    ca_pair_clear(&root);
+    ca_pair_clear(&intermediate);
+    buf_fini(&constraints);
+    provider_set_free(&set);
+    return r;
+}
+
+static int init(const struct ca_options *options)
+{
+    int r = refuse_existing(options->dir);
+
+    if (r < 0)
+        return r;
+    r = ca_make(options, options->dir, "Lectr root");
+    if (r < 0)
+        return r;
+    r = ca_write_bundle(options->dir);
+    if (r < 0)
+        fprintf(stderr, "lectr-agent ca: %s/bundle.crt: %s\n", options->dir, strerror(-r));
+    else
         printf(
             "%s: root, intermediate, bundle.crt and truststore.p12 written. Keep ca.key offline: "
             "the agent does not read it.\n",
             options->dir);
-    else
-        fprintf(stderr, "lectr-agent ca: %s: %s\n", options->dir, strerror(-r));
-    pair_clear(&root);
-    pair_clear(&intermediate);
-    buf_fini(&constraints);
-    provider_set_free(&set);
     return r;
 }
 
@@ -335,20 +208,33 @@ static int show_one(const char *dir, const char *name)
 
 static int show(const struct ca_options *options)
 {
-    int r = show_one(options->dir, "ca.crt");
+    static const char *const names[] = {"ca.crt", "intermediate.crt", CA_NEXT "/ca.crt",
+                                        CA_NEXT "/intermediate.crt"};
+    unsigned count = ca_is_rotating(options->dir) ? 4 : 2;
+    int r = 0;
 
-    return r < 0 ? r : show_one(options->dir, "intermediate.crt");
+    for (unsigned i = 0; r == 0 && i < count; i++)
+        r = show_one(options->dir, names[i]);
+    return r;
 }
 
 static int usage(FILE *to)
 {
-    fprintf(to, "usage: lectr-agent ca init [--dir DIR] [--providers DIR]\n"
-                "       lectr-agent ca show [--dir DIR]\n"
-                "\n"
-                "init makes ca.crt, ca.key, intermediate.crt, intermediate.key, bundle.crt (the\n"
-                "system's roots and Lectr's) and truststore.p12 (the same, for Java) in DIR "
-                "(default " LECTR_SYSCONFDIR "/lectr/ca).\n"
-                "Both certificates are constrained to the hosts of the provider profiles.\n");
+    fprintf(to,
+            "usage: lectr-agent ca init [--dir DIR] [--providers DIR]\n"
+            "       lectr-agent ca extend [--dir DIR] [--providers DIR]\n"
+            "       lectr-agent ca rotate [--finish] [--dir DIR] [--providers DIR]\n"
+            "       lectr-agent ca show [--dir DIR]\n"
+            "\n"
+            "init makes ca.crt, ca.key, intermediate.crt, intermediate.key, bundle.crt (the\n"
+            "system's roots and Lectr's) and truststore.p12 (the same, for Java) in DIR\n"
+            "(default " LECTR_SYSCONFDIR "/lectr/ca).\n"
+            "Both certificates are constrained to the hosts of the provider profiles.\n"
+            "extend makes the next root, in DIR/" CA_NEXT ", when profiles name hosts outside the\n"
+            "constraints: it serves those hosts, the present one the others, and bundle.crt\n"
+            "trusts both. rotate does so in any case. Once every workload has the new\n"
+            "bundle.crt, rotate --finish puts the next in the place of the present one.\n"
+            "The agent reads its authority at start: restart it after each.\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -357,8 +243,19 @@ int ca_main(int argc, char **argv)
     static const struct option long_options[] = {
         {"dir", required_argument, NULL, 'd'},
         {"providers", required_argument, NULL, 'p'},
+        {"finish", no_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {0},
+    };
+    static const struct {
+        const char *name;
+        bool may_finish;
+        int (*run)(const struct ca_options *options);
+    } verbs[] = {
+        {"init", false, init},
+        {"extend", false, ca_extend},
+        {"rotate", true, ca_rotate},
+        {"show", false, show},
     };
     struct ca_options options = {
         .dir = LECTR_SYSCONFDIR "/lectr/ca",
@@ -374,14 +271,15 @@ int ca_main(int argc, char **argv)
             options.dir = optarg;
         else if (c == 'p')
             options.providers = optarg;
+        else if (c == 'f')
+            options.finish = true;
         else
             return usage(stderr);
     }
     if (optind + 1 != argc)
         return usage(stderr);
-    if (strcmp(argv[optind], "init") == 0)
-        return init(&options) < 0 ? 1 : 0;
-    if (strcmp(argv[optind], "show") == 0)
-        return show(&options) < 0 ? 1 : 0;
+    for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        if (strcmp(argv[optind], verbs[i].name) == 0 && (verbs[i].may_finish || !options.finish))
+            return verbs[i].run(&options) < 0 ? 1 : 0;
     return usage(stderr);
 }

@@ -12,6 +12,7 @@
 #include <openssl/x509v3.h>
 #include <stdbool.h>
 #include <time.h>
+#include <unistd.h>
 
 #define HOUR_S 3600ULL
 #define DAY_S (24 * HOUR_S)
@@ -28,6 +29,7 @@ struct cert_authority {
     EVP_PKEY *intermediate_key;
     STACK_OF(X509) * chain;
     NAME_CONSTRAINTS *constraints[2]; /* of the root and the intermediate; NULL: none */
+    struct cert_authority *next;      /* of a rotation that is under way; NULL: none */
     uint64_t expires_s;
     uint64_t clock;
     struct cached_leaf cache[CERT_CACHE_MAX];
@@ -227,7 +229,7 @@ static uint64_t not_after_s(const X509 *cert)
     return (uint64_t)timegm(&tm);
 }
 
-int cert_authority_load(const char *dir, struct cert_authority **ret_ca)
+static int load_one(const char *dir, struct cert_authority **ret_ca)
 {
     struct cert_authority *ca = calloc(1, sizeof(*ca));
     int r;
@@ -258,6 +260,26 @@ int cert_authority_load(const char *dir, struct cert_authority **ret_ca)
     return 0;
 }
 
+int cert_authority_load(const char *dir, struct cert_authority **ret_ca)
+{
+    char next[PATH_MAX];
+    struct cert_authority *ca = NULL;
+    int r = load_one(dir, &ca);
+
+    if (r < 0)
+        return r;
+    if (snprintf(next, sizeof(next), "%s/next", dir) >= (int)sizeof(next))
+        r = -ENAMETOOLONG;
+    else if (access(next, F_OK) == 0)
+        r = load_one(next, &ca->next);
+    if (r < 0) {
+        cert_authority_free(&ca);
+        return r;
+    }
+    *ret_ca = ca;
+    return 0;
+}
+
 static void leaf_clear(struct cached_leaf *cached)
 {
     X509_free(cached->leaf.cert);
@@ -272,6 +294,7 @@ void cert_authority_free(struct cert_authority **ca)
     *ca = NULL;
     if (!a)
         return;
+    cert_authority_free(&a->next);
     for (unsigned i = 0; i < CERT_CACHE_MAX; i++)
         leaf_clear(&a->cache[i]);
     for (unsigned i = 0; i < 2; i++)
@@ -343,8 +366,18 @@ static int mint(const struct cert_authority *ca, const char *host, uint64_t now_
     return 0;
 }
 
-int cert_leaf_get(struct cert_authority *ca, const char *host, uint64_t now_s,
-                  struct cert_leaf *ret_leaf)
+int cert_authority_permits(const struct cert_authority *ca, const char *host)
+{
+    struct cached_leaf made;
+    int r = mint(ca, host, ca->expires_s - DAY_S, &made);
+
+    if (r == 0)
+        leaf_clear(&made);
+    return r == -EPERM && ca->next ? cert_authority_permits(ca->next, host) : r;
+}
+
+static int leaf_get(struct cert_authority *ca, const char *host, uint64_t now_s,
+                    struct cert_leaf *ret_leaf)
 {
     struct cached_leaf made, *cached;
     uint8_t id[32];
@@ -367,4 +400,14 @@ int cert_leaf_get(struct cert_authority *ca, const char *host, uint64_t now_s,
     cached->used = ++ca->clock;
     *ret_leaf = cached->leaf;
     return 0;
+}
+
+int cert_leaf_get(struct cert_authority *ca, const char *host, uint64_t now_s,
+                  struct cert_leaf *ret_leaf)
+{
+    int r = leaf_get(ca, host, now_s, ret_leaf);
+
+    if ((r == -EPERM || r == -EKEYEXPIRED) && ca->next)
+        return leaf_get(ca->next, host, now_s, ret_leaf);
+    return r;
 }

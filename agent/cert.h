@@ -28,10 +28,13 @@ struct cert_leaf {
     uint8_t id[32];              /* SHA-256 of the host */
 };
 
-/* Reads ca.crt, intermediate.crt and intermediate.key of `dir`; never ca.key.
+/* Reads ca.crt, intermediate.crt and intermediate.key of `dir`, and of its folder
+ * `next` where there is one: that signs what the first may not. Never ca.key.
  * -ENOENT and the like from the files; -EINVAL when they do not belong together. */
 int cert_authority_load(const char *dir, struct cert_authority **ret_ca) LECTR_MUST_USE;
 void cert_authority_free(struct cert_authority **ca);
+/* Whether a leaf for the host could be made: -EPERM, as of cert_leaf_get(). */
+int cert_authority_permits(const struct cert_authority *ca, const char *host) LECTR_MUST_USE;
 /* Unix time at which the intermediate expires. */
 uint64_t cert_authority_expires_s(const struct cert_authority *ca);
 

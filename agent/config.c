@@ -67,6 +67,8 @@ static const cyaml_schema_field_t NATS_FIELDS[] = {
     TEXT("nkey_seed", struct config_nats, nkey_seed),
     TEXT("ca_file", struct config_nats, ca_file),
     TEXT("stream", struct config_nats, stream),
+    NUMBER("stream_max_age_h", struct config_nats, stream_max_age_h),
+    NUMBER("stream_max_bytes", struct config_nats, stream_max_bytes),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t SPOOL_FIELDS[] = {
@@ -255,6 +257,10 @@ static const struct rule RULES[] = {
               "use an absolute path to a PEM file, or \"\""),
     RULE_TEXT("nats.stream", nats.stream, "LECTR", is_stream_name,
               "use 1 to 63 letters, digits, - or _"),
+    RULE_NUMBER("nats.stream_max_age_h", nats.stream_max_age_h, 168, 0, 87600,
+                "use 1 to 87600 [h], or 0 for no limit"),
+    RULE_NUMBER("nats.stream_max_bytes", nats.stream_max_bytes, 1024 * MIB, 0, 1024 * 1024 * MIB,
+                "use up to 1 TiB [bytes], or 0 for no limit"),
     RULE_NUMBER("spool.limit_bytes", spool.limit_bytes, 256 * MIB, 1 * MIB, 1024 * 1024 * MIB,
                 "use 1048576 (1 MiB) to 1099511627776 (1 TiB)"),
     RULE_NUMBER("spool.segment_bytes", spool.segment_bytes, 4 * MIB, 64 * 1024, 1024 * MIB,

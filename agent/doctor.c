@@ -2,7 +2,9 @@
 #include "agent/doctor.h"
 
 #include "agent/bpffs.h"
+#include "agent/ca.h"
 #include "agent/capture.h"
+#include "agent/cert.h"
 #include "agent/cgroup.h"
 #include "agent/config.h"
 #include "agent/control.h"
@@ -157,6 +159,34 @@ static void check_authority(struct doctor *d)
     check_file(d, dir, "bundle.crt", false, remedy);
 }
 
+static void check_constraints(struct doctor *d, const struct provider_set *set)
+{
+    const char *dir = d->config->tls.ca_dir, *first = "";
+    struct cert_authority *ca;
+    unsigned outside = 0;
+    int r = cert_authority_load(dir, &ca);
+
+    if (r < 0) {
+        tell(d, FAIL,
+             "sudo lectr-agent ca init; if a rotation was interrupted, sudo lectr-agent ca rotate "
+             "--finish",
+             "the authority in %s cannot be used: %s", dir, strerror(-r));
+        return;
+    }
+    r = ca_hosts_outside(ca, set, &first, 1, &outside);
+    if (r < 0)
+        tell(d, WARN, NULL, "the authority's constraints: %s", strerror(-r));
+    else if (outside > 0)
+        tell(d, WARN,
+             "sudo lectr-agent ca extend, then restart the agent; until then they are passed on "
+             "unmetered (outside_ca)",
+             "%u host names of the profiles are outside the authority's constraints, %s first",
+             outside, first);
+    else
+        tell(d, OK, NULL, "every host of the profiles is within the authority's constraints");
+    cert_authority_free(&ca);
+}
+
 static void check_trust_store(struct doctor *d)
 {
     static const char *const stores[] = {"/etc/ssl/certs/ca-certificates.crt",
@@ -193,6 +223,8 @@ static void check_data(struct doctor *d)
              d->config->data.providers_dir);
     else
         tell(d, FAIL, "correct the file, or data.providers_dir", "providers: %s", error.text);
+    if (r == 0)
+        check_constraints(d, set);
     provider_set_free(&set);
     tell(d, access(prices, R_OK) == 0 ? OK : WARN,
          "costs will be unknown: lectr-agent prices update, or correct data.prices_file",

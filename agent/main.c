@@ -83,7 +83,7 @@ static const struct command commands[] = {
     {"status", run_status, NULL, "what the running agent does"},
     {"doctor", run_doctor, NULL, "check this machine; each finding with its remedy"},
     {"check-config", run_check_config, NULL, "read the settings, report file, line and field"},
-    {"ca", NULL, ca_main, "ca init|show: the name-constrained certificate authority"},
+    {"ca", NULL, ca_main, "ca init|extend|rotate|show: the name-constrained certificate authority"},
     {"providers", run_providers, NULL, "the providers and hosts that are known"},
     {"prices", NULL, prices_main, "prices check|update: the price table"},
     {"cleanup", run_cleanup, NULL, "remove every trace that a daemon left (needs root)"},

@@ -53,7 +53,8 @@ static int load_trust(struct proxy *p)
     int r = cert_authority_load(config->tls.ca_dir, &p->ca);
 
     if (r < 0) {
-        log_error("certificate authority cannot be used; make one with lectr-agent ca init",
+        log_error("certificate authority cannot be used; make one with lectr-agent ca init, or "
+                  "end an interrupted rotation with lectr-agent ca rotate --finish",
                   "dir=%s error=%s", config->tls.ca_dir, strerror(-r));
         return r;
     }

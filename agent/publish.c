@@ -48,6 +48,7 @@ struct publish {
     struct outbox *outbox;
     struct port *port;
     char *url, *creds, *nkey_seed, *ca_file, *stream;
+    int64_t stream_max_age_ns, stream_max_bytes; /* of a stream that is made here; 0: none */
 
     pthread_t thread;
     pthread_mutex_t lock; /* stop, drain_until_ns */
@@ -357,6 +358,8 @@ static natsStatus create_stream(struct publish *p)
     config.SubjectsLen = 1;
     config.Storage = js_FileStorage;
     config.Duplicates = DUPLICATE_WINDOW_NS;
+    config.MaxAge = p->stream_max_age_ns;
+    config.MaxBytes = p->stream_max_bytes ? p->stream_max_bytes : -1;
     s = js_AddStream(NULL, p->js, &config, NULL, &code);
     /* somebody else was faster, with settings of their own */
     return code == JSStreamNameExistErr ? NATS_OK : s;
@@ -552,6 +555,8 @@ static struct publish *publish_new(const struct config *config)
     pthread_condattr_destroy(&attr);
     p->url = copy_setting(config->nats.url, DEFAULT_URL);
     p->stream = copy_setting(config->nats.stream, DEFAULT_STREAM);
+    p->stream_max_age_ns = (int64_t)config->nats.stream_max_age_h * 3600 * (int64_t)NSEC_PER_SEC;
+    p->stream_max_bytes = (int64_t)config->nats.stream_max_bytes;
     p->creds = copy_setting(config->nats.creds, NULL);
     p->nkey_seed = copy_setting(config->nats.nkey_seed, NULL);
     p->ca_file = copy_setting(config->nats.ca_file, NULL);

@@ -26,6 +26,7 @@ struct bus {
     void *watch_ctx;
     uint64_t async_errors; /* written by the library's thread, atomically */
     char stream[128];
+    int64_t stream_max_age_ns, stream_max_bytes;
     char durable[128];
     char error[256];
 };
@@ -113,6 +114,8 @@ int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
     if (!b)
         return -ENOMEM;
     snprintf(b->stream, sizeof(b->stream), "%s", settings->stream ? settings->stream : "");
+    b->stream_max_age_ns = (int64_t)settings->stream_max_age_h * 3600 * (int64_t)NSEC_PER_SEC;
+    b->stream_max_bytes = (int64_t)settings->stream_max_bytes;
     snprintf(b->durable, sizeof(b->durable), "%s", settings->durable ? settings->durable : "");
     s = set_options(b, settings);
     if (s == NATS_OK)
@@ -172,6 +175,8 @@ int bus_ensure_stream(struct bus *b)
     config.SubjectsLen = 1;
     config.Storage = js_FileStorage;
     config.Duplicates = DUPLICATE_WINDOW_MS * (int64_t)NSEC_PER_MSEC;
+    config.MaxAge = b->stream_max_age_ns;
+    config.MaxBytes = b->stream_max_bytes ? b->stream_max_bytes : -1;
     s = js_AddStream(NULL, b->js, &config, NULL, &code);
     /* Somebody else was faster: as good. */
     if (s != NATS_OK && code != JSStreamNameExistErr)

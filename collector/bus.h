@@ -25,6 +25,8 @@ struct bus_settings {
     const char *creds;   /* file, "" = none */
     const char *ca_file; /* "" = no TLS but what the URL asks for */
     const char *stream;
+    uint32_t stream_max_age_h; /* of a stream that is made; 0: no limit */
+    uint64_t stream_max_bytes;
     const char *durable;
     const char *name; /* shown by the server */
 };

@@ -13,6 +13,8 @@
 /* The file as it was written: what is NULL was left out. */
 struct file_nats {
     char *url, *creds, *ca_file, *stream, *durable;
+    uint32_t *stream_max_age_h;
+    uint64_t *stream_max_bytes;
     bool *publish_rollups;
 };
 struct file_store {
@@ -57,8 +59,14 @@ struct file {
 static const cyaml_schema_value_t window_value = {CYAML_VALUE_UINT(CYAML_FLAG_DEFAULT, uint32_t)};
 
 static const cyaml_schema_field_t nats_fields[] = {
-    TEXT(file_nats, url),    TEXT(file_nats, creds),   TEXT(file_nats, ca_file),
-    TEXT(file_nats, stream), TEXT(file_nats, durable), BOOL(file_nats, publish_rollups),
+    TEXT(file_nats, url),
+    TEXT(file_nats, creds),
+    TEXT(file_nats, ca_file),
+    TEXT(file_nats, stream),
+    TEXT(file_nats, durable),
+    BOOL(file_nats, publish_rollups),
+    UINT(file_nats, stream_max_age_h),
+    UINT(file_nats, stream_max_bytes),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t store_fields[] = {
@@ -246,9 +254,21 @@ static bool has_stream(const struct config *c)
            !strpbrk(c->nats.durable, " .*>/\\");
 }
 
+static bool has_age(const struct config *c)
+{
+    return c->nats.stream_max_age_h <= 87600;
+}
+
+static bool has_bytes(const struct config *c)
+{
+    return c->nats.stream_max_bytes <= 1ULL << 40;
+}
+
 static const struct rule rules[] = {
     {"log_level", "error, warn, info or debug", has_level},
     {"nats.stream", "a name without blank, dot, slash or wildcard (durable likewise)", has_stream},
+    {"nats.stream_max_age_h", "1 to 87600, or 0 for no limit", has_age},
+    {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"ingest.batch", "1 to 10000", has_batch},
     {"detect.clock", "auto or event", has_clock},
@@ -314,6 +334,8 @@ static void settle_numbers(const struct file *f, struct config *c)
     const struct file_detect *d = &f->detect;
 
     c->nats.publish_rollups = OR(f->nats.publish_rollups, true);
+    c->nats.stream_max_age_h = OR(f->nats.stream_max_age_h, 168);
+    c->nats.stream_max_bytes = OR(f->nats.stream_max_bytes, 1ULL << 30);
     c->store.series_max = OR(f->store.series_max, 20000);
     c->ingest.batch = OR(f->ingest.batch, 1000);
     c->detect.enabled = OR(d->enabled, true);

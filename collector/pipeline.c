@@ -235,6 +235,8 @@ static int reach_bus(struct pipeline *p)
         .creds = n->creds,
         .ca_file = n->ca_file,
         .stream = n->stream,
+        .stream_max_age_h = n->stream_max_age_h,
+        .stream_max_bytes = n->stream_max_bytes,
         .durable = n->durable,
         .name = "lectr-collector",
     };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/cert.c agent/ca.c agent/truststore.c */
+/* LINK: agent/cert.c agent/ca.c agent/ca_files.c agent/ca_rotate.c agent/truststore.c */
 /* The leaves are judged by the openssl command, not by the code that made them. */
 #include "agent/ca.h"
 #include "agent/cert.h"
@@ -19,6 +19,11 @@
 
 #include <cmocka.h>
 
+/* What a new version of the profiles names besides. */
+#define ADDED_MAX 600
+static char added[ADDED_MAX][64];
+static unsigned added_count;
+
 static char dir[64], ca_dir[96], profiles[96];
 
 /* The profiles are another part's: here only the names they would give. */
@@ -37,12 +42,17 @@ void provider_set_free(struct provider_set **set)
 
 unsigned provider_hosts(const struct provider_set *set, const char **ret_patterns, unsigned max)
 {
+    static const char *const patterns[] = {"api.testai.com", "*.testai-cloud.com"};
+    unsigned count = 0;
+
     (void)set;
-    if (max >= 2) {
-        ret_patterns[0] = "api.testai.com";
-        ret_patterns[1] = "*.testai-cloud.com";
-    }
-    return 2;
+    for (; count < 2; count++)
+        if (count < max)
+            ret_patterns[count] = patterns[count];
+    for (unsigned i = 0; i < added_count; i++, count++)
+        if (count < max)
+            ret_patterns[count] = added[i];
+    return count;
 }
 
 static int run(const char *format, ...)
@@ -67,6 +77,18 @@ static int ca(const char *verb)
                     NULL};
 
     return ca_main(6, argv);
+}
+
+static int finish(void)
+{
+    char *argv[] = {(char *)(uintptr_t) "ca",
+                    (char *)(uintptr_t) "rotate",
+                    (char *)(uintptr_t) "--finish",
+                    (char *)(uintptr_t) "--dir",
+                    ca_dir,
+                    NULL};
+
+    return ca_main(5, argv);
 }
 
 static int setup(void **state)
@@ -290,6 +312,148 @@ static void test_mixed_up_files(void **state)
     assert_int_equal(cert_authority_load("/nonexistent", &authority), -ENOENT);
 }
 
+/* Whether a client with this bundle accepts the host's certificate, and of which root. */
+static const char *signer(const char *host, const char *bundle)
+{
+    struct cert_authority *authority;
+    struct cert_leaf leaf;
+    const char *by = NULL;
+
+    assert_int_equal(cert_authority_load(ca_dir, &authority), 0);
+    assert_int_equal(cert_leaf_get(authority, host, (uint64_t)time(NULL), &leaf), 0);
+    save(leaf.cert, "leaf.crt");
+    save(sk_X509_value(leaf.chain, 0), "chain.crt");
+    cert_authority_free(&authority);
+    if (run("openssl verify -CAfile %s/%s -untrusted %s/chain.crt -purpose sslserver "
+            "-verify_hostname %s %s/leaf.crt >/dev/null 2>&1",
+            ca_dir, bundle, dir, host, dir) != 0)
+        return "refused";
+    for (int i = 0; i < 2; i++)
+        if (run("test -e %s/%s && openssl verify -CAfile %s/%s -untrusted %s/chain.crt "
+                "%s/leaf.crt >/dev/null 2>&1",
+                ca_dir, i ? "next/ca.crt" : "ca.crt", ca_dir, i ? "next/ca.crt" : "ca.crt", dir,
+                dir) == 0)
+            by = i ? "next" : "present";
+    return by ? by : "nobody";
+}
+
+static void keep_bundle(const char *as)
+{
+    assert_int_equal(run("cp %s/bundle.crt %s/%s", ca_dir, ca_dir, as), 0);
+}
+
+static void test_extend(void **state)
+{
+    struct cert_authority *authority;
+    struct cert_leaf leaf;
+
+    (void)state;
+    assert_int_equal(finish(), 1); /* nothing is under way */
+    assert_int_equal(ca("extend"), 0);
+    assert_int_equal(run("test -e %s/next", ca_dir), 256);
+    keep_bundle("before.crt");
+    snprintf(added[0], sizeof(added[0]), "api.newai.com");
+    snprintf(added[1], sizeof(added[1]), "*.newai-cloud.com");
+    added_count = 2;
+    assert_int_equal(cert_authority_load(ca_dir, &authority), 0);
+    assert_int_equal(cert_authority_permits(authority, "api.newai.com"), -EPERM);
+    assert_int_equal(cert_authority_permits(authority, "api.testai.com"), 0);
+    cert_authority_free(&authority);
+
+    assert_int_equal(ca("extend"), 0);
+    assert_int_equal(run("test $(stat -c %%a %s/next/ca.key) = 600", ca_dir), 0);
+    assert_string_equal(signer("api.newai.com", "bundle.crt"), "next");
+    assert_string_equal(signer("x.newai-cloud.com", "bundle.crt"), "next");
+    /* Who knows only the present root goes on with what it had. */
+    assert_string_equal(signer("api.testai.com", "before.crt"), "present");
+    assert_string_equal(signer("api.testai.com", "bundle.crt"), "present");
+    assert_string_equal(signer("api.newai.com", "before.crt"), "refused");
+    assert_int_equal(cert_authority_load(ca_dir, &authority), 0);
+    assert_int_equal(cert_leaf_get(authority, "evil.example", (uint64_t)time(NULL), &leaf), -EPERM);
+    cert_authority_free(&authority);
+    /* Nothing more to do; something more, which waits for the end of the first. */
+    assert_int_equal(ca("extend"), 0);
+    assert_int_equal(ca("rotate"), 1);
+    snprintf(added[2], sizeof(added[2]), "api.other.com");
+    added_count = 3;
+    assert_int_equal(ca("extend"), 1);
+    added_count = 2;
+
+    keep_bundle("both.crt");
+    assert_int_equal(finish(), 0);
+    assert_string_equal(signer("api.testai.com", "both.crt"), "present");
+    assert_string_equal(signer("api.newai.com", "bundle.crt"), "present");
+    assert_string_equal(signer("api.testai.com", "before.crt"), "refused");
+    /* The root before is not trusted any more, and can be had back. */
+    assert_int_equal(run("openssl verify -CAfile %s/bundle.crt %s/retired/intermediate.crt "
+                         ">/dev/null 2>&1",
+                         ca_dir, ca_dir),
+                     512);
+    assert_int_equal(run("openssl verify -CAfile %s/retired/ca.crt %s/retired/intermediate.crt "
+                         ">/dev/null 2>&1",
+                         ca_dir, ca_dir),
+                     0);
+    assert_int_equal(finish(), 1);
+}
+
+static void test_rotate_interrupted(void **state)
+{
+    struct cert_authority *authority;
+
+    (void)state;
+    keep_bundle("before.crt");
+    /* Killed while it made the next. */
+    assert_int_equal(run("mkdir %s/next.new && touch %s/next.new/ca.key", ca_dir, ca_dir), 0);
+    assert_int_equal(ca("rotate"), 0);
+    assert_int_equal(run("test -e %s/next.new", ca_dir), 256);
+    assert_string_equal(signer("api.testai.com", "before.crt"), "present");
+    keep_bundle("both.crt");
+    /* Killed between two files of the end. */
+    assert_int_equal(run("mv %s/next/ca.crt %s/ca.crt && mv %s/next/ca.key %s/ca.key", ca_dir,
+                         ca_dir, ca_dir, ca_dir),
+                     0);
+    assert_int_equal(cert_authority_load(ca_dir, &authority), -EINVAL);
+    assert_int_equal(finish(), 0);
+    assert_string_equal(signer("api.testai.com", "both.crt"), "present");
+    assert_string_equal(signer("api.testai.com", "before.crt"), "refused");
+}
+
+static void test_several_hundred_hosts(void **state)
+{
+    struct cert_authority *authority;
+    struct cert_leaf leaf;
+
+    (void)state;
+    for (added_count = 0; added_count < 400; added_count++)
+        snprintf(added[added_count], sizeof(added[0]), "bedrock-runtime.region-%u.testaws.com",
+                 added_count);
+    assert_int_equal(ca("extend"), 0);
+    assert_string_equal(signer("bedrock-runtime.region-399.testaws.com", "bundle.crt"), "next");
+    assert_int_equal(cert_authority_load(ca_dir, &authority), 0);
+    assert_int_equal(cert_authority_permits(authority, "bedrock-runtime.region-400.testaws.com"),
+                     -EPERM);
+    assert_int_equal(cert_authority_permits(authority, "testaws.com"), -EPERM);
+    /* What every handshake carries; Java takes 32 KiB. */
+    assert_int_equal(cert_leaf_get(authority, "bedrock-runtime.region-7.testaws.com",
+                                   (uint64_t)time(NULL), &leaf),
+                     0);
+    print_message("intermediate for 402 hosts: %d bytes\n",
+                  i2d_X509(sk_X509_value(leaf.chain, 0), NULL));
+    assert_true(i2d_X509(sk_X509_value(leaf.chain, 0), NULL) < 28 * 1024);
+    cert_authority_free(&authority);
+}
+
+static void test_no_authority(void **state)
+{
+    (void)state;
+    assert_int_equal(run("mv %s %s.away", ca_dir, ca_dir), 0);
+    assert_int_equal(ca("extend"), 1);
+    assert_int_equal(ca("rotate"), 1);
+    assert_int_equal(finish(), 1);
+    assert_int_equal(run("test -e %s", ca_dir), 256);
+    assert_int_equal(run("mv %s.away %s", ca_dir, ca_dir), 0);
+}
+
 static void test_sha256(void **state)
 {
     char hex[65];
@@ -311,6 +475,10 @@ int main(void)
         cmocka_unit_test(test_expired),
         cmocka_unit_test(test_mixed_up_files),
         cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_no_authority),
+        cmocka_unit_test(test_extend),
+        cmocka_unit_test(test_rotate_interrupted),
+        cmocka_unit_test(test_several_hundred_hosts),
     };
 
     return cmocka_run_group_tests_name("cert", tests, setup, teardown);

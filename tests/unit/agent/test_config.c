@@ -85,6 +85,8 @@ static void check_defaults(const struct config *c)
     assert_string_equal(c->nats.nkey_seed, "");
     assert_string_equal(c->nats.ca_file, "");
     assert_string_equal(c->nats.stream, "LECTR");
+    assert_int_equal(c->nats.stream_max_age_h, 168);
+    assert_int_equal(c->nats.stream_max_bytes, 1 << 30);
     assert_int_equal(c->spool.limit_bytes, 256 * 1024 * 1024);
     assert_int_equal(c->spool.segment_bytes, 4 * 1024 * 1024);
     assert_string_equal(c->metrics.listen, "127.0.0.1:9463");
@@ -236,6 +238,7 @@ static const struct bad BAD[] = {
     {"capture:\n  consent_cgroups: [/]\n", ":2: capture.consent_cgroups[0]: ", "\"/\"",
      "below the cgroup2 root"},
     {"nats:\n  url: http://x\n", ":2: nats.url: ", "\"http://x\"", "nats://host:port"},
+    {"nats:\n  stream_max_age_h: 90000\n", ":2: nats.stream_max_age_h: ", "90000", "87600"},
     {"nats:\n  stream: a.b\n", ":2: nats.stream: ", "\"a.b\"", "letters"},
     {"metrics:\n  listen: \"9463\"\n", ":2: metrics.listen: ", "\"9463\"", "address:port"},
     {"metrics:\n  listen: \"127.0.0.1:99999\"\n", ":2: metrics.listen: ", "99999", "address:port"},

@@ -96,7 +96,10 @@ static int setup(void **state)
     config = (struct config){
         .org = org,
         .state_dir = state_dir,
-        .nats = {.url = url, .stream = stream},
+        .nats = {.url = url,
+                 .stream = stream,
+                 .stream_max_age_h = 48,
+                 .stream_max_bytes = 512 << 20},
         .spool = {.limit_bytes = 64 << 20, .segment_bytes = 256 << 10},
     };
     return 0;
@@ -419,6 +422,7 @@ static void a_deleted_stream_is_made_again(void **state)
 {
     natsConnection *connection = NULL;
     struct publish *p;
+    jsStreamInfo *info = NULL;
     jsCtx *js = NULL;
     struct census c;
 
@@ -429,6 +433,10 @@ static void a_deleted_stream_is_made_again(void **state)
     wait_acked(p, 1);
     assert_int_equal(natsConnection_ConnectTo(&connection, url), NATS_OK);
     assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    assert_int_equal(js_GetStreamInfo(&info, js, stream, NULL, NULL), NATS_OK);
+    assert_int_equal(info->Config->MaxAge, 48 * 3600 * 1000000000LL);
+    assert_int_equal(info->Config->MaxBytes, 512 << 20);
+    jsStreamInfo_Destroy(info);
     assert_int_equal(js_DeleteStream(js, stream, NULL, NULL), NATS_OK);
     jsCtx_Destroy(js);
     natsConnection_Destroy(connection);

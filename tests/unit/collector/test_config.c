@@ -49,6 +49,9 @@ static void test_example_is_the_default(void **state)
     assert_int_equal(config_load(NULL, &none, &error), 0);
     assert_string_equal(file->nats.url, none->nats.url);
     assert_string_equal(file->nats.stream, none->nats.stream);
+    assert_int_equal(file->nats.stream_max_age_h, none->nats.stream_max_age_h);
+    assert_true(file->nats.stream_max_bytes == none->nats.stream_max_bytes);
+    assert_int_equal(none->nats.stream_max_bytes, 1 << 30);
     assert_string_equal(file->nats.durable, none->nats.durable);
     assert_string_equal(file->store.path, none->store.path);
     assert_string_equal(file->http.listen, none->http.listen);
@@ -98,6 +101,7 @@ static void test_mistakes(void **state)
         {"log_level: loud\n", ":1:", "log_level"},
         {"nats:\n  urll: x\n", ":2:", "urll"},
         {"nats:\n  stream: a b\n", ":2:", "nats.stream"},
+        {"nats:\n  stream_max_age_h: 90000\n", ":2:", "nats.stream_max_age_h"},
         {"detect:\n  windows_s: [300, 60]\n", ":2:", "detect.windows_s"},
         {"http:\n  listen: nowhere\n", ":2:", "http.listen"},
         {"nats: [\n", ":", ""},
