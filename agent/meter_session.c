@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A realtime session in the meter: its turns are calls, and so is itself. */
 #include "agent/meter_impl.h"
-#include "proto/base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -92,7 +91,8 @@ void meter_session_end(struct meter_session **session, enum call_outcome cut)
     call = meter_call_fill(s->m, s->ask, s->reply);
     realtime_fill(s->rt, call);
     call->end_mono_ns = s->m->now_ns;
-    call->latency.total_us = opt_u64((s->m->now_ns - s->ask->start_ns) / NSEC_PER_USEC);
+    /* How long one talks is no latency, and what it uses its turns tell. */
+    call->input_tokens_total = call->output_tokens_total = opt_u64(0);
     on_call(s, call);
     meter_session_free(session);
 }

@@ -9,6 +9,7 @@ import crypto from 'node:crypto';
 import { answer } from './answer.mjs';
 import { behaviourFor } from './behaviour.mjs';
 import { parseHello } from './hello.mjs';
+import { SessionServer } from './sessions.mjs';
 import { Wire } from './wire.mjs';
 
 const FALLBACK_HOST = 'www.example.com';
@@ -23,6 +24,8 @@ export class Front {
     this.http1 = http.createServer({ keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0,
       connectionsCheckingInterval: 1 << 30 }, (req, res) => this.#request(req, res));
     this.http1.timeout = 0;
+    this.sessions = new SessionServer(state);
+    this.http1.on('upgrade', (req, socket, head) => this.sessions.accept(req, socket, head));
     this.http1.on('clientError', (_e, socket) => socket.destroy());
     this.http2 = http2.createServer({}, (req, res) => this.#request(req, res));
     this.http2.on('sessionError', () => {});
