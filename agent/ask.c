@@ -160,59 +160,6 @@ static bool client_header(struct ask_reader *r, struct slice name, struct slice 
     return true;
 }
 
-static void take_attempt(struct ask *ask, struct slice value)
-{
-    uint32_t n = sdk_attempt(value);
-
-    if (n > 0)
-        ask->attempt = n;
-}
-
-/* The user agent counts, unless it names but a browser or a runtime. */
-static void take_sdk(struct ask *ask, struct slice value, bool is_user_agent)
-{
-    char name[sizeof(ask->sdk)];
-    bool named = sdk_name(value, name, sizeof(name));
-
-    if (ask->sdk[0] && (ask->sdk_named || !named) && !(is_user_agent && named))
-        return;
-    memcpy(ask->sdk, name, sizeof(name));
-    ask->sdk_named = named;
-}
-
-/* AWS's id is the SDK's own and the same in its logs; an idempotency key may say
- * something about the business, and only has to be equal. */
-static void take_logical(struct ask_reader *r, struct slice value, bool is_own)
-{
-    struct ask *ask = r->ask;
-
-    if (is_own && sdk_is_id(value))
-        text_copy(ask->logical_call_id, sizeof(ask->logical_call_id), value);
-    else if (!is_own && r->fingerprint_key && value.len && !ask->logical_call_id[0])
-        keyhash_hex(r->fingerprint_key, value, ask->logical_call_id);
-}
-
-static bool client_header(struct ask_reader *r, struct slice name, struct slice value)
-{
-    struct ask *ask = r->ask;
-
-    if (slice_eq_nocase(name, slice_str("user-agent")))
-        take_sdk(ask, value, true);
-    else if (slice_eq_nocase(name, slice_str("x-goog-api-client")))
-        take_sdk(ask, value, false);
-    else if (slice_eq_nocase(name, slice_str("x-stainless-retry-count")))
-        take_retry(ask, value);
-    else if (slice_eq_nocase(name, slice_str("amz-sdk-request")))
-        take_attempt(ask, value);
-    else if (slice_eq_nocase(name, slice_str("amz-sdk-invocation-id")))
-        take_logical(r, value, true);
-    else if (slice_eq_nocase(name, slice_str("idempotency-key")))
-        take_logical(r, value, false);
-    else
-        return false;
-    return true;
-}
-
 void ask_header(struct ask_reader *r, struct slice name, struct slice value)
 {
     const struct profile_headers *h = r->provider ? r->provider->headers : NULL;
