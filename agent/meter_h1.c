@@ -219,6 +219,7 @@ static void session_feed(struct meter *m, struct slice bytes, bool client)
 
     if (!m->h1->session)
         return; /* both sides have said close */
+    meter_ask_fed(m, m->h1->first);
     r = meter_session_feed(m->h1->session, client, bytes);
     if (r > 0)
         call_end(m, true, CALL_OK);

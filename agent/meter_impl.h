@@ -65,7 +65,7 @@ int meter_h2_new(struct meter *m) LECTR_MUST_USE;
 struct meter_session;
 /* What follows the answer's head is a realtime session; `ask` and `reply` are
  * borrowed until it ends. -ENOENT when it is none, or none that can be read. */
-int meter_session_begin(struct meter *m, const struct ask *ask, const struct reply *reply,
+int meter_session_begin(struct meter *m, struct ask *ask, const struct reply *reply,
                         struct meter_session **ret_session) LECTR_MUST_USE;
 /* 0; 1 when it is over; -errno when it cannot be followed: then the caller ends it. */
 int meter_session_feed(struct meter_session *s, bool client, struct slice bytes) LECTR_MUST_USE;

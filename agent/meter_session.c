@@ -7,7 +7,7 @@
 
 struct meter_session {
     struct meter *m;
-    const struct ask *ask;
+    struct ask *ask;
     const struct reply *reply;
     struct realtime *rt;
 };
@@ -37,13 +37,14 @@ static struct call *on_blank(void *user)
 
 static void on_call(void *user, const struct call *call)
 {
-    struct meter *m = ((struct meter_session *)user)->m;
+    struct meter_session *s = user;
 
-    m->open--;
-    m->env.on_call(m->env.user, call);
+    s->ask->added_ns = 0; /* told */
+    s->m->open--;
+    s->m->env.on_call(s->m->env.user, call);
 }
 
-int meter_session_begin(struct meter *m, const struct ask *ask, const struct reply *reply,
+int meter_session_begin(struct meter *m, struct ask *ask, const struct reply *reply,
                         struct meter_session **ret_session)
 {
     const struct profile_family *family = ask->operation ? ask->operation->family : NULL;

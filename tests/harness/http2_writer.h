@@ -157,3 +157,99 @@ static inline void h2_goaway(struct h2_writer *w, uint32_t last)
 
     h2_frame(w, NGHTTP2_GOAWAY, 0, 0, be, sizeof(be));
 }
+
+/* --- an HTTP/1.1 message as HTTP/2 --- */
+
+static inline char *h2_copy(const char *at, size_t len)
+{
+    char *text = strndup(at, len);
+
+    if (!text)
+        abort();
+    return text;
+}
+
+/* The names of a head, "method path …" or "version status …" and fields, in lower
+ * case and without those that HTTP/2 does not have. Ends at the blank line. */
+static inline void h2_fields_of(const char *head, bool request, struct h2_fields *f)
+{
+    const char *first_end = strchr(head, ' ') + 1;
+    const char *second_end = first_end + strcspn(first_end, " \r"), *line;
+
+    if (request) {
+        h2_field(f, ":method", h2_copy(head, (size_t)(first_end - 1 - head)));
+        h2_field(f, ":scheme", h2_copy("https", 5));
+        h2_field(f, ":path", h2_copy(first_end, (size_t)(second_end - first_end)));
+    } else {
+        h2_field(f, ":status", h2_copy(first_end, (size_t)(second_end - first_end)));
+    }
+    for (line = strstr(head, "\r\n") + 2; line[0] != '\r'; line = strstr(line, "\r\n") + 2) {
+        size_t name_len = strcspn(line, ":"), skip = name_len + 1 + (line[name_len + 1] == ' ');
+        char *name = h2_copy(line, name_len);
+
+        for (char *c = name; *c; c++)
+            *c = (char)(*c >= 'A' && *c <= 'Z' ? *c + 32 : *c);
+        if (strcmp(name, "host") == 0)
+            strcpy(name = realloc(name, 11), ":authority");
+        h2_field(f, name, h2_copy(line + skip, strcspn(line + skip, "\r")));
+    }
+}
+
+static inline void h2_fields_free(struct h2_fields *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        if (f->nv[i].name[0] != ':')
+            free(f->nv[i].name);
+        free(f->nv[i].value);
+    }
+}
+
+/* `pieces`: the body in frames of so many bytes at most, each preceded by frames
+ * that say nothing; 0: in a single one, whose bytes end the output. */
+static inline void h2_message(struct h2_writer *w, uint32_t stream, bool request, const char *head,
+                              struct slice body, size_t pieces)
+{
+    struct h2_block how = {.end_stream = !body.len, .pad = -1, .fragment = pieces % 50};
+    struct h2_fields f = {0};
+
+    h2_fields_of(head, request, &f);
+    h2_headers(w, stream, &f, &how);
+    h2_fields_free(&f);
+    for (size_t at = 0; at < body.len;) {
+        size_t left = body.len - at, n = pieces && pieces < left ? pieces : left;
+
+        if (pieces)
+            h2_frame(w, NGHTTP2_WINDOW_UPDATE, 0, stream, "\0\0\1", 4);
+        if (at % 3 == 1)
+            h2_frame(w, NGHTTP2_PING, 0, 0, "pingpong", 8);
+        h2_data(w, stream, body.data + at, n, n == left, pieces && at % 2 ? (int)(at % 256) : -1);
+        at += n;
+    }
+}
+
+/* A request, an answer's head and its body, as they would be with HTTP/1.1 and
+ * without chunks. `pieces` as above; with 0 `body` stays what it is. */
+static inline void h2_translate(struct buf *up, struct buf *head, struct buf *body, size_t pieces)
+{
+    struct h2_writer client, server;
+    const uint8_t *end;
+    size_t kept;
+
+    h2_check(buf_append(up, slice_of("", 1)));
+    h2_check(buf_append(head, slice_of("", 1)));
+    end = (const uint8_t *)memmem(up->data, up->len, "\r\n\r\n", 4) + 4;
+    h2_writer_init(&client, true);
+    h2_writer_init(&server, false);
+    h2_message(&client, 1, true, (const char *)up->data,
+               slice_of(end, (size_t)(up->data + up->len - 1 - end)), pieces);
+    h2_message(&server, 1, false, (const char *)head->data, buf_slice(body), pieces);
+    kept = pieces ? 0 : body->len;
+    buf_reset(up);
+    h2_check(buf_append(up, buf_slice(&client.out)));
+    buf_reset(head);
+    h2_check(buf_append(head, slice_of(server.out.data, server.out.len - kept)));
+    if (pieces)
+        buf_reset(body);
+    h2_writer_fini(&client);
+    h2_writer_fini(&server);
+}

@@ -5,7 +5,7 @@
  *
  *   meter_replay [--profiles DIR] [--split N|random|all]
  *                [--encode gzip|deflate|deflate-raw|br|zstd]
- *                [--only PROVIDER,…] [--quiet] [--calls] FOLDER
+ *                [--http2] [--only PROVIDER,…] [--quiet] [--calls] FOLDER
  *
  * Prints "id field expected got" for every mismatch, at the end
  * "N passed, N failed, N skipped". Fails when anything failed or nothing passed.
@@ -26,6 +26,7 @@
 #include "agent/provider.h"
 #include "proto/base/buf.h"
 #include "tests/harness/meter_check.h"
+#include "tests/harness/http2_writer.h"
 
 #define BODY_LIMIT_BYTES (256u * 1024 * 1024)
 
@@ -33,7 +34,7 @@ struct options {
     const char *profiles, *only, *folder; /* profiles: directories joined by ":" */
     size_t split;                         /* 0: random, SIZE_MAX: whole */
     const char *encoding;                 /* NULL: as recorded */
-    bool quiet, calls;
+    bool http2, quiet, calls;
 };
 
 struct totals {
@@ -375,8 +376,10 @@ static void replay(const struct options *o, const struct provider_set *set, cons
     buf_init(&head, BODY_LIMIT_BYTES);
     buf_init(&body, BODY_LIMIT_BYTES);
     make_request(&up, request);
-    make_response(o, response, stream && !clocked, &head, &body);
-    if (meter_new(&env, METER_HTTP1, name, &m))
+    make_response(o, response, stream && !clocked && !o->http2, &head, &body);
+    if (o->http2)
+        h2_translate(&up, &head, &body, clocked ? 0 : 1 + (size_t)rand() % 3000);
+    if (meter_new(&env, o->http2 ? METER_HTTP2 : METER_HTTP1, name, &m))
         die("out of memory");
     feed(o, m, buf_slice(&up), true, &now_ns, false);
     feed(o, m, buf_slice(&head), false, &now_ns, false);
@@ -386,6 +389,9 @@ static void replay(const struct options *o, const struct provider_set *set, cons
         check_mismatch(&c, "calls", "1", seen.calls ? "more" : "0");
     else
         check_call(&c, exchange, &seen.call);
+    c.fields++;
+    if (seen.calls && strcmp(seen.call.http_version, o->http2 ? "2" : "1.1") != 0)
+        check_mismatch(&c, "http_version", o->http2 ? "2" : "1.1", seen.call.http_version);
     if (o->calls && seen.calls)
         print_call(c.id, &seen.call);
     if (clocked && stream && !o->encoding &&
@@ -460,6 +466,8 @@ static void parse_options(int argc, char **argv, struct options *o)
         } else if (strcmp(arg, "--encode") == 0) {
             o->encoding = value;
             i++;
+        } else if (strcmp(arg, "--http2") == 0) {
+            o->http2 = true;
         } else if (strcmp(arg, "--quiet") == 0) {
             o->quiet = true;
         } else if (strcmp(arg, "--calls") == 0) {
@@ -470,7 +478,7 @@ static void parse_options(int argc, char **argv, struct options *o)
     }
     if (!o->folder)
         die("usage: meter_replay [--profiles DIR] [--split N|random|all] [--encode CODING] "
-            "[--only PROVIDER,...] [--quiet] FOLDER");
+            "[--http2] [--only PROVIDER,...] [--quiet] FOLDER");
 }
 
 int main(int argc, char **argv)

@@ -135,8 +135,7 @@ static void message(struct bench *b, uint32_t id, bool client, struct deflater *
 
     wire_message(&frames, client, 1, json, strlen(json), d, 1);
     h2_data(w, id, frames.data, frames.len / 2, false, NO_PAD);
-    h2_data(w, id, frames.data + frames.len / 2, frames.len - frames.len / 2, false,
-            4);
+    h2_data(w, id, frames.data + frames.len / 2, frames.len - frames.len / 2, false, 4);
     pass(b, client, now_ms);
     wire_free(&frames);
 }
