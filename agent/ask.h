@@ -4,6 +4,7 @@
 
 #include "agent/body.h"
 #include "agent/call.h"
+#include "agent/extent.h"
 #include "agent/http1.h"
 #include "agent/multipart.h"
 #include "agent/profile.h"
@@ -19,6 +20,7 @@ struct ask {
     struct opt_u64 max_output_tokens;
     uint32_t attempt;
     uint64_t body_bytes;
+    struct extent extent; /* of the operations that are measured */
     char model[160];
     char service_tier[32];
     char trace_id[33];
@@ -41,6 +43,7 @@ struct ask_reader {
     struct body body;
     struct body_flow flow;
     struct json json;
+    struct extent_scan extent;
     struct multipart multipart;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/meter.h"
+#include "agent/call_estimate.h"
 #include "agent/reply.h"
 #include "agent/text.h"
 #include "proto/base/clock.h"
@@ -73,6 +74,8 @@ static void call_end(struct meter *m, bool answered, enum call_outcome outcome)
         memcpy(call->service_tier, ask->service_tier, sizeof(call->service_tier));
     call->outcome = outcome;
     call->end_mono_ns = m->now_ns;
+    if (answered)
+        call_estimate(m->env.estimator, ask, &m->reply, call);
     call->latency.total_us = opt_u64((m->now_ns - ask->start_ns) / NSEC_PER_USEC);
 
     m->first = ask->next;

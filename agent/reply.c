@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/reply.h"
+#include "agent/call_estimate.h"
 #include "agent/header.h"
 #include "agent/text.h"
 #include "agent/usage.h"
@@ -175,6 +176,8 @@ static void on_data(void *user, struct slice piece)
         r->data_start[r->data_len + i] = piece.data[i];
     r->data_len += piece.len;
     json_feed(&r->json, piece);
+    if (r->extent_scan.total)
+        extent_feed(&r->extent_scan, piece);
 }
 
 static void on_event(void *user, const char *name, bool cut)
@@ -198,6 +201,8 @@ static void on_event(void *user, const char *name, bool cut)
         r->cut = true;
     }
     json_reset(&r->json);
+    if (r->extent_scan.total)
+        extent_reset(&r->extent_scan);
     explicit_bzero(r->data_start, sizeof(r->data_start));
     r->data_len = 0;
 }
@@ -231,6 +236,12 @@ static void framing_begin(struct reply *r, uint8_t first)
         return;
     }
     json_init(&r->json, family->answer_paths, &json_events, r->framing == REPLY_JSON_ARRAY);
+    if (call_is_measured(r->ask->operation))
+        extent_init(&r->extent_scan,
+                    is_stream(r) || (family->answer && family->answer->framing == FRAMING_NDJSON)
+                        ? EXTENT_STREAM
+                        : EXTENT_ANSWER,
+                    &r->extent);
     if (r->framing == REPLY_SSE)
         sse_init(&r->sse, &sse_events);
 }
@@ -251,10 +262,13 @@ static void on_piece(void *user, struct slice piece)
     }
     if (!r->answer.family)
         return;
-    if (r->framing == REPLY_SSE)
+    if (r->framing == REPLY_SSE) {
         sse_feed(&r->sse, piece);
-    else if (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY)
+    } else if (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY) {
         json_feed(&r->json, piece);
+        if (r->extent_scan.total)
+            extent_feed(&r->extent_scan, piece);
+    }
 }
 
 void reply_body(struct reply *r, struct slice piece, uint64_t now_ns)
@@ -283,6 +297,7 @@ void reply_end(struct reply *r, bool whole)
         }
     }
     r->cut |= !whole;
+    extent_finish(&r->extent_scan);
     json_fini(&r->json);
     sse_fini(&r->sse);
     body_fini(&r->body);

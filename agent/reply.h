@@ -4,6 +4,7 @@
 
 #include "agent/answer.h"
 #include "agent/ask.h"
+#include "agent/extent.h"
 #include "agent/sse.h"
 
 #define REPLY_GAP_BUCKETS 160 /* four to the doubling, in microseconds */
@@ -41,6 +42,8 @@ struct reply {
     struct json json;
     struct sse sse;
     struct answer answer;
+    struct extent_scan extent_scan;
+    struct extent extent; /* of the operations that are measured */
     struct reply_gaps gaps;
     uint64_t data_len;
     uint8_t data_start[8];

@@ -2,6 +2,7 @@
 /* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
 /* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
 /* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
+/* LINK: agent/tally.c agent/extent.c agent/estimate.c agent/call_estimate.c */
 /*
  * Target: meter_request(), meter_response(), meter_close(): HTTP/1.x and all that lies
  * behind it. What begins ends, once. The input is the request, a NUL, the answer.

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/estimate_impl.h"
+#include "agent/text.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define F ESTIMATE_FEATURES
+#define COVERAGE 0.90
+#define FACTOR_STEP 0.04
+#define FACTOR_MIN 0.4
+#define FACTOR_MAX 2.5
+#define WEIGHT_MAX 60.0 /* reports that the noise's size remembers */
+#define FADE 1.003      /* what a report costs the certainty of those before */
+#define FLOOR_TOKENS 6  /* of the scale: a count of few tokens is off by whole ones */
+#define REPORTS_MAX 1e6
+
+enum level {
+    LEVEL_ALL,
+    LEVEL_API,
+    LEVEL_PROVIDER,
+    LEVEL_MODEL,
+    LEVELS,
+};
+
+/* Before any report. Units are those of agent/tally.h; features in this order:
+ *   input   units of text, units of tools, messages, whether there are tools, 1
+ *   output  units (or deltas) of text, of reasoning, units of arguments, calls, 1 */
+static const struct {
+    double mean[F], sd[F], apart[F]; /* apart: how much models differ */
+    double noise;
+} start[ESTIMATE_CLASSES] = {
+    [ESTIMATE_INPUT] = {{1.0, 0.8, 4, 10, 3}, {.2, .4, 3, 80, 6}, {.08, .2, 1, 40, 3}, .02},
+    [ESTIMATE_OUTPUT] = {{1.0, 1.0, 1.2, 10, 1}, {.2, .4, .4, 8, 3}, {.06, .15, .15, 4, 1}, .02},
+    [ESTIMATE_OUTPUT_DELTAS] = {{1.0, 1.0, 1.2, 10, 1}, {1, 1, .4, 8, 3}, {.5, .5, .15, 4, 1}, .10},
+};
+
+static void cell_start(struct cell *c, enum estimate_class class)
+{
+    memset(c, 0, sizeof(*c));
+    memcpy(c->mean, start[class].mean, sizeof(c->mean));
+    for (int i = 0; i < F; i++)
+        c->cov[i * (i + 1) / 2 + i] = start[class].sd[i] * start[class].sd[i];
+    c->noise = start[class].noise;
+    c->weight = 4;
+}
+
+/* What is known of a member of the group that `c` describes. */
+static void cell_below(struct cell *c, enum estimate_class class)
+{
+    for (int i = 0; i < F; i++)
+        c->cov[i * (i + 1) / 2 + i] += start[class].apart[i] * start[class].apart[i];
+    c->weight = fmin(c->weight, 6);
+    c->reports = 0;
+}
+
+static void entry_start(struct entry *e)
+{
+    for (int k = 0; k < ESTIMATE_CLASSES; k++)
+        cell_start(&e->cells[k], (enum estimate_class)k);
+}
+
+int estimator_new(struct estimator **ret_estimator)
+{
+    struct estimator *e = calloc(1, sizeof(*e));
+
+    if (!e)
+        return -ENOMEM;
+    e->entries = calloc(ESTIMATE_ENTRIES_MAX, sizeof(*e->entries));
+    if (!e->entries) {
+        free(e);
+        return -ENOMEM;
+    }
+    snprintf(e->entries[0].name, sizeof(e->entries[0].name), "*");
+    entry_start(&e->entries[0]);
+    e->count = 1;
+    for (int k = 0; k < ESTIMATE_CLASSES; k++)
+        e->factor[k] = 1;
+    *ret_estimator = e;
+    return 0;
+}
+
+void estimator_free(struct estimator **estimator)
+{
+    if (!*estimator)
+        return;
+    free((*estimator)->entries);
+    free(*estimator);
+    *estimator = NULL;
+}
+
+/* Snapshots of one model are one model: "-2024-08-06", "-20250514", "@20250514". */
+static size_t model_len(const char *model)
+{
+    size_t len = strlen(model), digits = 0;
+
+    while (digits < len && strchr("0123456789-", model[len - digits - 1]))
+        digits++;
+    while (digits && model[len - digits] != '-')
+        digits--;
+    if (len > 9 && model[len - 9] == '@')
+        return len - 9;
+    return digits >= 9 ? len - digits : len;
+}
+
+static bool level_name(const struct estimate_key *key, enum level level, char *ret, size_t size)
+{
+    switch (level) {
+    case LEVEL_ALL:
+        snprintf(ret, size, "*");
+        return true;
+    case LEVEL_API:
+        snprintf(ret, size, "a:%s", key->api);
+        return key->api[0];
+    case LEVEL_PROVIDER:
+        snprintf(ret, size, "p:%s/%s", key->provider, key->api);
+        return key->provider[0];
+    default:
+        snprintf(ret, size, "m:%s/%.*s", key->provider, (int)model_len(key->model), key->model);
+        return key->provider[0] && key->model[0];
+    }
+}
+
+static struct entry *entry_find(const struct estimator *e, const char *name)
+{
+    for (uint32_t i = 0; i < e->count; i++)
+        if (strcmp(e->entries[i].name, name) == 0)
+            return &e->entries[i];
+    return NULL;
+}
+
+static struct entry *entry_make(struct estimator *e, const char *name, const struct entry *above)
+{
+    struct entry *entry = NULL, from = *above;
+
+    if (e->count < ESTIMATE_ENTRIES_MAX) {
+        entry = &e->entries[e->count++];
+    } else {
+        for (uint32_t i = 1; i < e->count; i++)
+            if (!entry || e->entries[i].used < entry->used)
+                entry = &e->entries[i];
+        e->stats.evicted++;
+    }
+    *entry = from;
+    snprintf(entry->name, sizeof(entry->name), "%s", name);
+    for (int k = 0; k < ESTIMATE_CLASSES; k++)
+        cell_below(&entry->cells[k], (enum estimate_class)k);
+    entry->hidden.hits = from.hidden.hits / fmax(from.hidden.calls, 1);
+    entry->hidden.calls = fmin(from.hidden.calls, 1);
+    return entry;
+}
+
+struct sample {
+    double x[F];
+    double scale; /* tokens, about: errors are relative to it */
+};
+
+/* cov · h; returns h · cov · h. */
+static double spread(const struct cell *c, const double *h, double *ret_product)
+{
+    double sum = 0;
+
+    for (int i = 0; i < F; i++) {
+        ret_product[i] = 0;
+        for (int k = 0; k < F; k++)
+            ret_product[i] +=
+                h[k] * (i >= k ? c->cov[i * (i + 1) / 2 + k] : c->cov[k * (k + 1) / 2 + i]);
+        sum += h[i] * ret_product[i];
+    }
+    return fmax(sum, 0);
+}
+
+static double dot(const double *a, const double *b)
+{
+    double sum = 0;
+
+    for (int i = 0; i < F; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* The 95 % point of Student's t. */
+static double student(double freedom)
+{
+    return 1.645 + 1.6 / fmax(freedom - 0.9, 1) + 0.4 / (fmax(freedom, 2) * freedom);
+}
+
+static void cell_learn(struct cell *c, enum estimate_class class, const struct sample *s,
+                       double tokens)
+{
+    double h[F], product[F], error = (tokens - dot(s->x, c->mean)) / s->scale, v, z2, trust, gain;
+
+    for (int i = 0; i < F; i++)
+        h[i] = s->x[i] / s->scale;
+    v = spread(c, h, product);
+    z2 = error * error / (v + c->noise);
+    trust = fmin((c->weight + 1) / (c->weight + z2), 1.0);
+    gain = 1 / (v + c->noise / trust);
+    for (int i = 0; i < F; i++) {
+        double limit = start[class].sd[i] * start[class].sd[i];
+
+        c->mean[i] += product[i] * gain * error;
+        for (int k = 0; k <= i; k++) {
+            double *cov = &c->cov[i * (i + 1) / 2 + k];
+
+            *cov -= product[i] * product[k] * gain;
+            if (i == k)
+                *cov = fmin(fmax(*cov * FADE, 1e-9), limit);
+        }
+    }
+    c->noise += (trust * error * error * c->noise / (v + c->noise) - c->noise) / (c->weight + 1);
+    c->noise = fmin(fmax(c->noise, 1e-6), 4);
+    c->weight = fmin(c->weight + 1, WEIGHT_MAX);
+    c->reports = fmin(c->reports + 1, REPORTS_MAX);
+}
+
+/* Relative standard deviation. */
+static double cell_sd(const struct cell *c, const struct sample *s)
+{
+    double h[F], product[F];
+
+    for (int i = 0; i < F; i++)
+        h[i] = s->x[i] / s->scale;
+    return sqrt(spread(c, h, product) + c->noise);
+}
+
+static struct estimate_range cell_range(const struct estimator *e, const struct cell *c,
+                                        enum estimate_class class, const struct sample *s)
+{
+    double half = s->scale * cell_sd(c, s) * student(c->weight) * e->factor[class];
+    double middle = fmax(dot(s->x, c->mean), 0);
+
+    return (struct estimate_range){middle, fmax(middle - half, 0), middle + half};
+}
+
+static bool input_sample(const struct estimate_sizes *z, struct sample *ret)
+{
+    const struct extent *q = &z->request;
+    double text = q->milliunits[EXTENT_TEXT] / 1e3, tools = q->milliunits[EXTENT_SCHEMA] / 1e3;
+
+    if (!z->request_whole || q->torn || q->media || q->elsewhere || q->hosted || text + tools <= 0)
+        return false;
+    *ret = (struct sample){{text, tools, fmax(q->messages, 1), tools > 0, 1},
+                           text + tools + 4.0 * q->messages + FLOOR_TOKENS};
+    return true;
+}
+
+static bool output_sample(const struct estimate_sizes *z, bool deltas, bool shown,
+                          struct sample *ret)
+{
+    const struct extent *a = &z->answer;
+    double text = a->milliunits[EXTENT_TEXT] / 1e3;
+    double reasoning = shown ? a->milliunits[EXTENT_REASONING] / 1e3 : 0;
+    double arguments = a->milliunits[EXTENT_ARGUMENTS] / 1e3;
+
+    if (text + reasoning + arguments <= 0 || (deltas && !z->streaming))
+        return false;
+    *ret = (struct sample){{text, reasoning, arguments, a->tool_names, 1},
+                           text + reasoning + arguments + 8.0 * a->tool_names + FLOOR_TOKENS};
+    if (deltas) {
+        ret->x[0] = a->deltas[EXTENT_TEXT];
+        ret->x[1] = shown ? a->deltas[EXTENT_REASONING] : 0;
+    }
+    return true;
+}
+
+/* The closest relation of the call that has had reports. */
+static const struct entry *entry_best(const struct estimator *e, const struct estimate_key *key,
+                                      enum estimate_class class)
+{
+    char name[ESTIMATE_NAME_MAX];
+
+    for (int level = LEVEL_MODEL; level > LEVEL_ALL; level--) {
+        const struct entry *entry =
+            level_name(key, (enum level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
+
+        if (entry && entry->cells[class].reports > 0)
+            return entry;
+    }
+    return &e->entries[0];
+}
+
+static double shown_reasoning(const struct estimate_sizes *z)
+{
+    return z->answer.milliunits[EXTENT_REASONING] / 1e3;
+}
+
+/* How much of the reported reasoning was not shown. A summary shows some. */
+static double hidden_tokens(const struct estimate_sizes *z, struct opt_u64 reasoning)
+{
+    if (!reasoning.known || (double)reasoning.value < 1.6 * shown_reasoning(z) + 10)
+        return 0;
+    return (double)reasoning.value;
+}
+
+static void hidden_learn(struct hidden *h, double tokens)
+{
+    h->calls = fmin(h->calls + 1, 200);
+    h->hits *= h->calls >= 200 ? 0.995 : 1;
+    if (tokens > 0) {
+        double log_tokens = log(tokens), step;
+
+        h->hits++;
+        step = 1 / fmin(h->hits + 1, 50);
+        if (h->hits <= 1 && h->square == 0) {
+            h->mean = log_tokens;
+            h->square = 1.2;
+        } else {
+            double off = log_tokens - h->mean;
+
+            h->mean += off * step;
+            h->square += (off * off - h->square) * step;
+        }
+    }
+}
+
+/* Moves the class's factor so that in the long run 90 % are held. */
+static void factor_learn(struct estimator *e, enum estimate_class class,
+                         const struct estimate_range *range, double tokens)
+{
+    bool missed = tokens < floor(range->low) || tokens > ceil(range->high);
+    double f = e->factor[class] * exp(FACTOR_STEP * (missed - (1 - COVERAGE)));
+
+    e->factor[class] = fmin(fmax(f, FACTOR_MIN), FACTOR_MAX);
+}
+
+struct lesson {
+    bool known[ESTIMATE_CLASSES];
+    struct sample sample[ESTIMATE_CLASSES];
+    double tokens[ESTIMATE_CLASSES];
+    bool about_hidden;
+    double hidden;
+};
+
+static void entry_learn(struct entry *entry, const struct lesson *l)
+{
+    for (int k = 0; k < ESTIMATE_CLASSES; k++)
+        if (l->known[k])
+            cell_learn(&entry->cells[k], (enum estimate_class)k, &l->sample[k], l->tokens[k]);
+    if (l->about_hidden)
+        hidden_learn(&entry->hidden, l->hidden);
+}
+
+static void lesson_make(const struct estimate_sizes *z, const struct estimate_report *report,
+                        struct lesson *l)
+{
+    memset(l, 0, sizeof(*l));
+    if (report->input_tokens.known && report->input_tokens.value)
+        l->known[ESTIMATE_INPUT] = input_sample(z, &l->sample[ESTIMATE_INPUT]);
+    l->tokens[ESTIMATE_INPUT] = (double)report->input_tokens.value;
+    if (report->output_tokens.known && report->output_tokens.value) {
+        l->about_hidden = true;
+        l->hidden = hidden_tokens(z, report->reasoning_tokens);
+        for (int k = ESTIMATE_OUTPUT; k <= ESTIMATE_OUTPUT_DELTAS; k++) {
+            l->tokens[k] = (double)report->output_tokens.value - l->hidden;
+            l->known[k] =
+                output_sample(z, k == ESTIMATE_OUTPUT_DELTAS, l->hidden <= 0, &l->sample[k]) &&
+                l->tokens[k] > 0;
+        }
+    }
+}
+
+void estimator_learn(struct estimator *e, const struct estimate_key *key,
+                     const struct estimate_sizes *sizes, const struct estimate_report *report)
+{
+    struct entry *path[LEVELS] = {&e->entries[0]};
+    char name[ESTIMATE_NAME_MAX];
+    struct lesson l;
+    int depth = 1;
+
+    lesson_make(sizes, report, &l);
+    for (int k = 0; k < ESTIMATE_CLASSES; k++) {
+        const struct entry *best = entry_best(e, key, (enum estimate_class)k);
+
+        if (l.known[k]) {
+            struct estimate_range range =
+                cell_range(e, &best->cells[k], (enum estimate_class)k, &l.sample[k]);
+
+            factor_learn(e, (enum estimate_class)k, &range, l.tokens[k]);
+        }
+    }
+    e->clock++;
+    for (int level = LEVEL_API; level < LEVELS; level++) {
+        if (!level_name(key, (enum level)level, name, sizeof(name)))
+            continue;
+        path[depth] = entry_find(e, name);
+        if (!path[depth])
+            path[depth] = entry_make(e, name, path[depth - 1]);
+        path[depth++]->used = e->clock;
+    }
+    for (int i = 0; i < depth; i++)
+        entry_learn(path[i], &l);
+    e->stats.learned++;
+}
+
+int estimator_input(const struct estimator *e, const struct estimate_key *key,
+                    const struct estimate_sizes *sizes, struct estimate_range *ret_range)
+{
+    const struct entry *entry = entry_best(e, key, ESTIMATE_INPUT);
+    struct sample s;
+
+    if (!input_sample(sizes, &s))
+        return -ENODATA;
+    *ret_range = cell_range(e, &entry->cells[ESTIMATE_INPUT], ESTIMATE_INPUT, &s);
+    return 0;
+}
+
+static const struct hidden *hidden_best(const struct estimator *e, const struct estimate_key *key)
+{
+    char name[ESTIMATE_NAME_MAX];
+
+    for (int level = LEVEL_MODEL; level > LEVEL_ALL; level--) {
+        const struct entry *entry =
+            level_name(key, (enum level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
+
+        if (entry && entry->hidden.calls >= 2)
+            return &entry->hidden;
+    }
+    return &e->entries[0].hidden;
+}
+
+int estimator_hidden(const struct estimator *e, const struct estimate_key *key,
+                     const struct estimate_sizes *sizes, struct estimate_range *ret_range)
+{
+    const struct hidden *h = hidden_best(e, key);
+    double often = h->calls > 0 ? h->hits / h->calls : 0, sd, reach;
+
+    if (often < 0.1 || h->square <= 0)
+        return -ENODATA;
+    sd = sqrt(h->square * (1 + 1 / fmax(h->hits, 1)));
+    reach = student(fmax(h->hits, 2)) * sd;
+    *ret_range = (struct estimate_range){
+        .expected = often * exp(h->mean),
+        .low = often > 0.9 ? exp(h->mean - reach) : 0,
+        .high = exp(fmin(h->mean + reach, log(200000))),
+    };
+    /* What is shown of it is the least there was. */
+    ret_range->low = fmax(ret_range->low, 0.5 * shown_reasoning(sizes));
+    ret_range->expected = fmax(ret_range->expected, ret_range->low);
+    ret_range->high = fmax(ret_range->high, ret_range->expected);
+    return 0;
+}
+
+int estimator_output(const struct estimator *e, const struct estimate_key *key,
+                     const struct estimate_sizes *sizes, struct estimate_range *ret_range)
+{
+    struct estimate_range range = {0};
+    double best_sd = INFINITY;
+    bool shown = estimator_hidden(e, key, sizes, &range) != 0;
+
+    for (int k = ESTIMATE_OUTPUT; k <= ESTIMATE_OUTPUT_DELTAS; k++) {
+        const struct entry *entry = entry_best(e, key, (enum estimate_class)k);
+        const struct cell *c = &entry->cells[k];
+        struct sample s;
+        double sd;
+
+        if (!output_sample(sizes, k == ESTIMATE_OUTPUT_DELTAS, shown, &s))
+            continue;
+        sd = cell_sd(c, &s) * student(c->weight);
+        if (sd < best_sd) {
+            best_sd = sd;
+            range = cell_range(e, c, (enum estimate_class)k, &s);
+        }
+    }
+    if (!isfinite(best_sd))
+        return -ENODATA;
+    range.low = fmax(range.low, 1);
+    range.expected = fmax(range.expected, 1);
+    *ret_range = range;
+    return 0;
+}
+
+void estimator_stats(const struct estimator *e, struct estimator_stats *ret_stats)
+{
+    *ret_stats = e->stats;
+    ret_stats->entries = e->count;
+}

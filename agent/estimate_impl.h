@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the estimator: what is kept. */
+#pragma once
+
+#include "agent/estimate.h"
+
+#define ESTIMATE_COV (ESTIMATE_FEATURES * (ESTIMATE_FEATURES + 1) / 2)
+
+struct cell {
+    double mean[ESTIMATE_FEATURES];
+    double cov[ESTIMATE_COV]; /* lower triangle, by rows */
+    double noise;             /* variance, relative */
+    double weight;            /* degrees of freedom of `noise` */
+    double reports;
+};
+
+/* Reasoning that was billed and not shown: how often, and the logarithm of how much. */
+struct hidden {
+    double calls, hits, mean, square;
+};
+
+struct entry {
+    char name[ESTIMATE_NAME_MAX]; /* "*", "a:api", "p:provider", "m:provider/model" */
+    uint64_t used;
+    struct cell cells[ESTIMATE_CLASSES];
+    struct hidden hidden;
+};
+
+struct estimator {
+    struct entry *entries;
+    uint32_t count;
+    uint64_t clock;
+    double factor[ESTIMATE_CLASSES]; /* of the interval's half width */
+    struct estimator_stats stats;
+};
