@@ -137,6 +137,7 @@ struct call {
     uint64_t request_body_bytes, response_body_bytes; /* as on the wire, framing excluded */
     struct opt_u64 limit_requests, remaining_requests, limit_tokens, remaining_tokens;
     struct opt_u64 retry_after_ms;
+    uint64_t output_bytes; /* of generated text, as measured; 0: none, or not measured */
     uint32_t tool_calls;
     uint32_t stream_events;
     bool stream_complete;

@@ -114,6 +114,8 @@ void call_estimate(struct estimator *e, const struct ask *ask, const struct repl
         .streaming = call->streaming,
     };
 
+    for (int k = 0; k < EXTENT_KINDS; k++)
+        call->output_bytes += reply->extent.bytes[k];
     if (!e || !call_is_measured(ask->operation) || ask->is_head || call->status_code < 200 ||
         call->status_code >= 300 || reply->undecoded)
         return;
