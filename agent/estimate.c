@@ -11,19 +11,13 @@
 #define COVERAGE 0.90
 #define FACTOR_STEP 0.04
 #define FACTOR_MIN 0.4
-#define FACTOR_MAX 2.5
+#define FACTOR_MAX 6
 #define WEIGHT_MAX 60.0 /* reports that the noise's size remembers */
 #define FADE 1.003      /* what a report costs the certainty of those before */
-#define FLOOR_TOKENS 6  /* of the scale: a count of few tokens is off by whole ones */
+#define FLOOR_TOKENS 14  /* of the scale: a count of few tokens is off by whole ones */
 #define REPORTS_MAX 1e6
-
-enum level {
-    LEVEL_ALL,
-    LEVEL_API,
-    LEVEL_PROVIDER,
-    LEVEL_MODEL,
-    LEVELS,
-};
+#define HIDDEN_MAX 100e3
+#define TAIL 4.0 /* degrees of freedom: how little a freak report does */
 
 /* Before any report. Units are those of agent/tally.h; features in this order:
  *   input   units of text, units of tools, messages, whether there are tools, 1
@@ -44,7 +38,7 @@ static void cell_start(struct cell *c, enum estimate_class class)
     for (int i = 0; i < F; i++)
         c->cov[i * (i + 1) / 2 + i] = start[class].sd[i] * start[class].sd[i];
     c->noise = start[class].noise;
-    c->weight = 4;
+    c->weight = 8;
 }
 
 /* What is known of a member of the group that `c` describes. */
@@ -52,7 +46,7 @@ static void cell_below(struct cell *c, enum estimate_class class)
 {
     for (int i = 0; i < F; i++)
         c->cov[i * (i + 1) / 2 + i] += start[class].apart[i] * start[class].apart[i];
-    c->weight = fmin(c->weight, 6);
+    c->weight = fmin(c->weight, 15);
     c->reports = 0;
 }
 
@@ -77,7 +71,8 @@ int estimator_new(struct estimator **ret_estimator)
     entry_start(&e->entries[0]);
     e->count = 1;
     for (int k = 0; k < ESTIMATE_CLASSES; k++)
-        e->factor[k] = 1;
+        for (int level = 0; level < ESTIMATE_LEVELS; level++)
+            e->factor[k][level] = 1;
     *ret_estimator = e;
     return 0;
 }
@@ -105,8 +100,22 @@ static size_t model_len(const char *model)
     return digits >= 9 ? len - digits : len;
 }
 
-static bool level_name(const struct estimate_key *key, enum level level, char *ret, size_t size)
+/* "openai/gpt-5-mini-2025-08-07" -> "gpt-5": to the end of the first number. */
+static struct slice model_stem(const char *model)
 {
+    const char *slash = strrchr(model, '/'), *name = slash ? slash + 1 : model;
+    size_t len = strcspn(name, "0123456789");
+
+    if (!name[len])
+        return slice_of(name, strcspn(name, ":@"));
+    len += strspn(name + len, "0123456789.");
+    return slice_of(name, len);
+}
+
+static bool level_name(const struct estimate_key *key, enum estimate_level level, char *ret, size_t size)
+{
+    struct slice stem = model_stem(key->model);
+
     switch (level) {
     case LEVEL_ALL:
         snprintf(ret, size, "*");
@@ -117,6 +126,9 @@ static bool level_name(const struct estimate_key *key, enum level level, char *r
     case LEVEL_PROVIDER:
         snprintf(ret, size, "p:%s/%s", key->provider, key->api);
         return key->provider[0];
+    case LEVEL_STEM:
+        snprintf(ret, size, "s:%.*s", (int)stem.len, (const char *)stem.data);
+        return stem.len > 0;
     default:
         snprintf(ret, size, "m:%s/%.*s", key->provider, (int)model_len(key->model), key->model);
         return key->provider[0] && key->model[0];
@@ -147,8 +159,7 @@ static struct entry *entry_make(struct estimator *e, const char *name, const str
     snprintf(entry->name, sizeof(entry->name), "%s", name);
     for (int k = 0; k < ESTIMATE_CLASSES; k++)
         cell_below(&entry->cells[k], (enum estimate_class)k);
-    entry->hidden.hits = from.hidden.hits / fmax(from.hidden.calls, 1);
-    entry->hidden.calls = fmin(from.hidden.calls, 1);
+    memset(&entry->hidden, 0, sizeof(entry->hidden));
     return entry;
 }
 
@@ -196,7 +207,7 @@ static void cell_learn(struct cell *c, enum estimate_class class, const struct s
         h[i] = s->x[i] / s->scale;
     v = spread(c, h, product);
     z2 = error * error / (v + c->noise);
-    trust = fmin((c->weight + 1) / (c->weight + z2), 1.0);
+    trust = fmin((TAIL + 1) / (TAIL + z2), 1.0);
     gain = 1 / (v + c->noise / trust);
     for (int i = 0; i < F; i++) {
         double limit = start[class].sd[i] * start[class].sd[i];
@@ -226,10 +237,15 @@ static double cell_sd(const struct cell *c, const struct sample *s)
     return sqrt(spread(c, h, product) + c->noise);
 }
 
-static struct estimate_range cell_range(const struct estimator *e, const struct cell *c,
-                                        enum estimate_class class, const struct sample *s)
+/* Half the interval at factor 1. */
+static double cell_half(const struct cell *c, const struct sample *s)
 {
-    double half = s->scale * cell_sd(c, s) * student(c->weight) * e->factor[class];
+    return s->scale * cell_sd(c, s) * student(c->weight);
+}
+
+static struct estimate_range cell_range(const struct cell *c, const struct sample *s, double factor)
+{
+    double half = cell_half(c, s) * factor;
     double middle = fmax(dot(s->x, c->mean), 0);
 
     return (struct estimate_range){middle, fmax(middle - half, 0), middle + half};
@@ -268,17 +284,20 @@ static bool output_sample(const struct estimate_sizes *z, bool deltas, bool show
 
 /* The closest relation of the call that has had reports. */
 static const struct entry *entry_best(const struct estimator *e, const struct estimate_key *key,
-                                      enum estimate_class class)
+                                      enum estimate_class class, enum estimate_level *ret_level)
 {
     char name[ESTIMATE_NAME_MAX];
 
     for (int level = LEVEL_MODEL; level > LEVEL_ALL; level--) {
         const struct entry *entry =
-            level_name(key, (enum level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
+            level_name(key, (enum estimate_level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
 
-        if (entry && entry->cells[class].reports > 0)
+        if (entry && entry->cells[class].reports > 0) {
+            *ret_level = (enum estimate_level)level;
             return entry;
+        }
     }
+    *ret_level = LEVEL_ALL;
     return &e->entries[0];
 }
 
@@ -316,14 +335,12 @@ static void hidden_learn(struct hidden *h, double tokens)
     }
 }
 
-/* Moves the class's factor so that in the long run 90 % are held. */
-static void factor_learn(struct estimator *e, enum estimate_class class,
-                         const struct estimate_range *range, double tokens)
+/* Moves the factor so that in the long run 90 % are held. */
+static void factor_learn(double *factor, double score)
 {
-    bool missed = tokens < floor(range->low) || tokens > ceil(range->high);
-    double f = e->factor[class] * exp(FACTOR_STEP * (missed - (1 - COVERAGE)));
+    double f = *factor * exp(FACTOR_STEP * ((score > *factor) - (1 - COVERAGE)));
 
-    e->factor[class] = fmin(fmax(f, FACTOR_MIN), FACTOR_MAX);
+    *factor = fmin(fmax(f, FACTOR_MIN), FACTOR_MAX);
 }
 
 struct lesson {
@@ -365,25 +382,32 @@ static void lesson_make(const struct estimate_sizes *z, const struct estimate_re
 void estimator_learn(struct estimator *e, const struct estimate_key *key,
                      const struct estimate_sizes *sizes, const struct estimate_report *report)
 {
-    struct entry *path[LEVELS] = {&e->entries[0]};
+    struct entry *path[ESTIMATE_LEVELS] = {&e->entries[0]};
     char name[ESTIMATE_NAME_MAX];
     struct lesson l;
     int depth = 1;
 
     lesson_make(sizes, report, &l);
     for (int k = 0; k < ESTIMATE_CLASSES; k++) {
-        const struct entry *best = entry_best(e, key, (enum estimate_class)k);
+        enum estimate_level level;
+        const struct cell *c = &entry_best(e, key, (enum estimate_class)k, &level)->cells[k];
+        double off;
 
-        if (l.known[k]) {
-            struct estimate_range range =
-                cell_range(e, &best->cells[k], (enum estimate_class)k, &l.sample[k]);
-
-            factor_learn(e, (enum estimate_class)k, &range, l.tokens[k]);
-        }
+        if (!l.known[k])
+            continue;
+        /* Counts are whole: half a token is no miss. */
+        off = fmax(fabs(l.tokens[k] - fmax(dot(l.sample[k].x, c->mean), 0)) - 0.5, 0);
+        if (e->probe)
+            e->probe(e->probe_user, (enum estimate_class)k, level,
+                     off / cell_half(c, &l.sample[k]));
+        else
+            factor_learn(&e->factor[k][level], off / cell_half(c, &l.sample[k]));
     }
+    if (e->probe)
+        return;
     e->clock++;
-    for (int level = LEVEL_API; level < LEVELS; level++) {
-        if (!level_name(key, (enum level)level, name, sizeof(name)))
+    for (int level = LEVEL_API; level < ESTIMATE_LEVELS; level++) {
+        if (!level_name(key, (enum estimate_level)level, name, sizeof(name)))
             continue;
         path[depth] = entry_find(e, name);
         if (!path[depth])
@@ -398,48 +422,51 @@ void estimator_learn(struct estimator *e, const struct estimate_key *key,
 int estimator_input(const struct estimator *e, const struct estimate_key *key,
                     const struct estimate_sizes *sizes, struct estimate_range *ret_range)
 {
-    const struct entry *entry = entry_best(e, key, ESTIMATE_INPUT);
+    enum estimate_level level;
+    const struct entry *entry = entry_best(e, key, ESTIMATE_INPUT, &level);
     struct sample s;
 
     if (!input_sample(sizes, &s))
         return -ENODATA;
-    *ret_range = cell_range(e, &entry->cells[ESTIMATE_INPUT], ESTIMATE_INPUT, &s);
+    *ret_range = cell_range(&entry->cells[ESTIMATE_INPUT], &s, e->factor[ESTIMATE_INPUT][level]);
     return 0;
 }
 
+/* Only what the model, or one of its generation, has been seen to do. */
 static const struct hidden *hidden_best(const struct estimator *e, const struct estimate_key *key)
 {
     char name[ESTIMATE_NAME_MAX];
 
-    for (int level = LEVEL_MODEL; level > LEVEL_ALL; level--) {
+    for (int level = LEVEL_MODEL; level >= LEVEL_STEM; level--) {
         const struct entry *entry =
-            level_name(key, (enum level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
+            level_name(key, (enum estimate_level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
 
-        if (entry && entry->hidden.calls >= 2)
+        if (entry && entry->hidden.calls >= (level == LEVEL_MODEL ? 4 : 1))
             return &entry->hidden;
     }
-    return &e->entries[0].hidden;
+    return NULL;
 }
 
 int estimator_hidden(const struct estimator *e, const struct estimate_key *key,
                      const struct estimate_sizes *sizes, struct estimate_range *ret_range)
 {
     const struct hidden *h = hidden_best(e, key);
-    double often = h->calls > 0 ? h->hits / h->calls : 0, sd, reach;
+    double often = h ? h->hits / h->calls : 0, reach;
+    struct estimate_range range;
 
-    if (often < 0.1 || h->square <= 0)
+    if (often < 0.15 || h->square <= 0)
         return -ENODATA;
-    sd = sqrt(h->square * (1 + 1 / fmax(h->hits, 1)));
-    reach = student(fmax(h->hits, 2)) * sd;
-    *ret_range = (struct estimate_range){
-        .expected = often * exp(h->mean),
+    reach = 1.9 * sqrt(h->square * (1 + 1 / fmax(h->hits, 1)));
+    range = (struct estimate_range){
+        .expected = often > 0.5 ? exp(h->mean) : 0,
         .low = often > 0.9 ? exp(h->mean - reach) : 0,
-        .high = exp(fmin(h->mean + reach, log(200000))),
+        .high = exp(fmin(h->mean + reach, log(HIDDEN_MAX))),
     };
     /* What is shown of it is the least there was. */
-    ret_range->low = fmax(ret_range->low, 0.5 * shown_reasoning(sizes));
-    ret_range->expected = fmax(ret_range->expected, ret_range->low);
-    ret_range->high = fmax(ret_range->high, ret_range->expected);
+    range.low = fmax(range.low, 0.5 * shown_reasoning(sizes));
+    range.expected = fmax(range.expected, range.low);
+    range.high = fmax(range.high, range.expected);
+    *ret_range = range;
     return 0;
 }
 
@@ -447,24 +474,24 @@ int estimator_output(const struct estimator *e, const struct estimate_key *key,
                      const struct estimate_sizes *sizes, struct estimate_range *ret_range)
 {
     struct estimate_range range = {0};
-    double best_sd = INFINITY;
+    double best = INFINITY;
     bool shown = estimator_hidden(e, key, sizes, &range) != 0;
 
     for (int k = ESTIMATE_OUTPUT; k <= ESTIMATE_OUTPUT_DELTAS; k++) {
-        const struct entry *entry = entry_best(e, key, (enum estimate_class)k);
-        const struct cell *c = &entry->cells[k];
+        enum estimate_level level;
+        const struct cell *c = &entry_best(e, key, (enum estimate_class)k, &level)->cells[k];
         struct sample s;
-        double sd;
+        double half;
 
         if (!output_sample(sizes, k == ESTIMATE_OUTPUT_DELTAS, shown, &s))
             continue;
-        sd = cell_sd(c, &s) * student(c->weight);
-        if (sd < best_sd) {
-            best_sd = sd;
-            range = cell_range(e, c, (enum estimate_class)k, &s);
+        half = cell_half(c, &s) * e->factor[k][level];
+        if (half < best) {
+            best = half;
+            range = cell_range(c, &s, e->factor[k][level]);
         }
     }
-    if (!isfinite(best_sd))
+    if (!isfinite(best))
         return -ENODATA;
     range.low = fmax(range.low, 1);
     range.expected = fmax(range.expected, 1);

@@ -39,7 +39,8 @@ int estimator_save(const struct estimator *e, char **ret_text, size_t *ret_len)
         return -ENOMEM;
     fputs(MAGIC "factor", f);
     for (int k = 0; k < ESTIMATE_CLASSES; k++)
-        fprintf(f, " %.6g", e->factor[k]);
+        for (int level = 0; level < ESTIMATE_LEVELS; level++)
+            fprintf(f, " %.6g", e->factor[k][level]);
     fputc('\n', f);
     for (uint32_t i = 0; i < e->count; i++) {
         const struct entry *entry = &e->entries[i];
@@ -141,8 +142,8 @@ static int load(struct estimator *e, const char *text, size_t len)
     if (strncmp(at, "factor", 6) != 0)
         return -EBADMSG;
     at += 6;
-    for (int k = 0; k < ESTIMATE_CLASSES; k++)
-        if (!take(&at, 0.1, 10, &e->factor[k]))
+    for (int k = 0; k < ESTIMATE_CLASSES * ESTIMATE_LEVELS; k++)
+        if (!take(&at, 0.1, 10, &e->factor[k / ESTIMATE_LEVELS][k % ESTIMATE_LEVELS]))
             return -EBADMSG;
     if (*at++ != '\n')
         return -EBADMSG;

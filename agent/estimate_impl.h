@@ -6,6 +6,15 @@
 
 #define ESTIMATE_COV (ESTIMATE_FEATURES * (ESTIMATE_FEATURES + 1) / 2)
 
+enum estimate_level {
+    LEVEL_ALL,
+    LEVEL_API,
+    LEVEL_PROVIDER,
+    LEVEL_STEM, /* "gpt-5", "gemini-2.5": the models of one generation, wherever served */
+    LEVEL_MODEL,
+    ESTIMATE_LEVELS,
+};
+
 struct cell {
     double mean[ESTIMATE_FEATURES];
     double cov[ESTIMATE_COV]; /* lower triangle, by rows */
@@ -30,6 +39,10 @@ struct estimator {
     struct entry *entries;
     uint32_t count;
     uint64_t clock;
-    double factor[ESTIMATE_CLASSES]; /* of the interval's half width */
+    /* Of the interval's half width, by the closest relation that is known. */
+    double factor[ESTIMATE_CLASSES][ESTIMATE_LEVELS];
+    /* Where set, reports teach nothing: it is told the factor that would just have held. */
+    void (*probe)(void *user, enum estimate_class class, enum estimate_level level, double score);
+    void *probe_user;
     struct estimator_stats stats;
 };

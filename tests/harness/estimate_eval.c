@@ -37,7 +37,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "agent/estimate.h"
+#include "agent/estimate_impl.h"
 #include "agent/meter.h"
 #include "agent/provider.h"
 #include "proto/base/buf.h"
@@ -474,8 +474,8 @@ static void shuffle(unsigned *order, unsigned count)
     }
 }
 
-/* From every source but `except`; -1: from all. */
-static struct estimator *learn(struct bench *b, int except)
+/* From every source but two; -1: from all. */
+static struct estimator *learn_but(struct bench *b, int except, int also_except)
 {
     static unsigned order[ITEMS_MAX];
     static struct call call;
@@ -487,10 +487,70 @@ static struct estimator *learn(struct bench *b, int except)
     for (unsigned i = 0; i < b->count; i++) {
         struct item *it = &b->items[order[i]];
 
-        if (it->repo == except)
+        if (it->repo == except || it->repo == also_except)
             continue;
         (void)pass(b, it, b->open, e, SIZE_MAX, &call);
     }
+    return e;
+}
+
+struct scores {
+    double at[ESTIMATE_CLASSES][ESTIMATE_LEVELS][ITEMS_MAX];
+    size_t count[ESTIMATE_CLASSES][ESTIMATE_LEVELS];
+};
+
+static void on_score(void *user, enum estimate_class class, enum estimate_level level, double score)
+{
+    struct scores *s = user;
+
+    if (s->count[class][level] < ITEMS_MAX)
+        s->at[class][level][s->count[class][level]++] = score;
+}
+
+/* How sources differ shows only in sources that were not learned from: each of
+ * those at hand is left out in turn, and the factor is the 90 % point. */
+static void calibrate(struct bench *b, int except, struct estimator *e)
+{
+    static struct scores scores;
+    static struct call call;
+
+    memset(scores.count, 0, sizeof(scores.count));
+    for (int repo = 0; repo < b->repo_count; repo++) {
+        struct estimator *part;
+
+        if (repo == except)
+            continue;
+        part = learn_but(b, except, repo);
+        part->probe = on_score;
+        part->probe_user = &scores;
+        for (unsigned i = 0; i < b->count; i++)
+            if (b->items[i].repo == repo)
+                (void)pass(b, &b->items[i], b->open, part, SIZE_MAX, &call);
+        estimator_free(&part);
+    }
+    for (int k = 0; k < ESTIMATE_CLASSES; k++) {
+        double above = 1.5;
+
+        for (int level = 0; level < ESTIMATE_LEVELS; level++) {
+            size_t n = scores.count[k][level];
+            double q = n ? quantile(scores.at[k][level], n, fmin(0.92 * ((double)n + 1) / (double)n, 1)) : above;
+
+            /* Few say little: the level above counts as five. */
+            above = fmin(fmax(((double)n * q + 5 * above) / ((double)n + 5), 0.4), 6);
+            e->factor[k][level] = above;
+        }
+    }
+}
+
+static struct estimator *learn(struct bench *b, int except)
+{
+    struct estimator *e = learn_but(b, except, except);
+
+    calibrate(b, except, e);
+    if (getenv("VERBOSE"))
+        for (int k = 0; k < ESTIMATE_CLASSES; k++)
+            printf("factors %.2f %.2f %.2f %.2f %.2f\n", e->factor[k][0], e->factor[k][1],
+                   e->factor[k][2], e->factor[k][3], e->factor[k][4]);
     return e;
 }
 
