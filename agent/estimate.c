@@ -14,8 +14,10 @@
 #define FACTOR_MAX 6
 #define WEIGHT_MAX 60.0 /* reports that the noise's size remembers */
 #define FADE 1.003      /* what a report costs the certainty of those before */
-#define FLOOR_TOKENS 14  /* of the scale: a count of few tokens is off by whole ones */
+#define FLOOR_TOKENS 14 /* of the scale: a count of few tokens is off by whole ones */
 #define REPORTS_MAX 1e6
+#define DELTAS_SEEN 3
+#define DELTAS_BETTER 0.6 /* and no contradiction: then deltas are believed */
 #define HIDDEN_MAX 100e3
 #define TAIL 4.0 /* degrees of freedom: how little a freak report does */
 
@@ -89,15 +91,22 @@ void estimator_free(struct estimator **estimator)
 /* Snapshots of one model are one model: "-2024-08-06", "-20250514", "@20250514". */
 static size_t model_len(const char *model)
 {
-    size_t len = strlen(model), digits = 0;
+    static const char *const dates[] = {"-dddd-dd-dd", "-dddddddd", "@dddddddd"};
+    size_t len = strlen(model);
 
-    while (digits < len && strchr("0123456789-", model[len - digits - 1]))
-        digits++;
-    while (digits && model[len - digits] != '-')
-        digits--;
-    if (len > 9 && model[len - 9] == '@')
-        return len - 9;
-    return digits >= 9 ? len - digits : len;
+    for (size_t k = 0; k < sizeof(dates) / sizeof(dates[0]); k++) {
+        size_t date_len = strlen(dates[k]), i = 0;
+        const char *at = model + len - date_len;
+
+        if (len <= date_len)
+            continue;
+        while (i < date_len &&
+               (dates[k][i] == 'd' ? at[i] >= '0' && at[i] <= '9' : at[i] == dates[k][i]))
+            i++;
+        if (i == date_len)
+            return len - date_len;
+    }
+    return len;
 }
 
 /* "openai/gpt-5-mini-2025-08-07" -> "gpt-5": to the end of the first number. */
@@ -112,7 +121,8 @@ static struct slice model_stem(const char *model)
     return slice_of(name, len);
 }
 
-static bool level_name(const struct estimate_key *key, enum estimate_level level, char *ret, size_t size)
+static bool level_name(const struct estimate_key *key, enum estimate_level level, char *ret,
+                       size_t size)
 {
     struct slice stem = model_stem(key->model);
 
@@ -159,7 +169,7 @@ static struct entry *entry_make(struct estimator *e, const char *name, const str
     snprintf(entry->name, sizeof(entry->name), "%s", name);
     for (int k = 0; k < ESTIMATE_CLASSES; k++)
         cell_below(&entry->cells[k], (enum estimate_class)k);
-    memset(&entry->hidden, 0, sizeof(entry->hidden));
+    memset(entry->hidden, 0, sizeof(entry->hidden));
     return entry;
 }
 
@@ -289,8 +299,9 @@ static const struct entry *entry_best(const struct estimator *e, const struct es
     char name[ESTIMATE_NAME_MAX];
 
     for (int level = LEVEL_MODEL; level > LEVEL_ALL; level--) {
-        const struct entry *entry =
-            level_name(key, (enum estimate_level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
+        const struct entry *entry = level_name(key, (enum estimate_level)level, name, sizeof(name))
+                                        ? entry_find(e, name)
+                                        : NULL;
 
         if (entry && entry->cells[class].reports > 0) {
             *ret_level = (enum estimate_level)level;
@@ -347,7 +358,7 @@ struct lesson {
     bool known[ESTIMATE_CLASSES];
     struct sample sample[ESTIMATE_CLASSES];
     double tokens[ESTIMATE_CLASSES];
-    bool about_hidden;
+    bool about_hidden, shows;
     double hidden;
 };
 
@@ -357,7 +368,7 @@ static void entry_learn(struct entry *entry, const struct lesson *l)
         if (l->known[k])
             cell_learn(&entry->cells[k], (enum estimate_class)k, &l->sample[k], l->tokens[k]);
     if (l->about_hidden)
-        hidden_learn(&entry->hidden, l->hidden);
+        hidden_learn(&entry->hidden[l->shows], l->hidden);
 }
 
 static void lesson_make(const struct estimate_sizes *z, const struct estimate_report *report,
@@ -369,6 +380,7 @@ static void lesson_make(const struct estimate_sizes *z, const struct estimate_re
     l->tokens[ESTIMATE_INPUT] = (double)report->input_tokens.value;
     if (report->output_tokens.known && report->output_tokens.value) {
         l->about_hidden = true;
+        l->shows = shown_reasoning(z) > 0;
         l->hidden = hidden_tokens(z, report->reasoning_tokens);
         for (int k = ESTIMATE_OUTPUT; k <= ESTIMATE_OUTPUT_DELTAS; k++) {
             l->tokens[k] = (double)report->output_tokens.value - l->hidden;
@@ -432,31 +444,48 @@ int estimator_input(const struct estimator *e, const struct estimate_key *key,
     return 0;
 }
 
-/* Only what the model, or one of its generation, has been seen to do. */
-static const struct hidden *hidden_best(const struct estimator *e, const struct estimate_key *key)
+/* Generations that their makers document to think and to show nothing or a
+ * summary of it; how much, in nature of a first guess, is a few hundred tokens. */
+static const struct hidden *documented(const struct estimate_key *key)
+{
+    static const char *const stems[] = {"o1",         "o3",       "o4",    "gpt-5",
+                                        "gemini-2.5", "gemini-3", "grok-4"};
+    static const struct hidden guess = {.calls = 10, .hits = 8, .mean = 5.5, .square = 1.6};
+    struct slice stem = model_stem(key->model);
+
+    for (size_t i = 0; i < sizeof(stems) / sizeof(stems[0]); i++)
+        if (slice_starts_nocase(stem, stems[i]) && !strstr(key->model, "non-reasoning"))
+            return &guess;
+    return NULL;
+}
+
+/* What the model, or one of its generation, has been seen to do. */
+static const struct hidden *hidden_best(const struct estimator *e, const struct estimate_key *key,
+                                        bool shows)
 {
     char name[ESTIMATE_NAME_MAX];
 
     for (int level = LEVEL_MODEL; level >= LEVEL_STEM; level--) {
-        const struct entry *entry =
-            level_name(key, (enum estimate_level)level, name, sizeof(name)) ? entry_find(e, name) : NULL;
+        const struct entry *entry = level_name(key, (enum estimate_level)level, name, sizeof(name))
+                                        ? entry_find(e, name)
+                                        : NULL;
 
-        if (entry && entry->hidden.calls >= (level == LEVEL_MODEL ? 4 : 1))
-            return &entry->hidden;
+        if (entry && entry->hidden[shows].calls >= (level == LEVEL_MODEL ? 4 : 1))
+            return &entry->hidden[shows];
     }
-    return NULL;
+    return documented(key);
 }
 
 int estimator_hidden(const struct estimator *e, const struct estimate_key *key,
                      const struct estimate_sizes *sizes, struct estimate_range *ret_range)
 {
-    const struct hidden *h = hidden_best(e, key);
+    const struct hidden *h = hidden_best(e, key, shown_reasoning(sizes) > 0);
     double often = h ? h->hits / h->calls : 0, reach;
     struct estimate_range range;
 
     if (often < 0.15 || h->square <= 0)
         return -ENODATA;
-    reach = 1.9 * sqrt(h->square * (1 + 1 / fmax(h->hits, 1)));
+    reach = 2.2 * sqrt(h->square * (1 + 1 / fmax(h->hits, 1)));
     range = (struct estimate_range){
         .expected = often > 0.5 ? exp(h->mean) : 0,
         .low = often > 0.9 ? exp(h->mean - reach) : 0,
@@ -485,8 +514,13 @@ int estimator_output(const struct estimator *e, const struct estimate_key *key,
 
         if (!output_sample(sizes, k == ESTIMATE_OUTPUT_DELTAS, shown, &s))
             continue;
+        /* How much a delta holds is the server's habit: it must have been seen. */
+        if (k == ESTIMATE_OUTPUT_DELTAS && (level < LEVEL_STEM || c->reports < DELTAS_SEEN))
+            continue;
         half = cell_half(c, &s) * e->factor[k][level];
-        if (half < best) {
+        if (k == ESTIMATE_OUTPUT ||
+            (half < DELTAS_BETTER * best &&
+             fabs(dot(s.x, c->mean) - range.expected) < range.expected / 3 + 2)) {
             best = half;
             range = cell_range(c, &s, e->factor[k][level]);
         }

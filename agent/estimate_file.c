@@ -45,8 +45,10 @@ int estimator_save(const struct estimator *e, char **ret_text, size_t *ret_len)
     for (uint32_t i = 0; i < e->count; i++) {
         const struct entry *entry = &e->entries[i];
 
-        fprintf(f, "%s\t%.6g %.6g %.6g %.6g", entry->name, entry->hidden.calls, entry->hidden.hits,
-                entry->hidden.mean, entry->hidden.square);
+        fprintf(f, "%s\t", entry->name);
+        for (int k = 0; k < 2; k++)
+            fprintf(f, " %.6g %.6g %.6g %.6g", entry->hidden[k].calls, entry->hidden[k].hits,
+                    entry->hidden[k].mean, entry->hidden[k].square);
         for (int k = 0; k < ESTIMATE_CLASSES; k++) {
             double n[CELL_NUMBERS];
 
@@ -107,7 +109,7 @@ static bool take_entry(const char **at, struct entry *entry)
 {
     const char *tab = strchr(*at, '\t'), *end = strchr(*at, '\n');
     size_t len;
-    bool ok;
+    bool ok = true;
 
     if (!tab || !end || tab > end)
         return false;
@@ -117,8 +119,10 @@ static bool take_entry(const char **at, struct entry *entry)
     memset(entry, 0, sizeof(*entry));
     memcpy(entry->name, *at, len);
     *at = tab;
-    ok = take(at, 0, 1e6, &entry->hidden.calls) && take(at, 0, 1e6, &entry->hidden.hits) &&
-         take(at, 0, 20, &entry->hidden.mean) && take(at, 0, 100, &entry->hidden.square);
+    for (int k = 0; ok && k < 2; k++)
+        ok = take(at, 0, 1e6, &entry->hidden[k].calls) &&
+             take(at, 0, 1e6, &entry->hidden[k].hits) && take(at, 0, 20, &entry->hidden[k].mean) &&
+             take(at, 0, 100, &entry->hidden[k].square);
     for (int k = 0; ok && k < ESTIMATE_CLASSES; k++)
         ok = take_cell(at, &entry->cells[k]);
     if (!ok || **at != '\n')

@@ -32,7 +32,7 @@ struct entry {
     char name[ESTIMATE_NAME_MAX]; /* "*", "a:api", "p:provider", "m:provider/model" */
     uint64_t used;
     struct cell cells[ESTIMATE_CLASSES];
-    struct hidden hidden;
+    struct hidden hidden[2]; /* where no reasoning was shown, and where some was */
 };
 
 struct estimator {

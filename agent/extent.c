@@ -94,6 +94,11 @@ static const struct word_entry request_words[] = {
     {"functions", WORD_TOOLS},
     {"toolConfig", WORD_TOOLS},
     {"response_format", WORD_TOOLS},
+    {"output_format", WORD_TOOLS},
+    {"output_config", WORD_TOOLS},
+    {"generationConfig", WORD_TOOLS},
+    {"generation_config", WORD_TOOLS},
+    {"format", WORD_TOOLS},
     {"type", WORD_TYPE},
     {"role", WORD_PLAIN},
     {"id", WORD_PLAIN},
@@ -418,6 +423,8 @@ static void container_begin(struct extent_scan *s, bool object)
             s->skip_at = s->depth + 1;
         else if (s->mode != EXTENT_REQUEST && s->key == WORD_ARGUMENTS && object && !s->kind_at)
             s->kind_at = s->depth + 1;
+        if (s->mode == EXTENT_REQUEST && s->depth == s->base + 1 && s->key == WORD_TEXT && object)
+            s->top_key = WORD_TOOLS; /* "text": the format that is wanted */
         if (s->mode == EXTENT_REQUEST && object &&
             (s->key == WORD_ELSEWHERE || (s->key == WORD_PROMPT && s->depth == s->base + 1)))
             s->event.elsewhere = true;

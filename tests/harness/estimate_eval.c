@@ -533,10 +533,12 @@ static void calibrate(struct bench *b, int except, struct estimator *e)
 
         for (int level = 0; level < ESTIMATE_LEVELS; level++) {
             size_t n = scores.count[k][level];
-            double q = n ? quantile(scores.at[k][level], n, fmin(0.92 * ((double)n + 1) / (double)n, 1)) : above;
+            double q =
+                n ? quantile(scores.at[k][level], n, fmin(0.92 * ((double)n + 1) / (double)n, 1))
+                  : above;
 
-            /* Few say little: the level above counts as five. */
-            above = fmin(fmax(((double)n * q + 5 * above) / ((double)n + 5), 0.4), 6);
+            /* Few say little: the level above counts as fifteen. */
+            above = fmin(fmax(((double)n * q + 15 * above) / ((double)n + 15), 0.4), 6);
             e->factor[k][level] = above;
         }
     }
