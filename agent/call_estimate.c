@@ -39,8 +39,8 @@ static uint64_t whole(double tokens)
 }
 
 /* `least` is known to have been billed, `most` cannot have been passed. */
-static void row_fill(struct usage_row *row, const struct estimate_range *r, uint64_t least,
-                     struct opt_u64 most, enum usage_source source)
+static void row_fill(struct estimator *e, struct usage_row *row, const struct estimate_range *r,
+                     uint64_t least, struct opt_u64 most, enum usage_source source)
 {
     uint64_t low = whole(r->low), count = whole(r->expected), high = whole(r->high);
 
@@ -58,9 +58,10 @@ static void row_fill(struct usage_row *row, const struct estimate_range *r, uint
     row->count = opt_u64(count);
     row->high = opt_u64(high);
     row->source = source;
+    estimator_count(e, source);
 }
 
-static void fill(const struct estimator *e, const struct estimate_key *key,
+static void fill(struct estimator *e, const struct estimate_key *key,
                  const struct estimate_sizes *sizes, bool provisional, struct call *call)
 {
     const struct usage_row *input = row_find(call, "input"), *output = row_find(call, "output");
@@ -69,14 +70,14 @@ static void fill(const struct estimator *e, const struct estimate_key *key,
 
     if (!(input && input->count.known) && !call->input_tokens_total.known &&
         estimator_input(e, key, sizes, &range) == 0)
-        row_fill(row_of(call, "input"), &range, 1, (struct opt_u64){0}, USAGE_ESTIMATED);
+        row_fill(e, row_of(call, "input"), &range, 1, (struct opt_u64){0}, USAGE_ESTIMATED);
     if ((output && output->count.known && !provisional) ||
         estimator_output(e, key, sizes, &range) != 0)
         return;
-    row_fill(row_of(call, "output"), &range, least, call->max_output_tokens, USAGE_MEASURED);
+    row_fill(e, row_of(call, "output"), &range, least, call->max_output_tokens, USAGE_MEASURED);
     if (row_find(call, "reasoning") || estimator_hidden(e, key, sizes, &range) != 0)
         return;
-    row_fill(row_of(call, "reasoning"), &range, 0, call->max_output_tokens, USAGE_ESTIMATED);
+    row_fill(e, row_of(call, "reasoning"), &range, 0, call->max_output_tokens, USAGE_ESTIMATED);
 }
 
 static void learn(struct estimator *e, const struct estimate_key *key,

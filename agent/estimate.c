@@ -533,6 +533,12 @@ int estimator_output(const struct estimator *e, const struct estimate_key *key,
     return 0;
 }
 
+void estimator_count(struct estimator *e, enum usage_source source)
+{
+    e->stats.measured += source == USAGE_MEASURED;
+    e->stats.estimated += source == USAGE_ESTIMATED;
+}
+
 void estimator_stats(const struct estimator *e, struct estimator_stats *ret_stats)
 {
     *ret_stats = e->stats;

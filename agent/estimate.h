@@ -81,6 +81,8 @@ int estimator_load(struct estimator *e, struct slice text) LECTR_MUST_USE;
 
 struct estimator_stats {
     uint32_t entries;
-    uint64_t learned, estimated, evicted;
+    uint64_t learned, evicted;
+    uint64_t measured, estimated; /* rows, as told by estimator_count */
 };
+void estimator_count(struct estimator *e, enum usage_source source);
 void estimator_stats(const struct estimator *e, struct estimator_stats *ret_stats);
