@@ -100,7 +100,7 @@ install: all ## binaries, man pages, profiles, prices, units, settings (DESTDIR,
 	    $(DESTDIR)$(MANDIR)/man8 $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)/lectr
 	$(INSTALL) -m 755 $(B)/lectr-agent $(B)/lectr-collector $(B)/lectrctl $(DESTDIR)$(PREFIX)/bin
 	$(INSTALL) -m 644 $(PROVIDERS) $(DESTDIR)$(DATADIR)/providers
-	$(INSTALL) -m 644 agent/prices.json agent/prices-supplement.yaml proto/lectr.proto $(DESTDIR)$(DATADIR)
+	$(INSTALL) -m 644 agent/prices.json agent/prices-supplement.yaml agent/estimates.prior proto/lectr.proto $(DESTDIR)$(DATADIR)
 	$(INSTALL) -m 755 tests/harness/prices-update.mjs $(DESTDIR)$(DATADIR)
 	$(INSTALL) -m 644 collector/ctl/lectrctl.1 $(DESTDIR)$(MANDIR)/man1
 	$(INSTALL) -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ask.h"
+#include "agent/call_estimate.h"
 #include "agent/header.h"
 #include "agent/keyhash.h"
 #include "agent/sdk.h"
@@ -22,6 +23,7 @@ static void body_stop(struct ask_reader *r)
 {
     body_fini(&r->body);
     json_fini(&r->json);
+    explicit_bzero(&r->extent, sizeof(r->extent));
     multipart_fini(&r->multipart);
     r->body_wanted = false;
     r->is_multipart = false;
@@ -296,6 +298,8 @@ static void body_start(struct ask_reader *r)
     }
     if (r->body_wanted)
         json_init(&r->json, op->family->request_paths, &events, false);
+    if (call_is_measured(op))
+        extent_init(&r->extent, EXTENT_REQUEST, &r->ask->extent);
 }
 
 void ask_head(struct ask_reader *r, const struct http1_head *head)
@@ -342,6 +346,8 @@ static void on_piece(void *user, struct slice piece)
         multipart_feed(&r->multipart, piece);
     else
         json_feed(&r->json, piece);
+    if (r->extent.total)
+        extent_feed(&r->extent, piece);
 }
 
 void ask_body(struct ask_reader *r, struct slice piece)
@@ -349,8 +355,10 @@ void ask_body(struct ask_reader *r, struct slice piece)
     if (!r->ask)
         return;
     r->ask->body_bytes += piece.len;
-    if (r->body_wanted && body_feed(&r->body, piece, on_piece, r))
+    if (r->body_wanted && body_feed(&r->body, piece, on_piece, r)) {
         r->body_wanted = false;
+        r->ask->extent.torn = true;
+    }
 }
 
 void ask_end(struct ask_reader *r, uint64_t now_ns)
@@ -358,6 +366,7 @@ void ask_end(struct ask_reader *r, uint64_t now_ns)
     if (r->ask) {
         r->ask->complete = true;
         r->ask->complete_ns = now_ns;
+        extent_finish(&r->extent);
     }
     body_stop(r);
     r->ask = NULL;

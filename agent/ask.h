@@ -4,6 +4,7 @@
 
 #include "agent/body.h"
 #include "agent/call.h"
+#include "agent/extent.h"
 #include "agent/http1.h"
 #include "agent/multipart.h"
 #include "agent/profile.h"
@@ -26,6 +27,7 @@ struct ask {
     uint32_t attempt;
     bool attempt_counted; /* a header says so */
     uint64_t body_bytes;
+    struct extent extent; /* of the operations that are measured */
     char model[160];
     char response[160]; /* of the path: an earlier answer's id */
     char service_tier[32];
@@ -52,6 +54,7 @@ struct ask_reader {
     struct body body;
     struct body_flow flow;
     struct json json;
+    struct extent_scan extent;
     struct multipart multipart;
 };
 

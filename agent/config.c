@@ -83,6 +83,7 @@ static const cyaml_schema_field_t METRICS_FIELDS[] = {
 static const cyaml_schema_field_t DATA_FIELDS[] = {
     TEXT("providers_dir", struct config_data, providers_dir),
     TEXT("prices_file", struct config_data, prices_file),
+    TEXT("estimates_file", struct config_data, estimates_file),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t CONFIG_FIELDS[] = {
@@ -271,6 +272,8 @@ static const struct rule RULES[] = {
               LECTR_DATADIR "/providers:" LECTR_SYSCONFDIR "/lectr/providers", is_path,
               "use absolute paths, joined by :"),
     RULE_TEXT("data.prices_file", data.prices_file, LECTR_DATADIR "/prices.json", is_path,
+              "use an absolute path"),
+    RULE_TEXT("data.estimates_file", data.estimates_file, LECTR_DATADIR "/estimates.prior", is_path,
               "use an absolute path"),
 };
 #define RULES_COUNT (sizeof(RULES) / sizeof(RULES[0]))

@@ -71,8 +71,9 @@ struct config {
     } metrics;
 
     struct config_data {
-        char *providers_dir; /* *.yaml profiles; default <datadir>/providers */
-        char *prices_file;   /* default <datadir>/prices.json */
+        char *providers_dir;  /* *.yaml profiles; default <datadir>/providers */
+        char *prices_file;    /* default <datadir>/prices.json */
+        char *estimates_file; /* what estimates begin with; default <datadir>/estimates.prior */
     } data;
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/meter_impl.h"
+#include "agent/call_estimate.h"
 #include "agent/text.h"
 #include "proto/base/clock.h"
 
@@ -91,6 +92,8 @@ void meter_call_end(struct meter *m, const struct ask *ask, const struct reply *
 
     call->outcome = outcome;
     call->end_mono_ns = m->now_ns;
+    if (reply)
+        call_estimate(m->env.estimator, ask, reply, call);
     call->latency.total_us = opt_u64((m->now_ns - ask->start_ns) / NSEC_PER_USEC);
     m->open--;
     m->env.on_call(m->env.user, call);

@@ -28,8 +28,9 @@
 #include <sys/socket.h>
 
 #define TICK_MS 100
-#define TICKS_FLUSH 10  /* gaps and coverage */
-#define TICKS_ADOPT 100 /* tables of dead processes; a metrics port that was in use */
+#define TICKS_FLUSH 10       /* gaps and coverage */
+#define TICKS_ESTIMATES 3000 /* 5 min: what was learned is written */
+#define TICKS_ADOPT 100      /* tables of dead processes; a metrics port that was in use */
 #define ACCEPTS_PER_TURN 64
 /* From the first on the kernel is told to steer nobody here, until there are no
  * more than the second, and for a second at least. Listeners go on: who is in
@@ -393,6 +394,8 @@ static void on_tick(void *user)
     upstreams_tick(p->upstreams, now_ns / NSEC_PER_MSEC);
     if (p->ticks % TICKS_FLUSH == 0)
         gap_flush(p->gap, clock_wall_ns());
+    if (p->ticks % TICKS_ESTIMATES == 0 && estimate_store_save(&p->estimates))
+        log_warn("what was learned of token counts cannot be kept", "path=%s", p->estimates.path);
     if (p->ticks % TICKS_ADOPT == 0) {
         gap_adopt(p->gap);
         open_metrics(p);
@@ -466,6 +469,7 @@ static int open_stages(struct proxy *p)
         .config = p->config,
         .providers = p->providers,
         .prices = p->prices,
+        .estimator = p->estimates.estimator,
         .fingerprint_key = p->fingerprint_key,
         .publish = p->publish,
         .gap = p->gap,
@@ -498,6 +502,7 @@ static void close_stages(struct proxy *p)
         publish_close(&p->publish, PUBLISH_CLOSE_MS);
     refuse_free(&p->refuse);
     origin_free(&p->origin);
+    estimate_store_close(&p->estimates);
     price_table_free(&p->prices);
     provider_set_free(&p->providers);
     tls_free(&p->tls);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/conn.h"
+#include "agent/estimate_store.h"
 #include "agent/ipc.h"
 #include "agent/loop.h"
 #include "bpf/abi.h"
@@ -32,6 +33,7 @@ struct proxy {
     struct cert_authority *ca;
     struct provider_set *providers;
     struct price_table *prices;
+    struct estimate_store estimates;
     struct publish *publish;
     struct inflight *inflight;
     struct gap *gap;

@@ -15,7 +15,7 @@
 #define GAUGE "gauge"
 
 /* One row per sample. The rows of a name follow each other. */
-#define ROWS_MAX 160
+#define ROWS_MAX 176
 
 struct rows {
     struct metrics_sample row[ROWS_MAX];
@@ -102,6 +102,26 @@ static void add_costs(struct rows *rows, const struct proxy *p)
             "Calls whose provider said a cost more than 1% off the price table.", providers[i],
             c->disagreements[i].calls);
     }
+}
+
+static void add_estimates(struct rows *rows, const struct proxy *p)
+{
+    struct estimator_stats s;
+
+    estimator_stats(p->estimates.estimator, &s);
+    add(rows, "lectr_estimates_total", COUNTER, "Counts of tokens made by Lectr.",
+        "source=\"measured\"", s.measured);
+    add(rows, "lectr_estimates_total", COUNTER, "", "source=\"estimated\"", s.estimated);
+    add(rows, "lectr_estimates_learned_total", COUNTER, "Reported calls learned from.", NULL,
+        s.learned);
+    add(rows, "lectr_estimates_entries", GAUGE, "Models and groups of models known.", NULL,
+        s.entries);
+    add(rows, "lectr_estimates_evicted_total", COUNTER, "Entries that made room for others.", NULL,
+        s.evicted);
+    add(rows, "lectr_estimates_refused_total", COUNTER, "Damaged files not loaded.", NULL,
+        p->estimates.refused);
+    add(rows, "lectr_estimates_unsaved_total", COUNTER, "Times that the file was not written.",
+        NULL, p->estimates.failed);
 }
 
 static void add_bodies(struct rows *rows, const struct proxy *p)
@@ -194,6 +214,7 @@ int proxy_write_metrics(void *user, struct buf *out)
     add_calls(&rows, p);
     add_costs(&rows, p);
     add_bodies(&rows, p);
+    add_estimates(&rows, p);
     add_stages(&rows, p);
     add_publish(&rows, p);
     for (unsigned i = 0; i < rows.count && r == 0; i++)

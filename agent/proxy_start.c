@@ -47,6 +47,17 @@ static int load_data(struct proxy *p)
     return 0;
 }
 
+static int load_estimates(struct proxy *p)
+{
+    const struct config *config = p->config;
+    int r = estimate_store_open(&p->estimates, config->state_dir, config->data.estimates_file);
+
+    if (p->estimates.refused)
+        log_warn("what was learned of token counts is damaged and was left", "path=%s",
+                 p->estimates.path);
+    return r;
+}
+
 static int load_trust(struct proxy *p)
 {
     const struct config *config = p->config;
@@ -123,6 +134,8 @@ static int prepare_state(struct proxy *p, const struct seccomp_identity *identit
     if (r == 0)
         r = make_own_dir(dir, "inflight", identity);
     if (r == 0)
+        r = make_own_dir(dir, "estimates", identity);
+    if (r == 0)
         r = load_fingerprint_key(p);
     if (r < 0)
         log_error("state folder cannot be used", "dir=%s error=%s", dir, strerror(-r));
@@ -169,6 +182,9 @@ int proxy_prepare(struct proxy *p)
     r = seccomp_drop_identity(&identity);
     if (r == 0)
         r = seccomp_restrict();
+    /* As the user who writes it. */
+    if (r == 0)
+        r = load_estimates(p);
     if (r < 0)
         log_error("privileges cannot be given up", "error=%s", strerror(-r));
     return r;

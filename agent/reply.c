@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/reply.h"
+#include "agent/call_estimate.h"
 #include "agent/header.h"
 #include "agent/text.h"
 #include "agent/usage.h"
@@ -223,6 +224,18 @@ static void on_data(void *user, struct slice piece)
         r->data_start[r->data_len + i] = piece.data[i];
     r->data_len += piece.len;
     json_feed(&r->json, piece);
+    if (r->extent_scan.total)
+        extent_feed(&r->extent_scan, piece);
+}
+
+/* Ready for the next event's data. */
+static void data_end(struct reply *r)
+{
+    json_reset(&r->json);
+    if (r->extent_scan.total)
+        extent_reset(&r->extent_scan);
+    explicit_bzero(r->data_start, sizeof(r->data_start));
+    r->data_len = 0;
 }
 
 static void on_event(void *user, const char *name, bool cut)
@@ -245,9 +258,7 @@ static void on_event(void *user, const char *name, bool cut)
         answer_event_drop(&r->answer);
         r->cut = true;
     }
-    json_reset(&r->json);
-    explicit_bzero(r->data_start, sizeof(r->data_start));
-    r->data_len = 0;
+    data_end(r);
 }
 
 static void on_message(void *user, const char *name, bool is_error)
@@ -261,9 +272,7 @@ static void on_message(void *user, const char *name, bool is_error)
         answer_exception(&r->answer, name);
     if (answer_event_end(&r->answer, is_stream(r) ? ANSWER_STREAM : ANSWER_DOCUMENT, name))
         output_seen(r);
-    json_reset(&r->json);
-    explicit_bzero(r->data_start, sizeof(r->data_start));
-    r->data_len = 0;
+    data_end(r);
 }
 
 void reply_head(struct reply *r, const struct ask *ask, uint16_t status)
@@ -302,6 +311,12 @@ static void framing_begin(struct reply *r, uint8_t first)
         return;
     }
     json_init(&r->json, family->answer_paths, &json_events, r->framing == REPLY_JSON_ARRAY);
+    if (call_is_measured(r->ask->operation))
+        extent_init(&r->extent_scan,
+                    is_stream(r) || (family->answer && family->answer->framing == FRAMING_LINES)
+                        ? EXTENT_STREAM
+                        : EXTENT_ANSWER,
+                    &r->extent);
     if (r->framing == REPLY_SSE)
         sse_init(&r->sse, &sse_events);
     else if (r->framing == REPLY_EVENTSTREAM)
@@ -324,12 +339,15 @@ static void on_piece(void *user, struct slice piece)
     }
     if (!r->answer.family)
         return;
-    if (r->framing == REPLY_SSE)
+    if (r->framing == REPLY_SSE) {
         sse_feed(&r->sse, piece);
-    else if (r->framing == REPLY_EVENTSTREAM)
+    } else if (r->framing == REPLY_EVENTSTREAM) {
         eventstream_feed(&r->eventstream, piece);
-    else if (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY)
+    } else if (r->framing == REPLY_JSON || r->framing == REPLY_JSON_ARRAY) {
         json_feed(&r->json, piece);
+        if (r->extent_scan.total)
+            extent_feed(&r->extent_scan, piece);
+    }
 }
 
 void reply_body(struct reply *r, struct slice piece, uint64_t now_ns)
@@ -371,6 +389,7 @@ void reply_end(struct reply *r, bool whole)
         answer_event_drop(&r->answer);
     }
     r->cut |= !whole;
+    extent_finish(&r->extent_scan);
     json_fini(&r->json);
     sse_fini(&r->sse);
     eventstream_fini(&r->eventstream);

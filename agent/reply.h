@@ -6,6 +6,7 @@
 #include "agent/ask.h"
 #include "agent/eventstream.h"
 #include "agent/gaps.h"
+#include "agent/extent.h"
 #include "agent/sse.h"
 
 enum reply_framing {
@@ -53,6 +54,8 @@ struct reply {
     struct eventstream eventstream;
     struct answer answer;
     struct gaps gaps;
+    struct extent_scan extent_scan;
+    struct extent extent; /* of the operations that are measured */
     uint64_t data_len;
     uint8_t data_start[8];
     char request_id[128];
