@@ -130,4 +130,20 @@ events lectr.v1.call >"$tmp/events"
 tool clients_check.py "$table" "$runs" "$tmp/events" "$exchanges" | tee "$tmp/said"
 e2e_failed=$((e2e_failed + $(grep -c '^not ok' "$tmp/said")))
 same "events" $calls "$(grep -c . "$tmp/events")"
+
+# The SDKs say which attempt it is; its own retry belongs to the same call.
+lab sim POST /rules '[{"when": {"header": ["x-stainless-retry-count", "0"]}, "status": 503}]' >/dev/null
+for sdk in openai anthropic groq; do
+    client_row "retried-$sdk" - - - "$node26" "$clients/sdk-$sdk.mjs" --retries 2
+done
+wait_for 10 events_reach lectr.v1.call $((calls + 6))
+events lectr.v1.call >"$tmp/events"
+for sdk in openai anthropic groq; do
+    # shellcheck disable=SC2016 # jq's own variable
+    said=$(jq -sc --arg f "retried-$sdk" '[.[] | select(.feature.value == $f)] | sort_by(.attempt) |
+        [map([.attempt, .status_code]), (map(.logical_call_id // "none") | unique | map(. != "none"))]' "$tmp/events")
+    same "$sdk's retry and what it repeats are one logical call" '[[[1,503],[2,200]],[true]]' "$said"
+done
+same "calls that were not repeated have no logical call id" 0 \
+    "$(jq -r 'select(.feature.value | startswith("retried") | not) | .logical_call_id // empty' "$tmp/events" | wc -l)"
 note "clients: $(wc -l <"$table"), in $SECONDS s"
