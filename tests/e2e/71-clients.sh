@@ -3,7 +3,9 @@
 # Real clients, unmodified, each as its users have it: first direct, then by `lectr-agent run` in a
 # pod that was given nothing else. Plain and streaming: the same answer, a certificate of Lectr's,
 # the HTTP version that the library chooses, and one event a call with the truth's tokens.
-# The table in README.md is kept true by the last check.
+# The table in README.md is compared with the rows here.
+#
+# Environment: LECTR_CLIENTS='GLOB' runs the rows that it matches; E2E_FAST=1 leaves most of `ai` out.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin clients
 
@@ -46,6 +48,10 @@ both() { # NAME CMD...
 
 # client_row NAME PROVIDER API HTTP_VERSION CMD...
 client_row() {
+    echo "$1 $2 $3 $4" >>"$table.all"
+    # shellcheck disable=SC2053 # a pattern
+    [[ $1 == ${LECTR_CLIENTS:-*} ]] || return 0
+    [[ -z $FAST || $1 != node*-ai-@(openai-chat|google|groq) ]] || return 0
     echo "$1 $2 $3 $4" >>"$table"
     both "$1" "${@:5}"
 }
@@ -130,4 +136,65 @@ events lectr.v1.call >"$tmp/events"
 tool clients_check.py "$table" "$runs" "$tmp/events" "$exchanges" | tee "$tmp/said"
 e2e_failed=$((e2e_failed + $(grep -c '^not ok' "$tmp/said")))
 same "events" $calls "$(grep -c . "$tmp/events")"
+
+# The SDKs say which attempt it is; its own retry belongs to the same call.
+lab sim POST /rules '[{"when": {"header": ["x-stainless-retry-count", "0"]}, "status": 503}]' >/dev/null
+for sdk in openai anthropic groq; do
+    both "retried-$sdk" "$node26" "$clients/sdk-$sdk.mjs" --retries 2
+done
+wait_for 10 events_reach lectr.v1.call $((calls + 6))
+events lectr.v1.call >"$tmp/events"
+for sdk in openai anthropic groq; do
+    # shellcheck disable=SC2016 # jq's own variable
+    said=$(jq -sc --arg f "retried-$sdk" '[.[] | select(.feature.value == $f)] | sort_by(.attempt) |
+        [map([.attempt, .status_code]), (map(.logical_call_id // "none") | unique | map(. != "none"))]' "$tmp/events")
+    same "$sdk's retry and what it repeats are one logical call" '[[[1,503],[2,200]],[true]]' "$said"
+done
+same "calls that were not repeated have no logical call id" 0 \
+    "$(jq -r 'select(.feature.value | startswith("retried") | not) | .logical_call_id // empty' "$tmp/events" | wc -l)"
+lab sim POST /rules '[]' >/dev/null
+
+# The variable that the table names is enough by itself. Here the bundle is without the lab's root,
+# so that nothing but Lectr's certificate is accepted.
+lab pod add one
+bundle=$tmp/stack/ca/bundle.crt
+alone() { # WHAT VARIABLE=VALUE CMD...
+    local line
+    line=$(lab exec one -- env -i PATH="$PATH" HOME="$tmp" "${@:2}" 2>>"$log/alone" | head -n 1)
+    check "$1 needs ${2%%=*} only" [ "$(jq -r '"\(.ok) \(.issuer)"' <<<"$line")" = "true Lectr intermediate" ] || note "$line"
+}
+alone "Node 24" NODE_EXTRA_CA_CERTS="$tmp/stack/ca/ca.crt" "$node24" "$clients/sdk-openai.mjs"
+alone "Node 26" NODE_EXTRA_CA_CERTS="$tmp/stack/ca/ca.crt" "$node26" "$clients/sdk-openai.mjs"
+alone httpx SSL_CERT_FILE="$bundle" /usr/bin/python3 -B "$clients/py-httpx"
+alone requests REQUESTS_CA_BUNDLE="$bundle" /usr/bin/python3 -B "$clients/py-requests"
+alone aiohttp SSL_CERT_FILE="$bundle" /usr/bin/python3 -B "$clients/py-aiohttp"
+alone curl CURL_CA_BUNDLE="$bundle" "$clients/curl-client" --http2
+alone Go SSL_CERT_FILE="$bundle" "$B/go/client"
+alone Java JAVA_TOOL_OPTIONS="-Djavax.net.ssl.trustStore=$tmp/stack/ca/truststore.p12" java -XX:TieredStopAtLevel=1 \
+    "$clients/JavaClient.java"
+lab exec one -- env -i PATH="$PATH" HOME="$tmp" "$clients/curl-client" --http2 >"$tmp/none" 2>/dev/null
+same "without any, the client refuses" 60 "$(jq .exit "$tmp/none")"
+
+# README.md: | client | HTTP | trust | `pattern` … |; each row here is in it, with its version, once.
+readme_table() { sed -n '/^| client | HTTP/,/^$/p' "$top/README.md" | tail -n +3; }
+told() { # NAME: the HTTP versions that README gives it
+    local version patterns pattern
+    while IFS='|' read -r _ _ version _ patterns _; do
+        for pattern in $(tr -d '`' <<<"$patterns"); do
+            # shellcheck disable=SC2053 # a pattern
+            [[ $1 != $pattern ]] || echo "${version// /}"
+        done
+    done < <(readme_table)
+}
+set -f
+while read -r name _ _ version; do
+    [ "$(told "$name")" = "$version" ] || echo "$name: $version, README.md says '$(told "$name")'"
+done <"$table.all" >"$tmp/readme"
+for pattern in $(readme_table | awk -F'|' '{ gsub("`", "", $5); print $5 }'); do
+    # shellcheck disable=SC2053 # a pattern
+    while read -r name _; do [[ $name != $pattern ]] || continue 2; done <"$table.all"
+    echo "$pattern of README.md is no client here"
+done >>"$tmp/readme"
+set +f
+same "README.md's table says the same" "" "$(cat "$tmp/readme")"
 note "clients: $(wc -l <"$table"), in $SECONDS s"
