@@ -145,6 +145,8 @@ const EXCEPTIONS = [
     (x) => x.provider === 'mistral' && (parts(x.usage).audio_tokens ?? 0) > 0],
   ['Mistral: cached tokens stand in num_cached_tokens, which their extractor does not read',
     (x) => x.provider === 'mistral' && (x.usage.num_cached_tokens ?? 0) > 0],
+  ['DeepSeek: cached tokens in prompt_cache_hit_tokens alone, which their extractor does not read',
+    (x) => x.provider === 'deepseek' && x.usage.prompt_cache_hit_tokens > 0 && !x.usage.prompt_tokens_details],
   ['a completion of no tokens says none, their extractor refuses it',
     (x) => x.truth.api === 'openai.completions' && x.usage.completion_tokens === undefined],
   ['an advisor or a compaction beside the numbers at the top, their extractor leaves it out',
@@ -289,6 +291,8 @@ function explain(c, ours) {
 function withTheProvider(c, ours) {
   const table = tally(c.provider)
   if (ours.expected !== c.reported) return notOk(c, `the provider says ${c.reported}, we ${ours.expected}`)
+  // Golden exchanges are written by us, and so is what they say to cost.
+  if (c.exchange.source?.repo === 'lectr') { table.made_up++; return ok() }
   if (ours.list === undefined) { table.unlisted++; return ok() }
   if (Math.abs(ours.list - c.reported) <= 0.01 * Math.max(ours.list, c.reported)) { table.agree++; return ok() }
   const why = explain(c, ours)
@@ -299,7 +303,7 @@ function withTheProvider(c, ours) {
 }
 const tallies = new Map()
 function tally(name) {
-  if (!tallies.has(name)) tallies.set(name, { agree: 0, explained: 0, unlisted: 0 })
+  if (!tallies.has(name)) tallies.set(name, { agree: 0, explained: 0, unlisted: 0, made_up: 0 })
   return tallies.get(name)
 }
 
@@ -340,7 +344,7 @@ function pass(name, part) {
 pass('models of the table', cases.filter((c) => !c.exchange))
 if (args.exchanges) pass('recorded answers', cases.filter((c) => c.exchange))
 for (const [name, t] of tallies)
-  console.log(`# ${name}: says its cost ${t.agree + t.explained + t.unlisted} times; ${t.agree} within 1% of the table, ` +
+  if (!t.made_up) console.log(`# ${name}: says its cost ${t.agree + t.explained + t.unlisted} times; ${t.agree} within 1% of the table, ` +
     `${t.explained} explained, ${t.unlisted} not in the table`)
 for (const [id, why] of explained) console.log(`# ${id}: ${why}`)
 const reasons = new Map()
