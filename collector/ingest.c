@@ -206,6 +206,8 @@ static void take_call(const Lectr__V1__Call *call, struct record *rec)
     COPY(rec->feature, call->feature ? call->feature->value : NULL);
     COPY(rec->model,
          has_text(call->model_requested) ? call->model_requested : call->model_responded);
+    COPY(rec->model_billed,
+         has_text(call->model_responded) ? call->model_responded : call->model_requested);
     rec->synthetic = call->has_synthetic && call->synthetic;
     take_usage(call, &rec->tokens);
     take_cost(call->cost, &rec->cost);

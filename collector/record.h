@@ -43,8 +43,9 @@ struct record {
     char provider[64];
     char workload[160]; /* namespace/owner, owner, or the process */
     char feature[96];
-    char model[160];     /* as requested; as answered when the request named none */
-    char error_type[64]; /* "" for a call that went well */
+    char model[160];        /* as requested; as answered when the request named none */
+    char model_billed[160]; /* as answered; as requested when the answer named none */
+    char error_type[64];    /* "" for a call that went well */
     bool synthetic;
     struct record_tokens tokens;
     struct record_cost cost;

@@ -287,7 +287,7 @@ static int bind_unpriced(struct store *s, enum store_stmt which, const struct re
 static int has_place(struct store *s, const struct record *rec, bool *ret_has_place)
 {
     CLEAN_STMT sqlite3_stmt *stmt = NULL;
-    int r = bind_unpriced(s, STMT_UNPRICED_COUNT, rec, rec->model, &stmt);
+    int r = bind_unpriced(s, STMT_UNPRICED_COUNT, rec, rec->model_billed, &stmt);
 
     if (r == 0)
         r = store_step(stmt);
@@ -305,7 +305,7 @@ int store_add_unpriced(struct store *s, const struct record *rec)
     int r = has_place(s, rec, &has);
 
     if (r == 0)
-        r = bind_unpriced(s, STMT_UNPRICED_ADD, rec, has ? rec->model : "(other)", &stmt);
+        r = bind_unpriced(s, STMT_UNPRICED_ADD, rec, has ? rec->model_billed : "(other)", &stmt);
     return r < 0 ? r : store_run(stmt);
 }
 

@@ -6,10 +6,10 @@ source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin coverage
 
 # An answer of a model that no price table knows.
-export EXCHANGES=$tmp/exchanges
-cp -r "$top/tests/golden/exchanges" "$EXCHANGES"
+exchanges=$tmp/exchanges
+cp -r "$top/tests/golden/exchanges" "$exchanges"
 sed -e 's/gpt-4o-mini-2024-07-18/gpt-unheard-of/g; s/gpt-4o-mini/gpt-unheard-of/g; s/openai-chat-plain-001/openai-chat-unheard-001/' \
-    "$EXCHANGES/openai/openai-chat-plain-001.json" >"$EXCHANGES/openai/openai-chat-unheard-001.json"
+    "$exchanges/openai/openai-chat-plain-001.json" >"$exchanges/openai/openai-chat-unheard-001.json"
 
 lab_up
 stack_init

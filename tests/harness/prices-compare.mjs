@@ -48,7 +48,7 @@ function usageOf(rows) {
     if (unit === 'second') { add('audio_seconds', n); add('input_audio_seconds', n); continue }
     if (unit === 'page') { add('input_document_pages', n); continue }
     if (unit === 'search') { add('web_searches', n); continue }
-    if (unit !== 'token') continue
+    if (unit !== 'token' || kind.startsWith('unbilled_')) continue
     const side = kind === 'output' || kind === 'reasoning' ? 'output' : 'input'
     const part = { reasoning: 'reasoning', tool_use_input: 'tool' }[kind]
     add(`${side}_tokens`, n)
@@ -145,18 +145,14 @@ const EXCEPTIONS = [
     (x) => x.provider === 'mistral' && (parts(x.usage).audio_tokens ?? 0) > 0],
   ['Mistral: cached tokens stand in num_cached_tokens, which their extractor does not read',
     (x) => x.provider === 'mistral' && (x.usage.num_cached_tokens ?? 0) > 0],
-  ['Cohere: what is billed is billed_units, their extractor takes tokens or is missing',
-    (x) => x.provider === 'cohere'],
+  ['DeepSeek: cached tokens in prompt_cache_hit_tokens alone, which their extractor does not read',
+    (x) => x.provider === 'deepseek' && x.usage.prompt_cache_hit_tokens > 0 && !x.usage.prompt_tokens_details],
   ['a completion of no tokens says none, their extractor refuses it',
     (x) => x.truth.api === 'openai.completions' && x.usage.completion_tokens === undefined],
   ['an advisor or a compaction beside the numbers at the top, their extractor leaves it out',
     (x) => (x.usage.iterations ?? []).some((i) => i.type !== 'message')],
   ['more cached tokens than tokens: both are clamped, each in its way',
     (x) => (parts(x.usage).cached_tokens ?? 0) > (x.usage.prompt_tokens ?? x.usage.input_tokens ?? Infinity)],
-  ['xAI and Grok elsewhere: reasoning outside the output, their extractor for the host takes it as inside',
-    (x) => /grok/.test(x.model) && x.provider !== 'xai'],
-  ['tool use of Gemini is input beside the prompt, their extractor leaves it out',
-    (x) => (x.usage.toolUsePromptTokenCount ?? 0) > 0],
 ]
 
 function exchangesOf(dir) {
@@ -212,7 +208,8 @@ function extracted(c) {
   const flavors = FLAVORS[truth.api] ?? []
   const extractor = flavors.map((f) => provider?.extractors?.find((e) => e.api_flavor === f)).find(Boolean)
   if (!extractor || !truth.usage_raw) return undefined
-  const root = [extractor.root].flat()
+  // The recordings may keep more than the innermost object.
+  const root = [extractor.root].flat().filter((key) => !(key in truth.usage_raw))
   const answer = root.reduceRight((inner, key) => ({ [key]: inner }), truth.usage_raw)
   try {
     const u = extractUsage(provider, { model: c.responded || c.requested, ...answer }, extractor.api_flavor).usage
@@ -294,6 +291,8 @@ function explain(c, ours) {
 function withTheProvider(c, ours) {
   const table = tally(c.provider)
   if (ours.expected !== c.reported) return notOk(c, `the provider says ${c.reported}, we ${ours.expected}`)
+  // Golden exchanges are written by us, and so is what they say to cost.
+  if (c.exchange.source?.repo === 'lectr') { table.made_up++; return ok() }
   if (ours.list === undefined) { table.unlisted++; return ok() }
   if (Math.abs(ours.list - c.reported) <= 0.01 * Math.max(ours.list, c.reported)) { table.agree++; return ok() }
   const why = explain(c, ours)
@@ -304,7 +303,7 @@ function withTheProvider(c, ours) {
 }
 const tallies = new Map()
 function tally(name) {
-  if (!tallies.has(name)) tallies.set(name, { agree: 0, explained: 0, unlisted: 0 })
+  if (!tallies.has(name)) tallies.set(name, { agree: 0, explained: 0, unlisted: 0, made_up: 0 })
   return tallies.get(name)
 }
 
@@ -345,7 +344,7 @@ function pass(name, part) {
 pass('models of the table', cases.filter((c) => !c.exchange))
 if (args.exchanges) pass('recorded answers', cases.filter((c) => c.exchange))
 for (const [name, t] of tallies)
-  console.log(`# ${name}: says its cost ${t.agree + t.explained + t.unlisted} times; ${t.agree} within 1% of the table, ` +
+  if (!t.made_up) console.log(`# ${name}: says its cost ${t.agree + t.explained + t.unlisted} times; ${t.agree} within 1% of the table, ` +
     `${t.explained} explained, ${t.unlisted} not in the table`)
 for (const [id, why] of explained) console.log(`# ${id}: ${why}`)
 const reasons = new Map()

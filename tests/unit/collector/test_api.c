@@ -52,6 +52,7 @@ static int prepare(void **state)
         .feature = "chat",
         .provider = "openai",
         .model = "gpt-4o",
+        .model_billed = "gpt-4o",
         .workload = "a",
         .end_ns = (uint64_t)(NOON_S - 30) * NSEC_PER_SEC,
         .cost = {.known = true, .low_nanousd = 1e9, .expected_nanousd = 2e9, .high_nanousd = 3e9},

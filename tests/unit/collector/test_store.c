@@ -84,7 +84,7 @@ static void test_unpriced_models_are_bounded(void **state)
     (void)state;
     assert_int_equal(store_open(path, &s), 0);
     for (unsigned i = 0; i < 2 * (STORE_UNPRICED_MAX + 50); i++) {
-        snprintf(rec.model, sizeof(rec.model), "m%u", i % (STORE_UNPRICED_MAX + 50));
+        snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i % (STORE_UNPRICED_MAX + 50));
         assert_int_equal(store_add_unpriced(s, &rec), 0);
     }
     assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
