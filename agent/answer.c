@@ -28,6 +28,7 @@ void answer_event_drop(struct answer *a)
     memset(e->slot, 0, sizeof(e->slot));
     memset(e->fallback, 0, sizeof(e->fallback));
     memset(e->rank, RANK_NONE, sizeof(e->rank));
+    memset(e->fallback_rank, RANK_NONE, sizeof(e->fallback_rank));
     e->absolute_mask = 0;
     memset(e->whole_tools, 0, sizeof(e->whole_tools));
     e->part_count = e->entry_count = e->tool_count = e->raw_count = 0;
@@ -203,6 +204,18 @@ static void number_value(struct answer_event *e, const struct json_value *v, uin
         e->absolute_mask |= 1ULL << slot;
 }
 
+static void fallback_value(struct answer_event *e, const struct json_value *v, uint8_t low)
+{
+    uint8_t slot = FIELD_SLOT(low), rank = FIELD_RANK(low);
+    struct opt_double d = number_of(v);
+
+    keep_raw_number(e, v, false);
+    if (!d.known || rank > e->fallback_rank[slot])
+        return;
+    e->fallback[slot] = d;
+    e->fallback_rank[slot] = rank;
+}
+
 void answer_header_number(struct answer *a, enum usage_slot slot, const char *name, double value)
 {
     struct usage_raw *raw = &a->header_raw[a->header_raw_count];
@@ -213,6 +226,7 @@ void answer_header_number(struct answer *a, enum usage_slot slot, const char *na
     text_copy(raw->path, sizeof(raw->path), slice_str(name));
     snprintf(raw->value, sizeof(raw->value), "%.17g", value);
     a->fallback[slot] = (struct opt_double){value, true};
+    a->fallback_rank[slot] = 0;
 }
 
 void answer_exception(struct answer *a, const char *type)
@@ -292,8 +306,7 @@ void answer_value(struct answer *a, const struct json_value *v)
         keep_raw(e, v, false);
         break;
     case FIELD_FALLBACK:
-        keep_raw_number(e, v, false);
-        keep_number(&e->fallback[FIELD_SLOT(low)], v);
+        fallback_value(e, v, low);
         break;
     case FIELD_NUMBER:
     case FIELD_ABSOLUTE:
@@ -408,8 +421,11 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
     for (int i = 0; i < SLOT__COUNT; i++) {
         bool absolute = (e->absolute_mask | a->absolute_mask) & 1ULL << i;
 
-        if (e->fallback[i].known)
+        if (e->fallback[i].known &&
+            (!a->fallback[i].known || e->fallback_rank[i] <= a->fallback_rank[i])) {
             a->fallback[i] = e->fallback[i];
+            a->fallback_rank[i] = e->fallback_rank[i];
+        }
         if (e->slot[i].known)
             a->slot[i] = e->slot[i];
         else if (e->has_usage && !fields && !absolute)

@@ -45,7 +45,8 @@ struct answer_event {
     bool error_mark, output, end, has_usage;
     struct opt_double slot[SLOT__COUNT], fallback[SLOT__COUNT];
     uint8_t rank[SLOT__COUNT]; /* of what the slot holds */
-    uint64_t absolute_mask;    /* slots that stand outside the usage object */
+    uint8_t fallback_rank[SLOT__COUNT];
+    uint64_t absolute_mask; /* slots that stand outside the usage object */
     uint32_t part_count, entry_count, tool_count;
     struct answer_part parts[ANSWER_PARTS_MAX];
     struct answer_entry entries[ANSWER_ENTRIES_MAX];
@@ -68,6 +69,7 @@ struct answer {
     uint64_t tools_seen[4]; /* by choice and index */
     struct opt_double slot[SLOT__COUNT];
     struct opt_double fallback[SLOT__COUNT]; /* told beside the usage, or by the head */
+    uint8_t fallback_rank[SLOT__COUNT];
     uint64_t absolute_mask;
     uint32_t header_raw_count;
     struct usage_raw header_raw[HEADER_NUMBERS_MAX];
