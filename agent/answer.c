@@ -22,7 +22,7 @@ void answer_event_drop(struct answer *a)
 
     e->name.rank = e->model.rank = e->id.rank = e->tier.rank = e->finish.rank = RANK_NONE;
     e->error_type.rank = e->error_code.rank = e->status.rank = e->result.rank = RANK_NONE;
-    e->line_model.rank = RANK_NONE;
+    e->line_model.rank = e->promise.rank = RANK_NONE;
     e->choice = 0;
     e->error_mark = e->output = e->end = e->has_usage = false;
     memset(e->slot, 0, sizeof(e->slot));
@@ -252,6 +252,8 @@ static struct answer_text *text_of(struct answer_event *e, uint16_t kind)
         return &e->tier;
     case FIELD_STATUS:
         return &e->status;
+    case FIELD_PROMISE:
+        return &e->promise;
     case FIELD_RESULT:
         return &e->result;
     case FIELD_LINE_MODEL:
@@ -402,9 +404,12 @@ static void take_line(struct answer *a)
 {
     const struct answer_event *e = &a->event;
 
-    for (int i = 0; i < SLOT__COUNT; i++)
-        if (e->slot[i].known)
-            a->slot[i] = (struct opt_double){a->slot[i].value + e->slot[i].value, true};
+    for (int i = 0; i < SLOT__COUNT; i++) {
+        const struct opt_double *d = e->slot[i].known ? &e->slot[i] : &e->fallback[i];
+
+        if (d->known)
+            a->slot[i] = (struct opt_double){a->slot[i].value + d->value, true};
+    }
     if (e->line_model.rank == RANK_NONE)
         return;
     a->models_differ |= a->line_model[0] && strcmp(a->line_model, e->line_model.text) != 0;
@@ -509,6 +514,7 @@ bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_n
     take_last(a->error_code, sizeof(a->error_code), &e->error_code);
     if (p->tool_calls_count)
         take_tools(a, name);
+    take_last(a->promise, sizeof(a->promise), &e->promise);
     take_last(a->result, sizeof(a->result), &e->result);
     if (e->status.rank != RANK_NONE)
         a->pending = list_matches(p->pending, p->pending_count, e->status.text);

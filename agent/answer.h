@@ -39,8 +39,8 @@ struct answer_tool {
 };
 
 struct answer_event {
-    struct answer_text name, model, id, tier, finish, error_type, error_code, status, result,
-        line_model;
+    struct answer_text name, model, id, tier, finish, error_type, error_code, status, promise,
+        result, line_model;
     uint32_t choice; /* of the choice at position 0 */
     bool error_mark, output, end, has_usage;
     struct opt_double slot[SLOT__COUNT], fallback[SLOT__COUNT];
@@ -59,7 +59,7 @@ struct answer_event {
 struct answer {
     const struct profile_family *family;
     char model[160], id[160], tier[32], finish[64], error_type[64], error_code[64];
-    char result[64];
+    char promise[160], result[64];
     bool error, end, has_usage, final_usage;
     bool pending;       /* the last status says so */
     bool models_differ; /* of lines: no model is that of all */
