@@ -6,7 +6,7 @@
 
 bool amend_awaits(const struct call *call)
 {
-    return call->pending && !call->late && call->outcome == CALL_OK && call->response_id[0];
+    return call->pending && !call->late && call->outcome == CALL_OK && call->amend_id[0];
 }
 
 static bool same_owner(const struct amend_entry *e, const struct call *call)
@@ -28,7 +28,7 @@ static struct amend_entry *find(struct amend *a, const struct call *call, const 
 
 void amend_note(struct amend *a, const struct call *call, const char *event_id)
 {
-    struct amend_entry *e = find(a, call, call->response_id);
+    struct amend_entry *e = find(a, call, call->amend_id);
 
     if (!e) {
         e = &a->entries[a->next];
@@ -37,7 +37,7 @@ void amend_note(struct amend *a, const struct call *call, const char *event_id)
     memset(e, 0, sizeof(*e));
     snprintf(e->provider, sizeof(e->provider), "%s", call->provider);
     snprintf(e->key_fingerprint, sizeof(e->key_fingerprint), "%s", call->key_fingerprint);
-    snprintf(e->response_id, sizeof(e->response_id), "%s", call->response_id);
+    snprintf(e->response_id, sizeof(e->response_id), "%s", call->amend_id);
     snprintf(e->event_id, sizeof(e->event_id), "%s", event_id);
 }
 
@@ -54,7 +54,7 @@ bool amend_take(struct amend *a, const struct call *call, char ret_event_id[AMEN
     struct amend_entry *e;
 
     /* A batch that has ended names the file with its results. */
-    e = call->result_id[0] ? find(a, call, call->response_id) : NULL;
+    e = call->result_id[0] ? find(a, call, call->amend_id) : NULL;
     if (e)
         snprintf(e->alias, sizeof(e->alias), "%s", call->result_id);
     if (!call->late || call->pending || !has_quantity(call))

@@ -22,12 +22,13 @@ void answer_event_drop(struct answer *a)
 
     e->name.rank = e->model.rank = e->id.rank = e->tier.rank = e->finish.rank = RANK_NONE;
     e->error_type.rank = e->error_code.rank = e->status.rank = e->result.rank = RANK_NONE;
-    e->line_model.rank = RANK_NONE;
+    e->line_model.rank = e->promise.rank = RANK_NONE;
     e->choice = 0;
     e->error_mark = e->output = e->end = e->has_usage = false;
     memset(e->slot, 0, sizeof(e->slot));
     memset(e->fallback, 0, sizeof(e->fallback));
     memset(e->rank, RANK_NONE, sizeof(e->rank));
+    memset(e->fallback_rank, RANK_NONE, sizeof(e->fallback_rank));
     e->absolute_mask = 0;
     memset(e->whole_tools, 0, sizeof(e->whole_tools));
     e->part_count = e->entry_count = e->tool_count = e->raw_count = 0;
@@ -203,6 +204,18 @@ static void number_value(struct answer_event *e, const struct json_value *v, uin
         e->absolute_mask |= 1ULL << slot;
 }
 
+static void fallback_value(struct answer_event *e, const struct json_value *v, uint8_t low)
+{
+    uint8_t slot = FIELD_SLOT(low), rank = FIELD_RANK(low);
+    struct opt_double d = number_of(v);
+
+    keep_raw_number(e, v, false);
+    if (!d.known || rank > e->fallback_rank[slot])
+        return;
+    e->fallback[slot] = d;
+    e->fallback_rank[slot] = rank;
+}
+
 void answer_header_number(struct answer *a, enum usage_slot slot, const char *name, double value)
 {
     struct usage_raw *raw = &a->header_raw[a->header_raw_count];
@@ -213,6 +226,7 @@ void answer_header_number(struct answer *a, enum usage_slot slot, const char *na
     text_copy(raw->path, sizeof(raw->path), slice_str(name));
     snprintf(raw->value, sizeof(raw->value), "%.17g", value);
     a->fallback[slot] = (struct opt_double){value, true};
+    a->fallback_rank[slot] = 0;
 }
 
 void answer_exception(struct answer *a, const char *type)
@@ -238,6 +252,8 @@ static struct answer_text *text_of(struct answer_event *e, uint16_t kind)
         return &e->tier;
     case FIELD_STATUS:
         return &e->status;
+    case FIELD_PROMISE:
+        return &e->promise;
     case FIELD_RESULT:
         return &e->result;
     case FIELD_LINE_MODEL:
@@ -292,8 +308,7 @@ void answer_value(struct answer *a, const struct json_value *v)
         keep_raw(e, v, false);
         break;
     case FIELD_FALLBACK:
-        keep_raw_number(e, v, false);
-        keep_number(&e->fallback[FIELD_SLOT(low)], v);
+        fallback_value(e, v, low);
         break;
     case FIELD_NUMBER:
     case FIELD_ABSOLUTE:
@@ -389,9 +404,12 @@ static void take_line(struct answer *a)
 {
     const struct answer_event *e = &a->event;
 
-    for (int i = 0; i < SLOT__COUNT; i++)
-        if (e->slot[i].known)
-            a->slot[i] = (struct opt_double){a->slot[i].value + e->slot[i].value, true};
+    for (int i = 0; i < SLOT__COUNT; i++) {
+        const struct opt_double *d = e->slot[i].known ? &e->slot[i] : &e->fallback[i];
+
+        if (d->known)
+            a->slot[i] = (struct opt_double){a->slot[i].value + d->value, true};
+    }
     if (e->line_model.rank == RANK_NONE)
         return;
     a->models_differ |= a->line_model[0] && strcmp(a->line_model, e->line_model.text) != 0;
@@ -408,8 +426,11 @@ static void take_usage(struct answer *a, const struct profile_usage *u)
     for (int i = 0; i < SLOT__COUNT; i++) {
         bool absolute = (e->absolute_mask | a->absolute_mask) & 1ULL << i;
 
-        if (e->fallback[i].known)
+        if (e->fallback[i].known &&
+            (!a->fallback[i].known || e->fallback_rank[i] <= a->fallback_rank[i])) {
             a->fallback[i] = e->fallback[i];
+            a->fallback_rank[i] = e->fallback_rank[i];
+        }
         if (e->slot[i].known)
             a->slot[i] = e->slot[i];
         else if (e->has_usage && !fields && !absolute)
@@ -493,6 +514,7 @@ bool answer_event_end(struct answer *a, enum answer_kind kind, const char *sse_n
     take_last(a->error_code, sizeof(a->error_code), &e->error_code);
     if (p->tool_calls_count)
         take_tools(a, name);
+    take_last(a->promise, sizeof(a->promise), &e->promise);
     take_last(a->result, sizeof(a->result), &e->result);
     if (e->status.rank != RANK_NONE)
         a->pending = list_matches(p->pending, p->pending_count, e->status.text);

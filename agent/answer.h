@@ -39,13 +39,14 @@ struct answer_tool {
 };
 
 struct answer_event {
-    struct answer_text name, model, id, tier, finish, error_type, error_code, status, result,
-        line_model;
+    struct answer_text name, model, id, tier, finish, error_type, error_code, status, promise,
+        result, line_model;
     uint32_t choice; /* of the choice at position 0 */
     bool error_mark, output, end, has_usage;
     struct opt_double slot[SLOT__COUNT], fallback[SLOT__COUNT];
     uint8_t rank[SLOT__COUNT]; /* of what the slot holds */
-    uint64_t absolute_mask;    /* slots that stand outside the usage object */
+    uint8_t fallback_rank[SLOT__COUNT];
+    uint64_t absolute_mask; /* slots that stand outside the usage object */
     uint32_t part_count, entry_count, tool_count;
     struct answer_part parts[ANSWER_PARTS_MAX];
     struct answer_entry entries[ANSWER_ENTRIES_MAX];
@@ -58,7 +59,7 @@ struct answer_event {
 struct answer {
     const struct profile_family *family;
     char model[160], id[160], tier[32], finish[64], error_type[64], error_code[64];
-    char result[64];
+    char promise[160], result[64];
     bool error, end, has_usage, final_usage;
     bool pending;       /* the last status says so */
     bool models_differ; /* of lines: no model is that of all */
@@ -68,6 +69,7 @@ struct answer {
     uint64_t tools_seen[4]; /* by choice and index */
     struct opt_double slot[SLOT__COUNT];
     struct opt_double fallback[SLOT__COUNT]; /* told beside the usage, or by the head */
+    uint8_t fallback_rank[SLOT__COUNT];
     uint64_t absolute_mask;
     uint32_t header_raw_count;
     struct usage_raw header_raw[HEADER_NUMBERS_MAX];

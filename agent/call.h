@@ -143,7 +143,7 @@ struct call {
     struct opt_u64 retry_after_ms;
     bool pending;       /* answered "later": another answer will have the usage */
     bool late;          /* tells what an earlier call may have told, or promised: agent/amend.h */
-    char amend_id[160]; /* late: the provider's id of the call that this may complete */
+    char amend_id[160]; /* the provider's id of what this promises, or may complete */
     char result_id[64]; /* the provider's id of what holds the results */
     uint64_t output_bytes; /* of generated text, as measured; 0: none, or not measured */
     uint32_t tool_calls;

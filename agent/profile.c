@@ -144,6 +144,7 @@ static int add_answer(struct compiler *c, struct json_paths *p, const struct pro
         {a->service_tier, a->service_tier_count, FIELD_TIER, true, JSON_KEEP},
         {a->finish, a->finish_count, FIELD_FINISH, true, JSON_KEEP},
         {a->status, a->status_count, FIELD_STATUS, true, JSON_KEEP},
+        {a->promise, a->promise_count, FIELD_PROMISE, true, JSON_KEEP},
         {a->result, a->result_count, FIELD_RESULT, true, JSON_KEEP},
         {a->line_model, a->line_model_count, FIELD_LINE_MODEL, true, JSON_KEEP},
         {a->error_mark, a->error_mark_count, FIELD_ERROR_MARK, false, JSON_TEST},

@@ -95,6 +95,7 @@ struct profile_answer {
     char *choice_index; /* finish counts for choice 0 only */
     PROFILE_LIST(status);
     PROFILE_LIST(pending);    /* values of status: the rest comes in a later answer */
+    PROFILE_LIST(promise);    /* id of what is promised, where it is not the answer's */
     PROFILE_LIST(result);     /* id of what holds the results */
     PROFILE_LIST(line_model); /* of one line of a file of results */
     PROFILE_LIST(error_mark);
@@ -337,6 +338,7 @@ enum profile_field {
     FIELD_STATUS = 0x2c00,
     FIELD_RESULT = 0x2d00,
     FIELD_LINE_MODEL = 0x2e00,
+    FIELD_PROMISE = 0x2f00,
     /* Sessions: both sides' messages. */
     FIELD_CLIENT_EVENT = 0x4000,
     FIELD_CLIENT_ID = 0x4100,

@@ -124,6 +124,7 @@ static const cyaml_schema_field_t answer_fields[] = {
     TEXT(profile_answer, "choice_index", choice_index),
     LIST(profile_answer, status),
     LIST(profile_answer, pending),
+    LIST(profile_answer, promise),
     LIST(profile_answer, result),
     LIST(profile_answer, line_model),
     LIST(profile_answer, error_mark),

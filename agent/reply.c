@@ -450,6 +450,8 @@ void reply_fill(const struct reply *r, bool repeats, struct call *call)
     call->pending = a->pending && !reply_failed(r);
     fill_text(call->result_id, sizeof(call->result_id), a->result, "");
     fill_text(call->amend_id, sizeof(call->amend_id), r->ask->response, a->id);
+    if (a->promise[0])
+        fill_text(call->amend_id, sizeof(call->amend_id), a->promise, "");
     if (r->organization[0])
         fill_text(call->billed_organization, sizeof(call->billed_organization), r->organization,
                   "");

@@ -170,6 +170,35 @@ static void openai_batch_results_are_in_the_file_it_names(void **state)
     assert_int_equal(seen.usage[1].count.value, 5);
 }
 
+static void gemini_batch_answers_come_inlined(void **state)
+{
+    static const char host[] = "generativelanguage.googleapis.com";
+    static const char done[] =
+        "{\"name\":\"batches/b1\",\"metadata\":{\"model\":\"models/g\",\"state\":"
+        "\"BATCH_STATE_SUCCEEDED\"},\"done\":true,\"response\":{\"inlinedResponses\":{"
+        "\"inlinedResponses\":[{\"response\":{\"usageMetadata\":{\"promptTokenCount\":3,"
+        "\"candidatesTokenCount\":4}}},{\"response\":{\"usageMetadata\":{"
+        "\"promptTokenCount\":5,\"thoughtsTokenCount\":6}}}]}}}";
+
+    (void)state;
+    exchange(host, "k", "POST", "/v1beta/models/g:batchGenerateContent",
+             "{\"name\":\"batches/b1\",\"metadata\":{\"state\":\"BATCH_STATE_PENDING\"}}",
+             "event-g");
+    assert_true(seen.pending);
+    assert_string_equal(exchange(host, "k", "GET", "/v1beta/batches/b1",
+                                 "{\"name\":\"batches/b1\",\"metadata\":{\"state\":"
+                                 "\"BATCH_STATE_RUNNING\"}}",
+                                 "x"),
+                        "");
+    assert_string_equal(exchange(host, "k", "GET", "/v1beta/batches/b1", done, "x"), "event-g");
+    assert_int_equal(seen.usage_count, 3);
+    assert_int_equal(seen.usage[0].count.value, 8);
+    assert_int_equal(seen.usage[1].count.value, 4);
+    assert_int_equal(seen.usage[2].count.value, 6);
+    assert_false(seen.usage_reported);
+    assert_string_equal(exchange(host, "k", "GET", "/v1beta/batches/b1", done, "x"), "");
+}
+
 static void models_of_lines_that_differ_are_not_named(void **state)
 {
     static const char file[] =
@@ -219,6 +248,7 @@ int main(void)
         TEST(a_run_is_completed_by_the_poll_that_has_its_usage),
         TEST(anthropic_batch_results_add_up_under_the_batch),
         TEST(openai_batch_results_are_in_the_file_it_names),
+        TEST(gemini_batch_answers_come_inlined),
         TEST(models_of_lines_that_differ_are_not_named),
         TEST(the_oldest_is_forgotten_first),
         TEST(a_failed_answer_promises_nothing),

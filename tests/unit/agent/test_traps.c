@@ -467,6 +467,23 @@ static void bedrock_headers_count_where_the_body_does_not(void **state)
     assert_true(seen.usage_reported);
 }
 
+static void bedrock_headers_go_before_what_llama_says_itself(void **state)
+{
+    static const char body[] = "{\"generation\":\"x\",\"prompt_token_count\":80,"
+                               "\"generation_token_count\":350,\"stop_reason\":\"stop\"}";
+
+    (void)state;
+    expect(answer("bedrock-runtime.us-east-1.amazonaws.com", "/model/meta.llama3/invoke", "{}", 200,
+                  JSON,
+                  "x-amzn-bedrock-input-token-count: 8\r\n"
+                  "x-amzn-bedrock-output-token-count: 35\r\n",
+                  slice_str(body)),
+           "input=8 output=35", 8, 35);
+    expect(answer("bedrock-runtime.us-east-1.amazonaws.com", "/model/meta.llama3/invoke", "{}", 200,
+                  JSON, "", slice_str(body)),
+           "input=80 output=350", 80, 350);
+}
+
 static void bedrock_body_counts_before_the_headers(void **state)
 {
     (void)state;
@@ -527,6 +544,7 @@ int main(void)
         TEST(ollama_cached_prompt_has_no_count),
         TEST(vertex_predictions_add_up),
         TEST(bedrock_headers_count_where_the_body_does_not),
+        TEST(bedrock_headers_go_before_what_llama_says_itself),
         TEST(bedrock_body_counts_before_the_headers),
         TEST(bedrock_error_type_ends_at_the_colon),
         TEST(a_whole_error_array_is_an_error),
