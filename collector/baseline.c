@@ -376,6 +376,7 @@ static void judge_window(const struct baseline *b, const struct baseline_setting
                          bool down, struct verdict *v)
 {
     const struct baseline_window *w = &b->windows[i];
+
     v->z = down ? -v->look.z_down : v->look.z;
     v->ratio = v->look.corrected > 0 ? v->look.sum / v->look.corrected : 0;
     v->weeks =
@@ -432,4 +433,20 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
              ret_finding);
     ret_finding->fires = fires;
     ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down);
+}
+
+void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,
+                   struct finding *ret_finding)
+{
+    struct verdict v = {0};
+    bool down;
+
+    *ret_finding = (struct finding){.is_calm = true};
+    if (!baseline_is_warm(b, s))
+        return;
+    look_at(b, &b->windows[window], b->last_minute, s->windows_min[window], &v.look);
+    down = v.look.sum < v.look.corrected;
+    judge_window(b, s, window, down, &v);
+    describe(&v, 60.0 * s->windows_min[window], ret_finding);
+    ret_finding->is_calm = !is_beyond(s, &v, down);
 }

@@ -74,6 +74,10 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
 void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
                     uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
                     struct finding *ret_finding);
+/* One window by itself, over minutes that are learned: what was expected of it and
+ * how rare it is, whichever way it departs. All zero while it is too early. */
+void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,
+                   struct finding *ret_finding);
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s);
 /* 20 clusters of the tail and two weeks. */
 bool baseline_is_calibrated(const struct baseline *b);

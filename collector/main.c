@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lectr-collector: NATS -> config bus ingest rollup store | detect alert publish | serve */
+#include "collector/backtest.h"
 #include "collector/config.h"
 #include "collector/pipeline.h"
 #include "collector/serve.h"
@@ -47,12 +48,18 @@ static int load_config(const char *path, struct config **ret_config)
     return r;
 }
 
-static int run_serve(const char *config_path)
+struct args {
+    const char *config_path;
+    const char *format;
+    char **operands; /* after the command's name, NULL at the end */
+};
+
+static int run_serve(const struct args *args)
 {
     CLEAN_CONFIG struct config *config = NULL;
     struct pipeline *pipeline = NULL;
     struct serve *serve = NULL;
-    int r = load_config(config_path, &config);
+    int r = load_config(args->config_path, &config);
 
     if (r < 0)
         return 2;
@@ -68,43 +75,72 @@ static int run_serve(const char *config_path)
     return r == 0 ? 0 : 1;
 }
 
-static int run_check_config(const char *config_path)
+static int run_check_config(const struct args *args)
 {
     CLEAN_CONFIG struct config *config = NULL;
 
-    if (load_config(config_path, &config) < 0)
+    if (load_config(args->config_path, &config) < 0)
         return 2;
     printf("ok\n");
     return 0;
 }
 
-static int run_version(const char *config_path)
+static int run_backtest(const struct args *args)
 {
-    (void)config_path;
+    CLEAN_CONFIG struct config *config = NULL;
+    char error[512] = "";
+    bool as_json;
+
+    if (!args->operands[0] || args->operands[1]) {
+        fprintf(stderr, "usage: lectr-collector backtest SERIES.csv [--format csv|json]\n");
+        return 2;
+    }
+    as_json = args->format && strcmp(args->format, "json") == 0;
+    if (args->format && !as_json && strcmp(args->format, "csv") != 0) {
+        fprintf(stderr, "unknown format '%s': csv or json\n", args->format);
+        return 2;
+    }
+    if (load_config(args->config_path, &config) < 0)
+        return 2;
+    if (backtest_file(args->operands[0], &config->detect, as_json, stdout, error, sizeof(error)) <
+        0) {
+        fprintf(stderr, "%s\n", error);
+        return 2;
+    }
+    return 0;
+}
+
+static int run_version(const struct args *args)
+{
+    (void)args;
     printf("lectr-collector %s\n", LECTR_VERSION);
     return 0;
 }
 
-static int run_help(const char *config_path);
+static int run_help(const struct args *args);
 
 static const struct command {
     const char *name;
     const char *help;
-    int (*run)(const char *config_path);
+    int (*run)(const struct args *args);
 } commands[] = {
     {"serve", "collect, keep, judge, answer (the default)", run_serve},
     {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
+    {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest},
     {"version", "print the version", run_version},
     {"help", "print this", run_help},
 };
 
-static int run_help(const char *config_path)
+static int run_help(const struct args *args)
 {
-    (void)config_path;
-    printf("usage: lectr-collector [COMMAND] [-c FILE]\n\n");
+    (void)args;
+    printf("usage: lectr-collector [COMMAND] [-c FILE]\n"
+           "       lectr-collector backtest SERIES.csv [--format csv|json] [-c FILE]\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);
-    printf("\n  -c FILE        settings, default %s\n", DEFAULT_CONFIG);
+    printf("\n  -c FILE        settings, default %s\n"
+           "  --format F     of backtest: csv (default) or json, one object a line\n",
+           DEFAULT_CONFIG);
     return 0;
 }
 
@@ -112,16 +148,20 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"format", required_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
     };
-    const char *config_path = NULL, *name = "serve";
+    struct args args = {.operands = (char *[]){NULL}};
+    const char *name = "serve";
     int opt;
 
     while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
         if (opt == 'c')
-            config_path = optarg;
+            args.config_path = optarg;
+        else if (opt == 'f')
+            args.format = optarg;
         else if (opt == 'h')
             name = "help";
         else if (opt == 'V')
@@ -129,11 +169,13 @@ int main(int argc, char **argv)
         else
             return 2;
     }
-    if (optind < argc)
+    if (optind < argc) {
         name = argv[optind];
+        args.operands = argv + optind + 1;
+    }
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(config_path);
+            return commands[i].run(&args);
     fprintf(stderr, "unknown command '%s'; see lectr-collector help\n", name);
     return 2;
 }

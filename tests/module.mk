@@ -5,18 +5,19 @@ UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 BPF_TEST_SRC := $(wildcard tests/bpf/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 HARNESS_SRC := $(shell grep -ls 'LINK:' tests/harness/*.c)
+DETECT_SRC := $(shell grep -ls 'LINK:' tests/detect/*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 BPF_TEST_BIN := $(BPF_TEST_SRC:%.c=$(B)/%)
 # Tools of the end-to-end tests: those with a LINK line, and those with a rule of their own.
 HARNESS_BIN += $(HARNESS_SRC:%.c=$(B)/%) $(B)/tests/harness/publish_flood $(B)/tests/harness/synth
 FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 
-$(B)/tests.mk: tests/harness/link-rules $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC)
+$(B)/tests.mk: tests/harness/link-rules $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC) $(DETECT_SRC)
 	@mkdir -p $(@D)
-	@t=$@.$$$$; $< $(B) $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC) >$$t && mv $$t $@
+	@t=$@.$$$$; $< $(B) $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC) $(DETECT_SRC) >$$t && mv $$t $@
 -include $(B)/tests.mk
 
-$(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_SRC:%.c=$(B)/%):
+$(UNIT_BIN) $(BPF_TEST_BIN) $(HARNESS_SRC:%.c=$(B)/%) $(DETECT_SRC:%.c=$(B)/%):
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(AGENT_LIBS) $(COLLECTOR_LIBS) -lbrotlienc -lcmocka
 
@@ -104,4 +105,10 @@ bench: all $(BENCH_BIN) ## CPU and latency per request next to HAProxy and direc
 	$(Q)tests/harness/deps bench
 	$(Q)tests/bench/run --build $(B) $(BENCH_ARGS)
 
-.PHONY: test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay bench
+# The benchmark's series, where they lie beside the tree; never part of it.
+NAB ?= $(realpath ../shared/nab)
+
+nab: $(B)/tests/detect/nab ## the "unusual pattern" score by the rules of NAB; NAB=DIR, NAB_ARGS=--choose
+	$(Q)$< '$(NAB)' --least 70 $(NAB_ARGS)
+
+.PHONY: nab test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay bench
