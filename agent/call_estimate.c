@@ -120,6 +120,9 @@ void call_estimate(struct estimator *e, const struct ask *ask, const struct repl
     if (!e || !call_is_measured(ask->operation) || ask->is_head || call->status_code < 200 ||
         call->status_code >= 300 || reply->undecoded)
         return;
+    /* Another answer has the usage, or had it: an estimate would count it twice. */
+    if (call->pending || call->late)
+        return;
     if (call->usage_reported && call->usage_final) {
         if (call->outcome == CALL_OK)
             learn(e, &key, &sizes, call);

@@ -2,6 +2,7 @@
 /* LINK: @meter agent/amend.c */
 /* Answers that come later complete the call that was promised them, once. */
 #include "agent/amend.h"
+#include "agent/estimate.h"
 #include "agent/meter.h"
 #include "agent/provider.h"
 
@@ -17,6 +18,7 @@
 static struct provider_set *set;
 static const uint8_t secret[32] = "0123456789abcdef0123456789abcdef";
 static struct call seen;
+static struct estimator *estimator;
 static struct amend memory;
 
 static int load(void **state)
@@ -52,14 +54,16 @@ static const char *exchange(const char *host, const char *key, const char *metho
                             const char *answer, const char *id)
 {
     static char amends[AMEND_ID_BYTES];
-    const struct meter_env env = {.providers = set, .fingerprint_key = secret, .on_call = on_call};
+    const struct meter_env env = {.providers = set, .fingerprint_key = secret, .on_call = on_call,
+                                  .estimator = estimator};
+    static const char ask[] = "{\"model\":\"m\",\"input\":\"a question of some length\"}";
     char text[2048];
     struct meter *m;
 
     assert_int_equal(meter_new(&env, METER_HTTP1, slice_str(host), &m), 0);
     snprintf(text, sizeof(text),
-             "%s %s HTTP/1.1\r\nauthorization: Bearer %s\r\ncontent-length: 0\r\n\r\n", method,
-             path, key);
+             "%s %s HTTP/1.1\r\nauthorization: Bearer %s\r\ncontent-length: %zu\r\n\r\n%s", method,
+             path, key, method[0] == 'P' ? sizeof(ask) - 1 : 0, method[0] == 'P' ? ask : "");
     meter_request(m, slice_str(text), 1);
     snprintf(text, sizeof(text),
              "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s",
@@ -92,6 +96,25 @@ static void a_background_answer_is_completed_once(void **state)
     /* Read again, it repeats. */
     assert_string_equal(exchange(OPENAI, "k", "GET", "/v1/responses/resp_1", DONE, "x"), "");
     assert_true(seen.late);
+}
+
+/* What is told later is not guessed before. */
+static void a_promise_is_not_estimated(void **state)
+{
+    (void)state;
+    assert_int_equal(estimator_new(&estimator), 0);
+    for (int i = 0; i < 50; i++) /* so that it could */
+        exchange(OPENAI, "k", "POST", "/v1/responses",
+                 "{\"id\":\"resp_0\",\"model\":\"m\",\"status\":\"completed\",\"usage\":{"
+                 "\"input_tokens\":5,\"output_tokens\":6}}",
+                 "x");
+    exchange(OPENAI, "k", "POST", "/v1/responses", QUEUED, "event-1");
+    for (uint32_t i = 0; i < seen.usage_count; i++)
+        assert_int_equal(seen.usage[i].source, USAGE_UNKNOWN);
+    assert_int_equal(seen.usage_count, 2);
+    exchange(OPENAI, "k", "GET", "/v1/responses/resp_1", RUNNING, "x");
+    assert_int_equal(seen.usage_count, 0);
+    estimator_free(&estimator);
 }
 
 static void another_key_or_provider_completes_nothing(void **state)
@@ -243,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_background_answer_is_completed_once),
+        TEST(a_promise_is_not_estimated),
         TEST(another_key_or_provider_completes_nothing),
         TEST(what_was_complete_is_only_repeated),
         TEST(a_run_is_completed_by_the_poll_that_has_its_usage),
