@@ -101,6 +101,11 @@ replay: deps ## EXCHANGES=DIR through the captured path, each event against its 
 	$(Q)$(MAKE) --no-print-directory -j$(shell nproc) all
 	$(Q)B=$(B) tests/harness/replay $(if $(EXCHANGES),'$(EXCHANGES)') $(REPLAY_ARGS)
 
+# Truth within streams comes from public tokenizers where js-tiktoken is installed (make deps).
+estimate-eval: $(B)/tests/harness/estimate_eval ## EXCHANGES=DIR coverage and width of estimated tokens; CUTS=10000
+	$(Q)node tests/harness/token-truth.mjs '$(EXCHANGES)' >$(B)/token-truth.json || echo '{}' >$(B)/token-truth.json
+	$(Q)$(B)/tests/harness/estimate_eval --cuts $(or $(CUTS),10000) --truth $(B)/token-truth.json --check '$(EXCHANGES)'
+
 bench: all $(BENCH_BIN) ## CPU and latency per request next to HAProxy and direct (root)
 	$(Q)tests/harness/deps bench
 	$(Q)tests/bench/run --build $(B) $(BENCH_ARGS)
@@ -111,4 +116,4 @@ NAB ?= $(realpath ../shared/nab)
 nab: $(B)/tests/detect/nab ## the "unusual pattern" score by the rules of NAB; NAB=DIR, NAB_ARGS=--choose
 	$(Q)$< '$(NAB)' --least 70 $(NAB_ARGS)
 
-.PHONY: nab test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay bench
+.PHONY: nab test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench

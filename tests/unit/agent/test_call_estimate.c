@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/meter.c agent/ask.c agent/reply.c agent/answer.c agent/usage.c agent/body.c */
-/* LINK: agent/http1.c agent/json.c agent/json_paths.c agent/sse.c agent/multipart.c */
-/* LINK: agent/keyhash.c agent/text.c agent/provider.c agent/provider_match.c agent/profile.c */
-/* LINK: agent/tally.c agent/extent.c agent/estimate.c agent/call_estimate.c */
+/* LINK: @meter */
 #include "agent/estimate.h"
 #include "agent/meter.h"
 #include "agent/provider.h"
@@ -53,7 +50,7 @@ static void pass(const char *host, const char *request_line, const char *request
     struct meter *m;
 
     calls = 0;
-    assert_int_equal(meter_new(&env, slice_str(host), &m), 0);
+    assert_int_equal(meter_new(&env, METER_HTTP1, slice_str(host), &m), 0);
     snprintf(text, sizeof(text), "%s HTTP/1.1\r\nhost: %s\r\ncontent-length: %zu\r\n\r\n%s",
              request_line, host, strlen(request), request);
     meter_request(m, slice_str(text), 1);
