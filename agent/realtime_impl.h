@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The session as its own files see it: realtime.c, realtime_turn.c. */
+/* The session as its own files see it: realtime.c, realtime_turn.c,
+ * realtime_overlap.c. */
 #pragma once
 
 #include "agent/answer.h"
@@ -91,3 +92,8 @@ void turn_aside(struct realtime *rt, uint64_t bytes);
 /* An error that may be the answer to an ask. False: it is not. */
 bool turn_error(struct realtime *rt, uint64_t bytes);
 void turn_end_all(struct realtime *rt);
+
+/* realtime_overlap.c */
+/* What the cached tokens are of is not told: rows in proportion, with the bounds
+ * that the sums leave (certain ones). Nothing is done where it is told. */
+void realtime_overlap(const struct answer *a, struct call *call);

@@ -61,6 +61,7 @@ static void fill_answer(const struct realtime *rt, const struct turn *turn, stru
     call->stream_events = a->events;
     call->stream_complete = a->end;
     usage_fill(a, true, false, call);
+    realtime_overlap(a, call);
 }
 
 /* The turn is no longer rt's. */

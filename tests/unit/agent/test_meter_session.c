@@ -5,6 +5,7 @@
 #include "agent/provider.h"
 #include "tests/unit/agent/ws_frames.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -255,12 +256,66 @@ static void what_cannot_be_followed(void **state)
     finish(&b);
 }
 
+/* 100,000 deltas and a message of 64 MiB, both inflaters at work. */
+static void a_long_session_holds_little(void **state)
+{
+    static uint8_t big[1 << 20];
+    struct wire up = {0}, down = {0}, deltas = {0}, begin = {0}, piece = {0}, end = {0};
+    struct deflater said, heard;
+    size_t before, held, most = 0;
+    struct bench b;
+
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip();
+#endif
+    for (size_t i = 0; i < sizeof(big); i++)
+        big[i] = (uint8_t) "QUJDREVGR0hJSktMTU5PUA"[(i * i / 11) % 22];
+    for (int i = 0; i < 1000; i++)
+        wire_message(&deltas, false, 1, delta, strlen(delta), NULL, 1);
+    wire_frame(&begin, false, 0x01, "{\"delta\":\"", 10);
+    wire_frame(&piece, false, 0x00, big, sizeof(big));
+    wire_frame(&end, false, 0x80, "\"}", 2);
+    deflater_init(&said, 15, true);
+    deflater_init(&heard, 15, true);
+    before = mallinfo2().uordblks;
+    open_to(&b, "api.openai.com", 0);
+    a_session_from_its_upgrade_on(&b, &said, &heard);
+    wire_message(&up, true, 1, ask, strlen(ask), &said, 1);
+    wire_message(&down, false, 1, begun, strlen(begun), &heard, 1);
+    pass(&b, true, up.data, up.len, 60);
+    pass(&b, false, down.data, down.len, 60);
+    wire_free(&up);
+    wire_free(&down);
+    for (int i = 0; i < 100; i++)
+        pass(&b, false, deltas.data, deltas.len, 70);
+    pass(&b, false, begin.data, begin.len, 80);
+    for (int i = 0; i < 64; i++) {
+        pass(&b, false, piece.data, piece.len, 90);
+        held = mallinfo2().uordblks - before - sizeof(struct call); /* the bench's own */
+        most = held > most ? held : most;
+    }
+    pass(&b, false, end.data, end.len, 95);
+    print_message("a session holds %zu bytes\n", most);
+    assert_in_range(most, 1, METER_STATE_MAX_BYTES);
+    meter_close(b.m, METER_END_CLIENT, 99000000);
+    assert_int_equal(b.call[1]->stream_events, 100001);
+    wire_free(&deltas);
+    wire_free(&begin);
+    wire_free(&piece);
+    wire_free(&end);
+    deflateEnd(&said.z);
+    deflateEnd(&heard.z);
+    finish(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_split_deflated_or_not),
         cmocka_unit_test(an_end_without_close_frames),
         cmocka_unit_test(what_cannot_be_followed),
+        cmocka_unit_test(a_long_session_holds_little),
     };
 
     return cmocka_run_group_tests(tests, load, unload);

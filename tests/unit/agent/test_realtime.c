@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/realtime.c agent/realtime_turn.c agent/ws.c agent/ws_extensions.c agent/body.c */
+/* LINK: agent/realtime.c agent/realtime_turn.c agent/realtime_overlap.c agent/ws.c */
+/* LINK: agent/ws_extensions.c agent/body.c */
 /* LINK: agent/answer.c agent/usage.c agent/gaps.c agent/json.c agent/json_paths.c agent/text.c */
 /* LINK: agent/provider.c agent/provider_match.c agent/profile.c */
 #include "tests/unit/agent/realtime_bench.h"
@@ -306,6 +307,88 @@ static void too_many_turns_end_the_oldest(void **state)
     finish(&b);
 }
 
+static void check_row(const struct usage_row *row, const char *kind, const char *modality,
+                      uint64_t count, uint64_t low, uint64_t high)
+{
+    assert_string_equal(row->kind, kind);
+    assert_string_equal(row->modality, modality);
+    assert_int_equal(row->count.value, count);
+    assert_int_equal(row->low.value, low);
+    assert_int_equal(row->high.value, high);
+    assert_int_equal(row->source, low < high ? USAGE_ESTIMATED : USAGE_REPORTED);
+}
+
+/* 30 text and 70 audio; which 50 of them were cached is not told. */
+static void openai_cached_of_an_unknown_modality(void **state)
+{
+    struct bench b;
+
+    (void)state;
+    EVERY(how)
+    {
+        const struct usage_row *row;
+
+        open_openai(&b, how);
+        hear(&b, 10,
+             DONE("r", "completed", "null",
+                  "{\"total_tokens\":105,\"input_tokens\":100,\"output_tokens\":5,"
+                  "\"input_token_details\":{\"text_tokens\":30,\"audio_tokens\":70,"
+                  "\"cached_tokens\":50},\"output_token_details\":{\"audio_tokens\":5}}"));
+        row = b.call[0]->usage;
+        assert_int_equal(b.call[0]->usage_count, 6);
+        check_row(&row[2], "input", "audio", 35, 20, 50);
+        check_row(&row[3], "cached_input", "audio", 35, 20, 50);
+        check_row(&row[4], "input", "text", 15, 0, 30);
+        check_row(&row[5], "cached_input", "text", 15, 0, 30);
+        /* All of it: nothing is left open. */
+        hear(&b, 20,
+             DONE("q", "completed", "null",
+                  "{\"total_tokens\":105,\"input_tokens\":100,\"output_tokens\":5,"
+                  "\"input_token_details\":{\"text_tokens\":30,\"audio_tokens\":70,"
+                  "\"cached_tokens\":100},\"output_token_details\":{\"audio_tokens\":5}}"));
+        row = b.call[1]->usage;
+        assert_int_equal(b.call[1]->usage_count, 4);
+        check_row(&row[2], "cached_input", "audio", 70, 70, 70);
+        check_row(&row[3], "cached_input", "text", 30, 30, 30);
+        close_session(&b, REALTIME_END_CLIENT, 30);
+        finish(&b);
+    }
+}
+
+/* Azure, Vertex and compatible hosts are routed to the same families. */
+static void whose_sessions_are_read(void **state)
+{
+    static const struct {
+        const char *host, *path, *family;
+    } table[] = {
+        {"api.openai.com", "/v1/realtime", "openai.realtime"},
+        {"mine.openai.azure.com", "/openai/realtime", "openai.realtime"},
+        {"mine.openai.azure.com", "/openai/v1/realtime", "openai.realtime"},
+        {"api.x.ai", "/v1/realtime", "openai.realtime"},
+        {"generativelanguage.googleapis.com",
+         "/ws/google.ai.generativelanguage.v1alpha.GenerativeService."
+         "BidiGenerateContentConstrained",
+         "gemini.live"},
+        {"us-central1-aiplatform.googleapis.com",
+         "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", "gemini.live"},
+        {"api.openai.com", "/v1/realtime/client_secrets", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const struct provider *p = provider_by_host(set, slice_str(table[i].host));
+        struct provider_route route;
+
+        if (!p || provider_route(p, slice_str("GET"), slice_str(table[i].path), &route))
+            fail_msg("%s%s is not known", table[i].host, table[i].path);
+        if (!table[i].family)
+            assert_null(route.operation->family->session);
+        else if (!route.operation->family->session ||
+                 strcmp(route.operation->family->id, table[i].family) != 0)
+            fail_msg("%s%s: %s", table[i].host, table[i].path, route.operation->family->id);
+    }
+}
+
 static void rubbish_is_let_go_or_refused(void **state)
 {
     struct bench b;
@@ -344,6 +427,8 @@ int main(void)
         cmocka_unit_test(openai_transcription_at_its_own_model),
         cmocka_unit_test(a_cut_session_tells_what_was_known),
         cmocka_unit_test(too_many_turns_end_the_oldest),
+        cmocka_unit_test(openai_cached_of_an_unknown_modality),
+        cmocka_unit_test(whose_sessions_are_read),
         cmocka_unit_test(rubbish_is_let_go_or_refused),
     };
 

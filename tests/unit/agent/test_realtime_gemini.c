@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: agent/realtime.c agent/realtime_turn.c agent/ws.c agent/ws_extensions.c agent/body.c */
+/* LINK: agent/realtime.c agent/realtime_turn.c agent/realtime_overlap.c agent/ws.c */
+/* LINK: agent/ws_extensions.c agent/body.c */
 /* LINK: agent/answer.c agent/usage.c agent/gaps.c agent/json.c agent/json_paths.c agent/text.c */
 /* LINK: agent/provider.c agent/provider_match.c agent/profile.c */
 #include "tests/unit/agent/realtime_bench.h"
