@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Expectation of a sum over time (cost, calls) in the log domain: a level, the
- * hour of the day, the hour of the week, and a local correction; with a noise
- * that has a floor from sampling, so that a series of few calls is judged as
- * what it is. Event time only; minutes come in order, empty ones included.
+ * Expectation of a sum over time (cost, tokens, calls) in the log domain: a level,
+ * the hour of the day, the hour of the week, five-minute slots of the day that
+ * recur (cron), and a local state that follows what is going on now, the faster
+ * the more calls there are to follow. The noise has a floor from sampling, so that
+ * a series of few calls is judged as what it is. Event time only; minutes come in
+ * order, empty ones included.
  *
  * Nothing fires before history_min minutes: the first day is learned, then gone
  * through once more against what was learned, to know its noise.
@@ -18,6 +20,8 @@
 #define BASELINE_WINDOWS_MAX CONFIG_DETECT_WINDOWS_MAX
 #define BASELINE_RING 128 /* minutes that are kept */
 #define BASELINE_DAY_MIN 1440
+#define BASELINE_SLOT_MIN 5
+#define BASELINE_SLOTS (BASELINE_DAY_MIN / BASELINE_SLOT_MIN)
 
 struct baseline_settings {
     uint32_t windows_min[BASELINE_WINDOWS_MAX];
@@ -34,17 +38,33 @@ struct baseline_minute {
     float squares;
 };
 
+/* A window that ends with the latest minute, against its expectation. */
+struct baseline_look {
+    float sum, samples;
+    float expected; /* after the local state of before the window */
+    float variance; /* of the logarithm */
+    float z;        /* in the log domain: for what is too much */
+    float z_down;   /* from the Poisson deviance: for what is too little */
+};
+
 struct baseline_window {
-    float local; /* EWMA of the residual, delayed by the window */
     float noise; /* variance beyond sampling */
     uint32_t learned;
-    uint32_t frozen_min; /* how long an excursion has held the learning */
-    float residuals[BASELINE_RING];
+    struct baseline_look look; /* at the minute learned last */
     struct tail up, down;
+};
+
+/* The log rate wanders around its expectation: a Kalman filter of one state. */
+struct baseline_local {
+    float state, variance;
+    float wander;                /* variance of the log rate around its expectation */
+    uint32_t frozen_min;         /* how long an excursion has held it */
+    float states[BASELINE_RING]; /* after each minute */
 };
 
 struct baseline {
     struct baseline_minute ring[BASELINE_RING];
+    float expected[BASELINE_RING];     /* of each minute, without the local state */
     struct baseline_minute *day;       /* the first day, until it was gone through again */
     int64_t first_minute, last_minute; /* Unix minutes; 0 = nothing yet */
     uint32_t age_min;
@@ -57,6 +77,9 @@ struct baseline {
     bool has_first[24];
     float of_day[24], of_week[168];
     uint16_t of_day_hours[24], of_week_hours[168];
+    struct baseline_local local;
+    /* In 1/1024: what recurs at a minute of the hour, at a time of the day. */
+    int16_t of_minute[60], slots[BASELINE_SLOTS];
     double marks, mark_sum, mark_squares; /* of single calls, forgotten slowly */
     struct baseline_window windows[BASELINE_WINDOWS_MAX];
 };
