@@ -138,7 +138,7 @@ export class Front {
       return;
     }
     s.lab = facts;
-    if (s.alpnProtocol === 'h2') {
+    if (s.alpnProtocol === 'h2' && !this.state.record) {
       this.http2.emit('connection', s);
       return;
     }
@@ -152,7 +152,7 @@ export class Front {
     const wire = new Wire(s, raw, record ? path.join(record, name) : '');
     wire.lab = facts;
     wire.on('error', () => {});
-    this.http1.emit('connection', wire);
+    (s.alpnProtocol === 'h2' ? this.http2 : this.http1).emit('connection', wire);
   }
 
   async #request(req, res) {
