@@ -157,7 +157,8 @@ export class Front {
 
   async #request(req, res) {
     const { state } = this;
-    const facts = (req.httpVersionMajor === 2 ? req.stream?.session?.socket : req.socket)?.lab;
+    const socket = req.httpVersionMajor === 2 ? req.stream?.session?.socket : req.socket;
+    const facts = socket?.lab ?? socket?.stream?.lab; // the latter: HTTP/2 on a recorded wire
     if (!facts) return; // gone before it was looked at
     facts.requests += 1;
     state.stats.requests_begun += 1;
