@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/pattern.c collector/points.c */
 /*
- * LINK: collector/pattern.c collector/points.c
- *
  * Scores the "unusual pattern" score by the rules of the Numenta Anomaly
  * Benchmark, with data that lies beside the tree:
  *
