@@ -73,9 +73,10 @@ same "nothing of it is a call" "$calls" "$(count_events lectr.v1.call)"
 h2() { pod a -- "$top/tests/harness/clients/curl-client" --http2 api.openai.com 2>>"$log/curl"; }
 line=$(h2)
 same "HTTP/2 passes" "true 200 2" "$(jq -r '"\(.ok) \(.status) \(.http_version)"' <<<"$line")" || note "$line"
+calls=$(count_events lectr.v1.call)
 h2 >/dev/null
-wait_for 10 gaps_reach http2_unmetered 2
-same "HTTP/2 connections are gaps" 2 "$(gap_connections http2_unmetered)"
+check "and is metered" wait_for 10 events_reach lectr.v1.call $((calls + 1))
+same "HTTP/2 connections are no gaps" 0 "$(gap_connections http2_unmetered)"
 
 # --- a client certificate is asked for ------------------------------------------------------------
 lab pod add mtls

@@ -48,15 +48,15 @@ expect() {
 }
 expect good 12 12 '{}'
 expect plain 3 3 '{}'
-expect h2 3 0 '{"http2_unmetered":3}'
+expect h2 3 3 '{}'
 expect silent 4 0 '{"no_consent":4}'
 expect refuses 3 0 '{"untrusted_ca":3}'
-expect mixed 3 2 '{"http2_unmetered":1}'
+expect mixed 3 3 '{}'
 
 stack ctl coverage --format json >"$tmp/ctl" 2>"$log/ctl"
 check "lectrctl coverage --format json is JSON" holds 'length > 0' -s <"$tmp/ctl"
 stack ctl coverage >"$tmp/ctl.text" 2>>"$log/ctl"
-for reason in http2_unmetered no_consent untrusted_ca; do
+for reason in no_consent untrusted_ca; do
     check "lectrctl coverage tells of $reason" grep -q $reason "$tmp/ctl.text"
 done
 

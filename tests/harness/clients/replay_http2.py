@@ -27,7 +27,7 @@ class Stream:
 class Connection:
     """`concurrent` streams at a time; `fields_of(exchange)` gives a request's header fields."""
 
-    def __init__(self, host, context, concurrent, pieces):
+    def __init__(self, host, context, concurrent, pieces, record=""):
         raw = socket.create_connection((host, 443), 60)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = context.wrap_socket(raw, server_hostname=host)
@@ -36,6 +36,8 @@ class Connection:
         issuer = dict(p[0] for p in self.socket.getpeercert().get("issuer", ()))
         self.issuer = issuer.get("commonName", "")
         self.concurrent, self.pieces = concurrent, pieces
+        # The octets of both directions, when they are wanted.
+        self.said = [open(f"{record}/{host}.{w}", "wb") for w in ("sent", "received")] if record else None
         self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8",
                                                validate_outbound_headers=False,
                                                normalize_outbound_headers=False,
@@ -49,6 +51,8 @@ class Connection:
         while data:
             n = len(data) if self.pieces is None else self.pieces.randint(1, 97)
             self.socket.sendall(data[:n])
+            if self.said:
+                self.said[0].write(data[:n])
             data = data[n:]
 
     def push_bodies(self):
@@ -102,6 +106,8 @@ class Connection:
                 data = self.socket.recv(65536)
                 if not data:
                     raise OSError("closed")
+                if self.said:
+                    self.said[1].write(data)
                 for event in self.h2.receive_data(data):
                     line = self.take(event)
                     if line:
@@ -113,3 +119,5 @@ class Connection:
                 yield stream.finish(str(e) or type(e).__name__)
         finally:
             self.socket.close()
+            for f in self.said or ():
+                f.close()

@@ -138,7 +138,7 @@ export class Front {
       return;
     }
     s.lab = facts;
-    if (s.alpnProtocol === 'h2') {
+    if (s.alpnProtocol === 'h2' && !this.state.record) {
       this.http2.emit('connection', s);
       return;
     }
@@ -152,12 +152,13 @@ export class Front {
     const wire = new Wire(s, raw, record ? path.join(record, name) : '');
     wire.lab = facts;
     wire.on('error', () => {});
-    this.http1.emit('connection', wire);
+    (s.alpnProtocol === 'h2' ? this.http2 : this.http1).emit('connection', wire);
   }
 
   async #request(req, res) {
     const { state } = this;
-    const facts = (req.httpVersionMajor === 2 ? req.stream?.session?.socket : req.socket)?.lab;
+    const socket = req.httpVersionMajor === 2 ? req.stream?.session?.socket : req.socket;
+    const facts = socket?.lab ?? socket?.stream?.lab; // the latter: HTTP/2 on a recorded wire
     if (!facts) return; // gone before it was looked at
     facts.requests += 1;
     state.stats.requests_begun += 1;
