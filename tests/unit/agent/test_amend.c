@@ -54,8 +54,8 @@ static const char *exchange(const char *host, const char *key, const char *metho
                             const char *answer, const char *id)
 {
     static char amends[AMEND_ID_BYTES];
-    const struct meter_env env = {.providers = set, .fingerprint_key = secret, .on_call = on_call,
-                                  .estimator = estimator};
+    const struct meter_env env = {
+        .providers = set, .fingerprint_key = secret, .on_call = on_call, .estimator = estimator};
     static const char ask[] = "{\"model\":\"m\",\"input\":\"a question of some length\"}";
     char text[2048];
     struct meter *m;
