@@ -488,7 +488,9 @@ int estimator_hidden(const struct estimator *e, const struct estimate_key *key,
     reach = 2.2 * sqrt(h->square * (1 + 1 / fmax(h->hits, 1)));
     range = (struct estimate_range){
         .expected = often > 0.5 ? exp(h->mean) : 0,
-        .low = often > 0.9 ? exp(h->mean - reach) : 0,
+        /* Whether it thinks may be the request's to say: surely it did only where it always does.
+         */
+        .low = h->hits / (h->calls + 4) > 0.95 ? exp(h->mean - reach) : 0,
         .high = exp(fmin(h->mean + reach, log(HIDDEN_MAX))),
     };
     /* What is shown of it is the least there was. */

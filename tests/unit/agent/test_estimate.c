@@ -155,7 +155,7 @@ static void reasoning_out_of_sight(void **state)
 
     (void)state;
     assert_int_equal(estimator_new(&e), 0);
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 100; i++) {
         struct estimate_report r = call(1, &z);
         uint64_t thought = (uint64_t)(200 * exp(0.5 * normal()));
 
