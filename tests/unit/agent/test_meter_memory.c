@@ -130,6 +130,44 @@ static void event_stream(struct flow *f)
     send_body(f, (const uint8_t *)end, sizeof(end) - 1, true);
 }
 
+#ifndef __SANITIZE_ADDRESS__
+/* The heads of request and answer, and what is written of them in HTTP/2. */
+static void write_heads(struct bench *b, const char *path, bool gzip, bool events)
+{
+    const struct h2_block how = {.pad = NO_PAD};
+    struct h2_fields fields = {0};
+
+    h2_writer_init(&b->up, true);
+    h2_writer_init(&b->down, false);
+    head(b, 1, "POST", path, NULL, NULL, false);
+    h2_data(&b->up, 1, STREAM, strlen(STREAM), true, NO_PAD);
+    h2_field(&fields, ":status", "200");
+    h2_field(&fields, "content-type", events ? "text/event-stream" : "application/json");
+    if (gzip)
+        h2_field(&fields, "content-encoding", "gzip");
+    h2_headers(&b->down, 1, &fields, &how);
+}
+
+static void feed_heads(struct bench *b, const char *path, bool http2, bool gzip, bool events)
+{
+    char text[512];
+
+    if (http2) {
+        meter_request(b->m, buf_slice(&b->up.out), 1 * MS);
+        meter_response(b->m, buf_slice(&b->down.out), 2 * MS);
+        return;
+    }
+    snprintf(text, sizeof(text), "POST %s HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s", path,
+             strlen(STREAM), STREAM);
+    meter_request(b->m, slice_str(text), 1 * MS);
+    snprintf(text, sizeof(text),
+             "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%sTransfer-Encoding: chunked\r\n\r\n",
+             events ? "text/event-stream" : "application/json",
+             gzip ? "Content-Encoding: gzip\r\n" : "");
+    meter_response(b->m, slice_str(text), 2 * MS);
+}
+#endif
+
 static void measure(bool http2, bool gzip, bool events)
 {
 #ifndef __SANITIZE_ADDRESS__
@@ -137,28 +175,14 @@ static void measure(bool http2, bool gzip, bool events)
     const struct meter_env no_env = {0};
     struct flow f = {.http2 = http2, .gzip = gzip};
     struct bench b;
-    char text[512];
     size_t before;
     struct meter_env env = no_env;
 
     memset(&b, 0, sizeof(b));
     b.budget =
         (struct body_budget){.memory_limit_bytes = 64u << 20, .output_left_bytes = UINT64_MAX};
-    h2_writer_init(&b.up, true);
-    h2_writer_init(&b.down, false);
     assert_int_equal(deflateInit2(&f.z, 1, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    head(&b, 1, "POST", path, NULL, NULL, false);
-    h2_data(&b.up, 1, STREAM, strlen(STREAM), true, NO_PAD);
-    {
-        const struct h2_block how = {.pad = NO_PAD};
-        struct h2_fields fields = {0};
-
-        h2_field(&fields, ":status", "200");
-        h2_field(&fields, "content-type", events ? "text/event-stream" : "application/json");
-        if (gzip)
-            h2_field(&fields, "content-encoding", "gzip");
-        h2_headers(&b.down, 1, &fields, &how);
-    }
+    write_heads(&b, path, gzip, events);
     env = (struct meter_env){.providers = set,
                              .budget = &b.budget,
                              .user = &b,
@@ -168,19 +192,7 @@ static void measure(bool http2, bool gzip, bool events)
     assert_int_equal(
         meter_new(&env, http2 ? METER_HTTP2 : METER_HTTP1, slice_str("api.openai.com"), &b.m), 0);
     f.m = b.m;
-    if (http2) {
-        meter_request(b.m, buf_slice(&b.up.out), 1 * MS);
-        meter_response(b.m, buf_slice(&b.down.out), 2 * MS);
-    } else {
-        snprintf(text, sizeof(text), "POST %s HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s", path,
-                 strlen(STREAM), STREAM);
-        meter_request(b.m, slice_str(text), 1 * MS);
-        snprintf(text, sizeof(text),
-                 "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%sTransfer-Encoding: chunked\r\n\r\n",
-                 events ? "text/event-stream" : "application/json",
-                 gzip ? "Content-Encoding: gzip\r\n" : "");
-        meter_response(b.m, slice_str(text), 2 * MS);
-    }
+    feed_heads(&b, path, http2, gzip, events);
     if (events)
         event_stream(&f);
     else
