@@ -32,7 +32,6 @@ static bool is_free(const struct call *call)
         {"retrieve", NULL}, /* billed with the call that made it */
         {"moderation", "openai"},
         {"moderation", "azure"},
-        {"realtime_session", NULL}, /* what it costs its turns say */
     };
     static const uint32_t REFUSALS[] = {401, 402, 403, 404, 405, 413, 429, 529};
 
@@ -41,6 +40,10 @@ static bool is_free(const struct call *call)
             (!OPERATIONS[i].provider || strcmp(call->provider, OPERATIONS[i].provider) == 0))
             return true;
     }
+    /* What it costs its turns say, where they could be read. */
+    if (call->operation && strcmp(call->operation, "realtime_session") == 0 &&
+        call->outcome != CALL_UNMETERABLE)
+        return true;
     if (call->outcome == CALL_POLICY_DENIED)
         return true;
     if (call->outcome == CALL_NETWORK_ERROR && call->status_code == 0 &&
