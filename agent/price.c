@@ -26,12 +26,9 @@ static bool is_free(const struct call *call)
     static const struct {
         const char *operation, *provider; /* NULL: whoever */
     } OPERATIONS[] = {
-        {"count_tokens", NULL},
-        {"models", NULL},
-        {"files", NULL},
-        {"retrieve", NULL}, /* billed with the call that made it */
-        {"moderation", "openai"},
-        {"moderation", "azure"},
+        {"count_tokens", NULL},   {"models", NULL},
+        {"files", NULL},          {"retrieve", NULL}, /* billed with the call that made it */
+        {"moderation", "openai"}, {"moderation", "azure"},
     };
     static const uint32_t REFUSALS[] = {401, 402, 403, 404, 405, 413, 429, 529};
 
