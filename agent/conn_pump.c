@@ -177,8 +177,9 @@ static bool pass_response(struct conn *c, const uint8_t *bytes, size_t len, uint
 
     c->owner->stats.response_bytes += len;
     c->response_reads++;
-    /* An HTTP/2 server speaks without being asked. */
-    if (c->metering && !c->meter && conn_speaks_http2(c))
+    /* An HTTP/2 server speaks without being asked; without `opening` it speaks to a
+     * client that ended without a word. */
+    if (c->metering && !c->meter && c->opening && conn_speaks_http2(c))
         conn_meter_open(c);
     if (c->metering && c->meter) {
         meter_response_took(c->meter, now_ns - from_ns);
