@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 
 #define DRAIN_NS (5 * NSEC_PER_SEC)
+/* After so long the others, and the heartbeat, have their turn. */
+#define TURN_NS (20 * NSEC_PER_MSEC)
 /* A full record: more is likely to wait in the socket. */
 #define RECORD_BYTES 16384
 
@@ -215,7 +217,7 @@ static void await_fin(struct conn *c, struct flow *f, struct side *source)
 static void read_source(struct conn *c, struct flow *f, struct side *source)
 {
     struct conns *cs = c->owner;
-    uint64_t from_ns = loop_woke_ns(cs->env.loop);
+    uint64_t from_ns = loop_woke_ns(cs->env.loop), until_ns = clock_mono_ns() + TURN_NS;
 
     source->read_wants_write = false;
     for (unsigned i = 0; i < IO_ROUNDS_PER_TURN && f->end == FLOW_OPEN && !f->blocked; i++) {
@@ -240,6 +242,8 @@ static void read_source(struct conn *c, struct flow *f, struct side *source)
         if (!b.more)
             return; /* the poll tells when there is more */
         from_ns = clock_mono_ns();
+        if (from_ns >= until_ns)
+            break;
     }
     if (f->end == FLOW_OPEN && !f->blocked)
         loop_defer(cs->env.loop, &c->again);
