@@ -11,7 +11,7 @@
  * without the block no later one can be read. (Tables of the default size hold
  * some 20 KiB at most.) A byte may stand for a header of kilobytes: a side whose
  * headers come to be HTTP2_SLACK_BYTES ahead of HTTP2_RATIO_MAX times its frames
- * ends the reading too, before it costs more time. Nothing else is kept. A header's value, a key too, stays
+ * ends the reading too. Nothing else is kept. A header's value, a key too, stays
  * in its table as long as the peers may refer to it, and is wiped when it goes.
  */
 #pragma once
