@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 
 #define DRAIN_NS (5 * NSEC_PER_SEC)
+/* After so long the others, and the heartbeat, have their turn. */
+#define TURN_NS (20 * NSEC_PER_MSEC)
 /* A full record: more is likely to wait in the socket. */
 #define RECORD_BYTES 16384
 
@@ -177,8 +179,9 @@ static bool pass_response(struct conn *c, const uint8_t *bytes, size_t len, uint
 
     c->owner->stats.response_bytes += len;
     c->response_reads++;
-    /* An HTTP/2 server speaks without being asked. */
-    if (c->metering && !c->meter && conn_speaks_http2(c))
+    /* An HTTP/2 server speaks without being asked; without `opening` it speaks to a
+     * client that ended without a word. */
+    if (c->metering && !c->meter && c->opening && conn_speaks_http2(c))
         conn_meter_open(c);
     if (c->metering && c->meter) {
         meter_response_took(c->meter, now_ns - from_ns);
@@ -214,7 +217,7 @@ static void await_fin(struct conn *c, struct flow *f, struct side *source)
 static void read_source(struct conn *c, struct flow *f, struct side *source)
 {
     struct conns *cs = c->owner;
-    uint64_t from_ns = loop_woke_ns(cs->env.loop);
+    uint64_t from_ns = loop_woke_ns(cs->env.loop), until_ns = clock_mono_ns() + TURN_NS;
 
     source->read_wants_write = false;
     for (unsigned i = 0; i < IO_ROUNDS_PER_TURN && f->end == FLOW_OPEN && !f->blocked; i++) {
@@ -239,6 +242,8 @@ static void read_source(struct conn *c, struct flow *f, struct side *source)
         if (!b.more)
             return; /* the poll tells when there is more */
         from_ns = clock_mono_ns();
+        if (from_ns >= until_ns)
+            break;
     }
     if (f->end == FLOW_OPEN && !f->blocked)
         loop_defer(cs->env.loop, &c->again);

@@ -330,7 +330,7 @@ static void hidden_learn(struct hidden *h, double tokens)
     h->calls = fmin(h->calls + 1, 200);
     h->hits *= h->calls >= 200 ? 0.995 : 1;
     if (tokens > 0) {
-        double log_tokens = log(tokens), step;
+        double log_tokens = log(fmin(tokens, HIDDEN_MAX)), step;
 
         h->hits++;
         step = 1 / fmin(h->hits + 1, 50);

@@ -37,6 +37,7 @@ struct direction {
     bool in_block, block_ends_stream, block_is_pushed;
     uint32_t block_stream;
     uint64_t block_bytes;
+    uint64_t ahead_bytes; /* headers beyond HTTP2_RATIO_MAX of the frames; never below zero */
 };
 
 struct http2 {
@@ -168,10 +169,19 @@ static void setting(struct http2 *h, struct direction *d)
 
 /* --- header blocks --- */
 
+static int tell_header(struct http2 *h, struct direction *d, const nghttp2_nv *nv)
+{
+    d->ahead_bytes += nv->namelen + nv->valuelen;
+    if (d->ahead_bytes > HTTP2_SLACK_BYTES)
+        return -EPROTO;
+    if (!d->block_is_pushed)
+        h->events.on_header(h->events.user, side_of(h, d), d->block_stream,
+                            slice_of(nv->name, nv->namelen), slice_of(nv->value, nv->valuelen));
+    return 0;
+}
+
 static int inflate(struct http2 *h, struct direction *d, struct slice in, bool last)
 {
-    enum http2_side from = side_of(h, d);
-
     for (;;) {
         nghttp2_nv nv;
         int flags = 0;
@@ -180,9 +190,8 @@ static int inflate(struct http2 *h, struct direction *d, struct slice in, bool l
         if (n < 0)
             return -EPROTO;
         in = slice_of(in.data + n, in.len - (size_t)n);
-        if ((flags & NGHTTP2_HD_INFLATE_EMIT) && !d->block_is_pushed)
-            h->events.on_header(h->events.user, from, d->block_stream,
-                                slice_of(nv.name, nv.namelen), slice_of(nv.value, nv.valuelen));
+        if ((flags & NGHTTP2_HD_INFLATE_EMIT) && tell_header(h, d, &nv))
+            return -EPROTO;
         if (flags & NGHTTP2_HD_INFLATE_FINAL)
             return nghttp2_hd_inflate_end_headers(d->inflater) ? -EPROTO : 0;
         if (!(flags & NGHTTP2_HD_INFLATE_EMIT) && in.len == 0)
@@ -306,6 +315,13 @@ static bool is_of_connection(uint8_t type)
     return type == NGHTTP2_SETTINGS || type == NGHTTP2_GOAWAY;
 }
 
+static void earn(struct direction *d)
+{
+    uint64_t earned = HTTP2_RATIO_MAX * (uint64_t)(HEAD_BYTES + d->left);
+
+    d->ahead_bytes -= earned < d->ahead_bytes ? earned : d->ahead_bytes;
+}
+
 static int frame_begin(struct http2 *h, struct direction *d)
 {
     const uint8_t *p = d->small;
@@ -315,6 +331,7 @@ static int frame_begin(struct http2 *h, struct direction *d)
     d->flags = p[4];
     d->stream = be32(p + 5) & 0x7fffffff;
     d->pad = 0;
+    earn(d);
     /* What each side begins with (section 3.4); no other protocol does. */
     if (!d->is_settled && (d->type != NGHTTP2_SETTINGS || d->flags & NGHTTP2_FLAG_ACK))
         return -EPROTO;

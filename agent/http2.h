@@ -9,7 +9,9 @@
  * table larger than HTTP2_TABLE_MAX_BYTES, or one with which the decoder of its
  * direction would hold more than HTTP2_DECODER_MAX_BYTES, ends the reading:
  * without the block no later one can be read. (Tables of the default size hold
- * some 20 KiB at most.) Nothing else is kept. A header's value, a key too, stays
+ * some 20 KiB at most.) A byte may stand for a header of kilobytes: a side whose
+ * headers come to be HTTP2_SLACK_BYTES ahead of HTTP2_RATIO_MAX times its frames
+ * ends the reading too. Nothing else is kept. A header's value, a key too, stays
  * in its table as long as the peers may refer to it, and is wiped when it goes.
  */
 #pragma once
@@ -22,6 +24,8 @@
 #define HTTP2_BLOCK_MAX_BYTES (256 * 1024)
 #define HTTP2_TABLE_MAX_BYTES (64 * 1024)
 #define HTTP2_DECODER_MAX_BYTES (512 * 1024)
+#define HTTP2_RATIO_MAX 128
+#define HTTP2_SLACK_BYTES (4 * 1024 * 1024)
 
 struct http2;
 

@@ -93,7 +93,8 @@ void meter_session_end(struct meter_session **session, enum call_outcome cut)
     realtime_fill(s->rt, call);
     call->end_mono_ns = s->m->now_ns;
     /* How long one talks is no latency, and what it uses its turns tell. */
-    call->input_tokens_total = call->output_tokens_total = opt_u64(0);
+    if (call->outcome != CALL_UNMETERABLE)
+        call->input_tokens_total = call->output_tokens_total = opt_u64(0);
     on_call(s, call);
     meter_session_free(session);
 }

@@ -26,13 +26,9 @@ static bool is_free(const struct call *call)
     static const struct {
         const char *operation, *provider; /* NULL: whoever */
     } OPERATIONS[] = {
-        {"count_tokens", NULL},
-        {"models", NULL},
-        {"files", NULL},
-        {"retrieve", NULL}, /* billed with the call that made it */
-        {"moderation", "openai"},
-        {"moderation", "azure"},
-        {"realtime_session", NULL}, /* what it costs its turns say */
+        {"count_tokens", NULL},   {"models", NULL},
+        {"files", NULL},          {"retrieve", NULL}, /* billed with the call that made it */
+        {"moderation", "openai"}, {"moderation", "azure"},
     };
     static const uint32_t REFUSALS[] = {401, 402, 403, 404, 405, 413, 429, 529};
 
@@ -41,6 +37,10 @@ static bool is_free(const struct call *call)
             (!OPERATIONS[i].provider || strcmp(call->provider, OPERATIONS[i].provider) == 0))
             return true;
     }
+    /* What it costs its turns say, where they could be read. */
+    if (call->operation && strcmp(call->operation, "realtime_session") == 0 &&
+        call->outcome != CALL_UNMETERABLE)
+        return true;
     if (call->outcome == CALL_POLICY_DENIED)
         return true;
     if (call->outcome == CALL_NETWORK_ERROR && call->status_code == 0 &&

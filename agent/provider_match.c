@@ -5,11 +5,12 @@
 #include <errno.h>
 
 #define PATH_MAX_BYTES 2048
-#define MATCH_STEPS_MAX 200000 /* bounds the backtracking of hostile paths */
+/* For all patterns that one request is held against: a hostile path costs some 30 us. */
+#define MATCH_STEPS_MAX 10000
 
 struct matcher {
     struct slice model, response; /* of the path, still escaped */
-    uint32_t steps;
+    uint32_t *steps;
 };
 
 enum host_pass {
@@ -34,14 +35,15 @@ static bool hosts_match(const struct provider *p, struct slice host)
     return false;
 }
 
-static bool match_here(struct matcher *m, const char *pattern, struct slice s);
+static bool match_whole(struct matcher *m, const char *pattern, struct slice s);
 
 static bool hosts_recognise(const struct provider *p, struct slice host)
 {
     for (unsigned i = 0; i < p->recognised_hosts_count; i++) {
-        struct matcher m = {0};
+        uint32_t steps = 0;
+        struct matcher m = {.steps = &steps};
 
-        if (match_here(&m, p->recognised_hosts[i], host))
+        if (match_whole(&m, p->recognised_hosts[i], host))
             return true;
     }
     return false;
@@ -136,6 +138,8 @@ unsigned provider_hosts(const struct provider_set *set, const char **ret_pattern
     return count;
 }
 
+static bool match_here(struct matcher *m, const char *pattern, struct slice s);
+
 /* A placeholder takes the shortest run that lets the rest fit; it may hold
  * slashes only where the pattern says so by a name ending in "/". */
 static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
@@ -148,6 +152,8 @@ static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
         return false;
     crosses = end[-1] == '/';
     for (size_t n = 1; n <= s.len && (crosses || s.data[n - 1] != '/'); n++) {
+        if (*m->steps > MATCH_STEPS_MAX)
+            return false;
         if (!match_here(m, end + 1, slice_of(s.data + n, s.len - n)))
             continue;
         if (is_model)
@@ -159,24 +165,52 @@ static bool match_hole(struct matcher *m, const char *pattern, struct slice s)
     return false;
 }
 
+static bool match_star(struct matcher *m, const char *pattern, struct slice s)
+{
+    bool literal = *pattern && *pattern != '*' && *pattern != '{';
+
+    if (!*pattern)
+        return true;
+    for (;;) {
+        const uint8_t *at = literal && s.len ? memchr(s.data, *pattern, s.len) : s.data;
+
+        if (literal && (!s.len || !at))
+            return false;
+        s = slice_of(at, s.len - (size_t)(at - s.data));
+        if (match_here(m, pattern, s))
+            return true;
+        if (!s.len || *m->steps > MATCH_STEPS_MAX)
+            return false;
+        s = slice_of(s.data + 1, s.len - 1);
+    }
+}
+
 static bool match_here(struct matcher *m, const char *pattern, struct slice s)
 {
     for (; *pattern; pattern++) {
-        if (++m->steps > MATCH_STEPS_MAX)
+        if (++*m->steps > MATCH_STEPS_MAX)
             return false;
         if (*pattern == '{')
             return match_hole(m, pattern, s);
-        if (*pattern == '*') {
-            for (size_t n = 0; n <= s.len; n++)
-                if (match_here(m, pattern + 1, slice_of(s.data + n, s.len - n)))
-                    return true;
-            return false;
-        }
+        if (*pattern == '*')
+            return match_star(m, pattern + 1, s);
         if (!s.len || s.data[0] != (uint8_t)*pattern)
             return false;
         s = slice_of(s.data + 1, s.len - 1);
     }
     return s.len == 0;
+}
+
+/* The end is looked at first: what stands before may be matched in many ways. */
+static bool match_whole(struct matcher *m, const char *pattern, struct slice s)
+{
+    const char *star = strrchr(pattern, '*'), *hole = strrchr(pattern, '}');
+    const char *last = !star || (hole && hole > star) ? hole : star;
+    size_t len = last ? strlen(last + 1) : 0;
+
+    if (s.len < len || (len && memcmp(s.data + s.len - len, last + 1, len) != 0))
+        return false;
+    return match_here(m, pattern, s);
 }
 
 static int hex_digit(uint8_t c)
@@ -206,22 +240,30 @@ static void percent_decode(struct slice s, char *ret_text, size_t size)
     text_copy(ret_text, size, slice_of(raw, len));
 }
 
-bool profile_path_match(const char *pattern, struct slice path, struct provider_route *ret_route)
+static bool path_match(const char *pattern, struct slice path, uint32_t *steps,
+                       struct provider_route *ret_route)
 {
-    struct matcher m = {0};
+    struct matcher m = {.steps = steps};
 
-    if (!match_here(&m, pattern, path))
+    if (!match_whole(&m, pattern, path))
         return false;
     percent_decode(m.model, ret_route->model, sizeof(ret_route->model));
     percent_decode(m.response, ret_route->response, sizeof(ret_route->response));
     return true;
 }
 
-static bool model_fits(const char *pattern, const char *model)
+bool profile_path_match(const char *pattern, struct slice path, struct provider_route *ret_route)
 {
-    struct matcher m = {0};
+    uint32_t steps = 0;
 
-    return !pattern || match_here(&m, pattern, slice_str(model));
+    return path_match(pattern, path, &steps, ret_route);
+}
+
+static bool model_fits(const char *pattern, const char *model, uint32_t *steps)
+{
+    struct matcher m = {.steps = steps};
+
+    return !pattern || match_whole(&m, pattern, slice_str(model));
 }
 
 /* An AWS account is no part of a model's name: arn:aws:bedrock:region:123456789012:… */
@@ -240,12 +282,13 @@ static void hide_account(char *model)
 
 static const struct profile_operation *find_in(const struct profile_operation *ops, unsigned count,
                                                struct slice method, struct slice path,
-                                               struct provider_route *route)
+                                               uint32_t *steps, struct provider_route *route)
 {
     for (unsigned i = 0; i < count; i++) {
         if (ops[i].method && !slice_eq(slice_str(ops[i].method), method))
             continue;
-        if (profile_path_match(ops[i].path, path, route) && model_fits(ops[i].model, route->model))
+        if (path_match(ops[i].path, path, steps, route) &&
+            model_fits(ops[i].model, route->model, steps))
             return &ops[i];
     }
     route->model[0] = route->response[0] = '\0';
@@ -257,16 +300,17 @@ int provider_route(const struct provider *p, struct slice method, struct slice p
 {
     uint8_t plain[PATH_MAX_BYTES];
     struct provider_route route = {0};
+    uint32_t steps = 0;
     size_t len = 0;
 
     for (size_t i = 0; i < path.len && len < sizeof(plain); i++)
         if (path.data[i] != '/' || len == 0 || plain[len - 1] != '/')
             plain[len++] = path.data[i];
     path = slice_of(plain, len);
-    route.operation = find_in(p->operations, p->operations_count, method, path, &route);
+    route.operation = find_in(p->operations, p->operations_count, method, path, &steps, &route);
     for (unsigned i = 0; !route.operation && i < p->routes_count; i++)
         route.operation = find_in(p->route_sets[i]->operations, p->route_sets[i]->operations_count,
-                                  method, path, &route);
+                                  method, path, &steps, &route);
     if (!route.operation)
         return -ENOENT;
     hide_account(route.model);

@@ -227,6 +227,38 @@ static void the_file_keeps_it_and_damage_is_refused(void **state)
     estimator_free(&again);
 }
 
+/* Whatever a server claims, what is kept of it can be read again. */
+static void claims_beyond_measure_are_kept_readable(void **state)
+{
+    const uint64_t claims[] = {1, 1000, 1000000000, 1000000000000, UINT64_MAX};
+    const size_t count = sizeof(claims) / sizeof(claims[0]);
+    struct estimator *e, *again;
+    char *text;
+    size_t len;
+
+    (void)state;
+    for (size_t first = 0; first < count; first++) {
+        assert_int_equal(estimator_new(&e), 0);
+        assert_int_equal(estimator_new(&again), 0);
+        for (size_t i = 0; i < 400; i++) {
+            struct estimate_sizes z;
+            struct estimate_report r = call(1, &z);
+
+            if (i % 2)
+                z.answer.milliunits[EXTENT_TEXT] = i % 4 == 1 ? 1 : UINT64_MAX / 2;
+            r.input_tokens = opt_u64(claims[(first + i / 3) % count]);
+            r.output_tokens = opt_u64(claims[(first + i / 5) % count]);
+            r.reasoning_tokens = opt_u64(claims[(first + i) % count]);
+            estimator_learn(e, &gpt, &z, &r);
+        }
+        assert_int_equal(estimator_save(e, &text, &len), 0);
+        assert_int_equal(estimator_load(again, slice_of(text, len)), 0);
+        free(text);
+        estimator_free(&e);
+        estimator_free(&again);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +269,7 @@ int main(void)
         cmocka_unit_test(reasoning_out_of_sight),
         cmocka_unit_test(the_table_is_bounded),
         cmocka_unit_test(the_file_keeps_it_and_damage_is_refused),
+        cmocka_unit_test(claims_beyond_measure_are_kept_readable),
     };
 
     srand(7);

@@ -384,6 +384,75 @@ static void what_a_block_may_cost(void **state)
     h2_writer_fini(&w);
 }
 
+static void skip_header(void *user, enum http2_side from, uint32_t stream, struct slice name,
+                        struct slice value)
+{
+    (void)from;
+    (void)stream;
+    (void)name;
+    *(uint64_t *)user += value.len;
+}
+
+static void skip_block(void *user, enum http2_side from, uint32_t stream)
+{
+    (void)user;
+    (void)from;
+    (void)stream;
+}
+
+static void skip_data(void *user, enum http2_side from, uint32_t stream, struct slice piece)
+{
+    (void)piece;
+    skip_block(user, from, stream);
+}
+
+/* A header of 3,000 bytes, and a byte that stands for it, again and again. */
+static void what_a_byte_may_stand_for(void **state)
+{
+    uint64_t told_bytes = 0;
+    const struct http2_events events = {.user = &told_bytes,
+                                        .on_block = skip_block,
+                                        .on_header = skip_header,
+                                        .on_block_end = skip_block,
+                                        .on_data = skip_data,
+                                        .on_end = skip_block};
+    static char value[3001];
+    uint8_t again[64];
+    struct h2_fields f = {0};
+    const struct h2_block plain = {.pad = NO_PAD};
+    struct h2_writer w;
+    struct http2 *h;
+    int r = 0;
+
+    (void)state;
+    memset(value, 'v', sizeof(value) - 1);
+    memset(again, 0xbe, sizeof(again)); /* the table's newest */
+    h2_field(&f, "x-a", value);
+    for (size_t times = 1; times <= sizeof(again); times *= sizeof(again)) {
+        bool hostile = times > 1;
+
+        told_bytes = 0;
+        assert_int_equal(http2_new(&events, &h), 0);
+        h2_writer_init(&w, true);
+        h2_headers(&w, 1, &f, &plain);
+        /* As a client that polls, or one that makes us read. */
+        for (uint32_t id = 3; id < 20003 && r == 0; id += 2) {
+            h2_frame(&w, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM | NGHTTP2_FLAG_END_HEADERS, id,
+                     again, times);
+            h2_frame(&w, NGHTTP2_DATA, 0, id, again, hostile ? 0 : 16);
+            r = http2_feed(h, HTTP2_CLIENT, buf_slice(&w.out));
+            buf_reset(&w.out);
+        }
+        assert_int_equal(r, hostile ? -EPROTO : 0);
+        if (hostile)
+            assert_true(told_bytes < 2 * HTTP2_SLACK_BYTES);
+        else
+            assert_true(told_bytes >= 10000 * 3000);
+        http2_free(&h);
+        h2_writer_fini(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +463,7 @@ int main(void)
         cmocka_unit_test(rubbish),
         cmocka_unit_test(an_acknowledgement_says_nothing),
         cmocka_unit_test(what_a_block_may_cost),
+        cmocka_unit_test(what_a_byte_may_stand_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

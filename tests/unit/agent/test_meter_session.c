@@ -165,6 +165,9 @@ static void check_session(const struct call *c, enum call_outcome outcome)
     assert_int_equal(c->outcome, outcome);
     assert_int_equal(c->usage_count, 0);
     assert_false(c->usage_reported);
+    /* Its turns tell what it used; of what could not be read nobody knows. */
+    assert_int_equal(c->input_tokens_total.known, outcome != CALL_UNMETERABLE);
+    assert_int_equal(c->output_tokens_total.known, outcome != CALL_UNMETERABLE);
     assert_int_equal(c->start_mono_ns, 10000000);
 }
 

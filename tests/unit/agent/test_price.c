@@ -390,6 +390,7 @@ static void test_what_is_not_billed(void **state)
     static const char *const OPERATIONS[] = {"count_tokens", "models", "moderation"};
     struct call refused = call_of("openai", "");
     struct call unsent = call_of("openai", "");
+    struct call session = call_of("openai", "mystery");
 
     (void)state;
     for (size_t i = 0; i < 3; i++) {
@@ -406,6 +407,10 @@ static void test_what_is_not_billed(void **state)
     unsent.outcome = CALL_NETWORK_ERROR;
     unsent.status_code = 0;
     check_free(&unsent);
+    session.operation = "realtime_session";
+    check_free(&session); /* its turns are billed */
+    session.outcome = CALL_UNMETERABLE;
+    check_unknown(&session, "unknown_model"); /* nobody saw them */
 }
 
 static void test_unknown_is_never_zero(void **state)

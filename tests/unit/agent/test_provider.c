@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -328,9 +329,41 @@ static void a_missing_folder_is_said(void **state)
     assert_null(set);
 }
 
+/* A flood of paths that nearly fit everything, in many ways. The timer counts the
+ * CPU's time: what is bounded takes a hundredth of it. */
+static void hostile_paths_cost_little(void **state)
+{
+    static const struct {
+        const char *host, *unit;
+    } table[] = {{"bedrock-runtime.us-east-1.amazonaws.com", "/model/a"},
+                 {"generativelanguage.googleapis.com", "/a"},
+                 {"x.openai.azure.com", "/deployments/a"}};
+    const struct itimerval limit = {.it_value = {.tv_sec = 60}}, none = {0};
+    struct provider_set *set = shipped();
+    struct provider_route route;
+
+    (void)state;
+    setitimer(ITIMER_VIRTUAL, &limit, NULL);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        const struct provider *p = provider_by_host(set, slice_str(table[i].host));
+        size_t len = strlen(table[i].unit);
+        char path[2041] = "";
+
+        assert_non_null(p);
+        for (size_t at = 0; at + len < sizeof(path) - 3; at += len)
+            memcpy(path + at, table[i].unit, len);
+        memcpy(path + strlen(path), "/x", 3);
+        for (int k = 0; k < 20000; k++)
+            (void)!provider_route(p, slice_str("POST"), slice_str(path), &route);
+    }
+    setitimer(ITIMER_VIRTUAL, &none, NULL);
+    provider_set_free(&set);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hostile_paths_cost_little),
         cmocka_unit_test(shipped_profiles_load),
         cmocka_unit_test(shipped_routes),
         cmocka_unit_test(patterns),
