@@ -11,14 +11,17 @@
 #define BODY_BYTES (200u * 1024 * 1024)
 #define EVENTS 100000u
 
-#ifndef __SANITIZE_ADDRESS__
+static size_t held_bytes, peak_bytes;
+
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED true
+#else
+#define SANITIZED false
 /* The C library's own, beneath those of this program. */
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void __libc_free(void *data);
-
-static size_t held_bytes, peak_bytes;
 
 static void *counted(void *data)
 {
@@ -130,29 +133,27 @@ static void event_stream(struct flow *f)
     send_body(f, (const uint8_t *)end, sizeof(end) - 1, true);
 }
 
-#ifndef __SANITIZE_ADDRESS__
-/* The heads of request and answer, and what is written of them in HTTP/2. */
-static void write_heads(struct bench *b, const char *path, bool gzip, bool events)
+/* Written before anything is measured. */
+static void write_h2(struct bench *b, const struct flow *f, const char *path, const char *type)
 {
     const struct h2_block how = {.pad = NO_PAD};
     struct h2_fields fields = {0};
 
-    h2_writer_init(&b->up, true);
-    h2_writer_init(&b->down, false);
     head(b, 1, "POST", path, NULL, NULL, false);
     h2_data(&b->up, 1, STREAM, strlen(STREAM), true, NO_PAD);
     h2_field(&fields, ":status", "200");
-    h2_field(&fields, "content-type", events ? "text/event-stream" : "application/json");
-    if (gzip)
+    h2_field(&fields, "content-type", type);
+    if (f->gzip)
         h2_field(&fields, "content-encoding", "gzip");
     h2_headers(&b->down, 1, &fields, &how);
 }
 
-static void feed_heads(struct bench *b, const char *path, bool http2, bool gzip, bool events)
+/* The request, and the answer's head. */
+static void begin(struct bench *b, const struct flow *f, const char *path, const char *type)
 {
     char text[512];
 
-    if (http2) {
+    if (f->http2) {
         meter_request(b->m, buf_slice(&b->up.out), 1 * MS);
         meter_response(b->m, buf_slice(&b->down.out), 2 * MS);
         return;
@@ -161,42 +162,49 @@ static void feed_heads(struct bench *b, const char *path, bool http2, bool gzip,
              strlen(STREAM), STREAM);
     meter_request(b->m, slice_str(text), 1 * MS);
     snprintf(text, sizeof(text),
-             "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%sTransfer-Encoding: chunked\r\n\r\n",
-             events ? "text/event-stream" : "application/json",
-             gzip ? "Content-Encoding: gzip\r\n" : "");
+             "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%sTransfer-Encoding: chunked\r\n\r\n", type,
+             f->gzip ? "Content-Encoding: gzip\r\n" : "");
     meter_response(b->m, slice_str(text), 2 * MS);
 }
-#endif
+
+static void check_call(const struct bench *b, bool gzip, bool events)
+{
+    assert_int_equal(b->calls, 1);
+    assert_int_equal(b->call[0]->outcome, CALL_OK);
+    assert_int_equal(b->call[0]->reported.input_tokens.value, 8);
+    if (events)
+        assert_int_equal(b->call[0]->stream_events, EVENTS + 2);
+    else
+        assert_true(gzip || b->call[0]->response_body_bytes > BODY_BYTES);
+}
 
 static void measure(bool http2, bool gzip, bool events)
 {
-#ifndef __SANITIZE_ADDRESS__
-    const char *path = events ? "/v1/chat/completions" : "/v1/embeddings";
-    const struct meter_env no_env = {0};
     struct flow f = {.http2 = http2, .gzip = gzip};
-    struct bench b;
+    struct bench b = {.budget = {.memory_limit_bytes = 64u << 20, .output_left_bytes = UINT64_MAX}};
+    const struct meter_env env = {.providers = set,
+                                  .budget = &b.budget,
+                                  .user = &b,
+                                  .on_begin = on_begin,
+                                  .on_call = on_call};
+    const char *path = events ? "/v1/chat/completions" : "/v1/embeddings";
+    const char *type = events ? "text/event-stream" : "application/json";
     size_t before;
-    struct meter_env env = no_env;
 
-    memset(&b, 0, sizeof(b));
-    b.budget =
-        (struct body_budget){.memory_limit_bytes = 64u << 20, .output_left_bytes = UINT64_MAX};
+    if (SANITIZED) {
+        print_message("SKIP - the sanitizer's allocator stands in the way\n");
+        skip();
+    }
+    h2_writer_init(&b.up, true);
+    h2_writer_init(&b.down, false);
     assert_int_equal(deflateInit2(&f.z, 1, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    write_heads(&b, path, gzip, events);
-    env = (struct meter_env){.providers = set,
-                             .budget = &b.budget,
-                             .user = &b,
-                             .on_begin = on_begin,
-                             .on_call = on_call};
+    write_h2(&b, &f, path, type);
     before = peak_bytes = held_bytes;
     assert_int_equal(
         meter_new(&env, http2 ? METER_HTTP2 : METER_HTTP1, slice_str("api.openai.com"), &b.m), 0);
     f.m = b.m;
-    feed_heads(&b, path, http2, gzip, events);
-    if (events)
-        event_stream(&f);
-    else
-        embedding(&f);
+    begin(&b, &f, path, type);
+    (events ? event_stream : embedding)(&f);
     print_message("peak of one connection, HTTP/%s, %s%s: %zu bytes (%llu on the wire)\n",
                   http2 ? "2" : "1.1",
                   events ? "100,000 events"
@@ -204,28 +212,10 @@ static void measure(bool http2, bool gzip, bool events)
                          : "200 MB body",
                   gzip ? ", gzip" : "", peak_bytes - before, (unsigned long long)f.wire_bytes);
     assert_in_range(peak_bytes - before, 1, METER_STATE_MAX_BYTES);
-    if (http2)
-        meter_response(b.m, slice_of("\0\0\0\0\1\0\0\0\1", 9), 4 * MS);
-    else
-        meter_response(b.m, slice_str("0\r\n\r\n"), 4 * MS);
-    assert_int_equal(b.calls, 1);
-    assert_int_equal(b.call[0]->outcome, CALL_OK);
-    assert_int_equal(b.call[0]->reported.input_tokens.value, 8);
-    if (events)
-        assert_int_equal(b.call[0]->stream_events, EVENTS + 2);
-    else
-        assert_true(gzip || b.call[0]->response_body_bytes > BODY_BYTES);
+    meter_response(b.m, http2 ? slice_of("\0\0\0\0\1\0\0\0\1", 9) : slice_str("0\r\n\r\n"), 4 * MS);
+    check_call(&b, gzip, events);
     deflateEnd(&f.z);
     finish(&b);
-#else
-    (void)http2;
-    (void)gzip;
-    (void)events;
-    (void)embedding;
-    (void)event_stream;
-    print_message("SKIP - the sanitizer's allocator stands in the way\n");
-    skip();
-#endif
 }
 
 static void a_large_body(void **state)
