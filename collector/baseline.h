@@ -73,6 +73,8 @@ struct baseline {
     uint32_t hours; /* learned */
     bool is_fitted; /* the first day is in the level and the hours of the day */
     float level;
+    bool is_ragged;        /* times of the day differ by factors: one day is no proof of them */
+    float highest, lowest; /* log rate that any time of the day has */
     float first_day[24];
     bool has_first[24];
     float of_day[24], of_week[168];
