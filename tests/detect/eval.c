@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/tail.c
- * collector/rate.c LINK: collector/sketch.c collector/alert.c collector/text.c collector/rollup.c
- * LINK: tests/detect/traffic.c tests/detect/rivals.c
+ * LINK: collector/rate.c collector/sketch.c collector/alert.c collector/text.c
+ * LINK: collector/rollup.c tests/detect/traffic.c tests/detect/rivals.c
+ * LINK: collector/pattern.c
  *
  * The detector, whole, over seeded traffic:
  *

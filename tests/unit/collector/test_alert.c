@@ -3,7 +3,8 @@
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
  * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/rate.c
- * collector/tail.c LINK: collector/alert.c collector/rollup.c collector/sketch.c collector/text.c
+ * LINK: collector/tail.c collector/alert.c collector/rollup.c collector/sketch.c
+ * LINK: collector/text.c
  */
 #include "collector/detect.h"
 #include "proto/event.h"
