@@ -284,6 +284,11 @@ bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *
     return b->is_fitted && b->age_min >= s->history_min && b->marks > 0;
 }
 
+double baseline_mean_mark(const struct baseline *b)
+{
+    return profile_mean_mark(b);
+}
+
 bool baseline_is_calibrated(const struct baseline *b)
 {
     return b->age_min >= 2 * WEEK_MIN && b->windows[0].up.clusters >= 20;
@@ -355,6 +360,17 @@ static void describe(const struct verdict *v, double length_s, struct finding *r
     ret_finding->return_weeks = v->weeks;
 }
 
+/* How much more it takes until it is told: of the window at hand. */
+static double ratio_least(const struct baseline *b, const struct baseline_settings *s, unsigned i,
+                          const struct baseline_look *k, double target_weeks)
+{
+    double z = tail_z(&b->windows[i].up, target_weeks, b->age_min / WEEK_MIN, s->windows_min[i]);
+    double half = profile_mean_mark(b) / 2, expected = (double)k->expected;
+    double sum = (expected + half) * exp(z * sqrt((double)k->variance)) - half;
+
+    return expected > 0 ? fmax(sum / expected, s->ratio_min) : 0;
+}
+
 void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
                     uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
                     struct finding *ret_finding)
@@ -384,11 +400,15 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
         if (hit && (!fires || verdicts[i].z > verdicts[best].z))
             best = i;
         fires |= hit;
+        ret_finding->windows_agree |= (uint32_t)hit << i;
     }
     describe(&verdicts[best],
              60.0 * (s->windows_min[best] - (running ? 1 : 0)) + (running ? running_s : 0),
              ret_finding);
     ret_finding->fires = fires;
+    ret_finding->tail_events = (down ? &b->windows[best].down : &b->windows[best].up)->clusters;
+    if (!down)
+        ret_finding->ratio_least = ratio_least(b, s, best, &verdicts[best].look, target);
     ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down);
 }
 

@@ -103,6 +103,8 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
  * how rare it is, whichever way it departs. All zero while it is too early. */
 void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,
                    struct finding *ret_finding);
+/* The usual size of one call; 0 = not known. */
+double baseline_mean_mark(const struct baseline *b);
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s);
 /* 20 clusters of the tail and two weeks. */
 bool baseline_is_calibrated(const struct baseline *b);

@@ -19,6 +19,8 @@
 #define SLOW_RATIO 1.5
 #define SLOW_SHARE_MIN 0.05 /* then the window's p95 is beyond the bound */
 #define ERROR_SHARE_MIN 0.05
+/* Fewer calls than this part of the usual explain less of anything else. */
+#define CALLS_DOWN 0.67
 /* The latency sketches are exchanged after this long: the baseline spans one to two. */
 #define LATENCY_GENERATION_MIN (3 * 1440 + 720)
 #define LATENCY_RING 5
@@ -51,7 +53,7 @@ struct pending {
 struct series {
     UT_hash_handle hh;
     char org[64], feature[96], provider[64], model[160];
-    struct baseline *cost, *calls;
+    struct baseline *cost, *calls, *tokens;
     struct rate errors;
     struct latency latency;
     struct pending pending;
@@ -90,6 +92,7 @@ static void series_free(struct series *s)
 {
     baseline_free(&s->cost);
     baseline_free(&s->calls);
+    baseline_free(&s->tokens);
     for (int i = 0; i < LATENCY_RING; i++)
         sketch_fini(&s->latency.ring[i]);
     for (int i = 0; i < 2; i++)
@@ -133,6 +136,8 @@ static int series_new(const struct store_series_name *n, const char *key, size_t
 
     if (r == 0)
         r = baseline_new(&s->calls);
+    if (r == 0)
+        r = baseline_new(&s->tokens);
     if (r < 0) {
         if (s)
             series_free(s);
@@ -220,6 +225,23 @@ static struct baseline_minute calls_minute(const struct rollup_sums *s)
     float calls = (float)s->calls;
 
     return (struct baseline_minute){.count = calls, .sum = calls, .squares = calls};
+}
+
+/* The roll-ups have no squares of tokens: the minute's own mean stands for them, set
+ * against the usual one. */
+static struct baseline_minute tokens_minute(const struct baseline *b, const struct rollup_sums *s)
+{
+    uint64_t unknown = s->input_unknown > s->output_unknown ? s->input_unknown : s->output_unknown;
+    double count = (double)(s->calls - unknown), sum = (double)(s->input_total + s->output_total);
+    double mark = baseline_mean_mark(b), off = sum - count * mark;
+
+    return (struct baseline_minute){
+        .count = (float)count,
+        .sum = (float)sum,
+        .squares = (float)(count <= 0 ? 0
+                           : mark > 0 ? count * mark * mark + off * off
+                                      : sum * sum / count),
+    };
 }
 
 static struct rate_counts error_counts(const struct rollup_sums *s)
@@ -330,53 +352,120 @@ static uint32_t fresh_minutes(const struct detect *d, const struct episode *e)
     return e->is_active || e->ended_s == 0 || minutes > UINT32_MAX ? UINT32_MAX : (uint32_t)minutes;
 }
 
-static int judge_rule(const struct detect *d, const struct series *s, enum alert_rule rule,
-                      const struct running *running, struct finding *ret_finding)
+/* The rules over sums. */
+struct sum_rule {
+    struct baseline *baseline;
+    struct baseline_minute minute;
+    bool down;
+};
+
+static bool sum_rule_of(const struct series *s, enum alert_rule rule, struct sum_rule *ret_rule)
 {
-    const struct baseline_settings *settings = &d->settings;
-    struct baseline_minute cost = cost_minute(&s->pending.sums);
-    struct baseline_minute calls = calls_minute(&s->pending.sums);
-    struct rate_counts errors = error_counts(&s->pending.sums);
-    const bool live = running->is_there;
-    const uint32_t fresh = fresh_minutes(d, &s->episodes[rule]);
+    const struct rollup_sums *sums = &s->pending.sums;
 
     switch (rule) {
-    case ALERT_COST_SPIKE:
-        baseline_judge(s->cost, settings, false, fresh, live ? &cost : NULL, running->seconds,
-                       ret_finding);
-        return 0;
     case ALERT_CALLS_SPIKE:
-        baseline_judge(s->calls, settings, false, fresh, live ? &calls : NULL, running->seconds,
-                       ret_finding);
-        return 0;
     case ALERT_CALLS_DROP:
-        *ret_finding = (struct finding){.is_calm = true};
-        /* A generator that ends is no outage; and a running minute is not over. */
-        if (!s->is_synthetic && !live)
-            baseline_judge(s->calls, settings, true, fresh, NULL, 0, ret_finding);
-        return 0;
-    case ALERT_ERRORS_RATE:
-        rate_judge(&s->errors, settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
-                   ret_finding);
-        return 0;
-    case ALERT_LATENCY_P95:
-        return judge_latency(s, settings, live ? &s->pending.latency : NULL, running->seconds,
-                             ret_finding);
+        *ret_rule = (struct sum_rule){s->calls, calls_minute(sums), rule == ALERT_CALLS_DROP};
+        return true;
+    case ALERT_COST_SPIKE:
+    case ALERT_COST_DROP:
+        *ret_rule = (struct sum_rule){s->cost, cost_minute(sums), rule == ALERT_COST_DROP};
+        return true;
+    case ALERT_TOKENS_SPIKE:
+    case ALERT_TOKENS_DROP:
+        *ret_rule =
+            (struct sum_rule){s->tokens, tokens_minute(s->tokens, sums), rule == ALERT_TOKENS_DROP};
+        return true;
     default:
-        *ret_finding = (struct finding){.is_calm = true};
-        return 0;
+        return false;
     }
 }
 
-static double history_hours(const struct series *s)
+static bool are_calls_down(const struct detect *d, const struct series *s)
 {
-    return s->calls->age_min / 60.0;
+    struct finding f;
+
+    if (s->episodes[ALERT_CALLS_DROP].is_active)
+        return true;
+    for (unsigned i = 0; i < d->settings.windows_count; i++) {
+        baseline_look(s->calls, &d->settings, i, &f);
+        if (f.observed < CALLS_DOWN * f.baseline)
+            return true;
+    }
+    return false;
 }
 
-static void fill_alert(const struct series *s, enum alert_rule rule, const struct finding *f,
-                       int64_t end_s, struct alert *a)
+/* What another rule tells already is not told again. */
+static bool is_explained(const struct detect *d, const struct series *s, enum alert_rule rule)
 {
-    const bool is_sum = rule <= ALERT_CALLS_DROP;
+    switch (rule) {
+    case ALERT_COST_DROP:
+        return are_calls_down(d, s);
+    case ALERT_TOKENS_DROP:
+        return are_calls_down(d, s) || s->episodes[ALERT_COST_DROP].is_active;
+    case ALERT_TOKENS_SPIKE:
+        return s->episodes[ALERT_CALLS_SPIKE].is_active || s->episodes[ALERT_COST_SPIKE].is_active;
+    default:
+        return false;
+    }
+}
+
+static void judge_sum(const struct detect *d, const struct series *s, enum alert_rule rule,
+                      const struct sum_rule *sum, const struct running *running,
+                      struct finding *ret_finding)
+{
+    const bool live = running->is_there;
+    const struct episode *e = &s->episodes[rule];
+
+    *ret_finding = (struct finding){.is_calm = true};
+    /* A generator that ends is no outage; and a running minute is not over. */
+    if (sum->down && (s->is_synthetic || live))
+        return;
+    if (!e->is_active && is_explained(d, s, rule))
+        return;
+    baseline_judge(sum->baseline, &d->settings, sum->down, fresh_minutes(d, e),
+                   live ? &sum->minute : NULL, running->seconds, ret_finding);
+}
+
+static int judge_rule(const struct detect *d, const struct series *s, enum alert_rule rule,
+                      const struct running *running, struct finding *ret_finding)
+{
+    struct rate_counts errors = error_counts(&s->pending.sums);
+    const bool live = running->is_there;
+    struct sum_rule sum;
+
+    if (sum_rule_of(s, rule, &sum)) {
+        judge_sum(d, s, rule, &sum, running, ret_finding);
+        return 0;
+    }
+    if (rule == ALERT_LATENCY_P95)
+        return judge_latency(s, &d->settings, live ? &s->pending.latency : NULL, running->seconds,
+                             ret_finding);
+    rate_judge(&s->errors, &d->settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
+               ret_finding);
+    return 0;
+}
+
+/* What a return period rests on. */
+static void fill_evidence(const struct detect *d, const struct finding *f, struct alert *a)
+{
+    a->has_return = f->return_weeks > 0;
+    a->return_weeks = f->return_weeks;
+    a->tail_events = f->tail_events;
+    a->ratio_least = f->ratio_least;
+    a->windows_agree = 0;
+    for (unsigned i = 0; i < d->settings.windows_count; i++)
+        if (f->windows_agree & (1u << i))
+            a->windows_agree_s[a->windows_agree++] = d->settings.windows_min[i] * MINUTE_S;
+}
+
+static void fill_alert(const struct detect *d, const struct series *s, enum alert_rule rule,
+                       const struct finding *f, int64_t end_s, struct alert *a)
+{
+    struct sum_rule sum = {.baseline = s->calls};
+    const bool is_sum = sum_rule_of(s, rule, &sum);
+    const struct baseline *b = sum.baseline;
 
     a->rule = rule;
     memcpy(a->org, s->org, sizeof(a->org));
@@ -392,14 +481,15 @@ static void fill_alert(const struct series *s, enum alert_rule rule, const struc
     a->baseline_upper = f->upper;
     a->has_sigmas = f->sigmas != 0;
     a->sigmas = f->sigmas;
-    a->method = !is_sum                         ? "binomial vs bad hour of the last day"
-                : s->calls->hours >= 2 * 7 * 24 ? "hour_of_week+local"
-                                                : "hour_of_day+local";
-    a->history_hours = history_hours(s);
-    a->baseline_samples = s->calls->hours;
-    a->confidence = baseline_is_calibrated(s->calls) ? "calibrated" : "provisional";
+    a->method = !is_sum                  ? "binomial vs bad hour of the last day"
+                : b->hours >= 2 * 7 * 24 ? "hour_of_week+local"
+                                         : "hour_of_day+local";
+    a->history_hours = b->age_min / 60.0;
+    a->baseline_samples = b->hours;
+    a->confidence = baseline_is_calibrated(b) ? "calibrated" : "provisional";
     a->synthetic = s->is_synthetic;
     a->detected_s = end_s;
+    fill_evidence(d, f, a);
 }
 
 static int tell(struct episode *e, enum alert_status status, bool quiet, detect_emit emit,
@@ -433,13 +523,13 @@ static int step_episode(const struct detect *d, struct series *s, enum alert_rul
         if (!f->fires)
             return 0;
         *e = (struct episode){.is_active = true};
-        fill_alert(s, rule, f, end_s, &e->last);
+        fill_alert(d, s, rule, f, end_s, &e->last);
         e->last.starts_s = minute_s;
         alert_name(&e->last);
         return tell(e, ALERT_FIRING, quiet, emit, ctx);
     }
     if (has_grown(e, f, end_s)) {
-        fill_alert(s, rule, f, end_s, &e->last);
+        fill_alert(d, s, rule, f, end_s, &e->last);
         return tell(e, ALERT_UPDATED, quiet, emit, ctx);
     }
     if (!may_end)
@@ -452,7 +542,7 @@ static int step_episode(const struct detect *d, struct series *s, enum alert_rul
     e->last.ends_s = end_s;
     e->last.detected_s = end_s;
     if (f->window_s)
-        fill_alert(s, rule, f, end_s, &e->last);
+        fill_alert(d, s, rule, f, end_s, &e->last);
     return tell(e, ALERT_RESOLVED, quiet, emit, ctx);
 }
 
@@ -478,11 +568,14 @@ static int learn_series(struct detect *d, struct series *s, int64_t minute)
 {
     const struct rollup_sums *sums = &s->pending.sums;
     struct baseline_minute cost = cost_minute(sums), calls = calls_minute(sums);
+    struct baseline_minute tokens = tokens_minute(s->tokens, sums);
     struct rate_counts errors = error_counts(sums);
     int r = baseline_learn(s->cost, &d->settings, minute, &cost);
 
     if (r == 0)
         r = baseline_learn(s->calls, &d->settings, minute, &calls);
+    if (r == 0)
+        r = baseline_learn(s->tokens, &d->settings, minute, &tokens);
     rate_learn(&s->errors, minute, &errors, s->episodes[ALERT_ERRORS_RATE].is_active);
     if (sums->calls)
         s->is_synthetic = sums->synthetic == sums->calls;
