@@ -37,6 +37,10 @@ static const struct rule {
                             "Number of tokens", UNIT_TOKENS, false},
     [ALERT_TOKENS_DROP] = {"tokens.drop", "tokens", "tokens", "tokens", "info", "Number of tokens",
                            UNIT_TOKENS, true},
+    [ALERT_CALLS_SHIFT] = {"calls.shift", "calls", "calls", "calls", "warning", "Number of calls",
+                           UNIT_CALLS, false},
+    [ALERT_COST_SHIFT] = {"cost.shift", "cost", "cost_usd", "USD", "warning", "Cost", UNIT_USD,
+                          false},
     [ALERT_ERRORS_RATE] = {"errors.rate", "errors", "error_ratio", "ratio", "critical",
                            "Share of failed calls", UNIT_SHARE, false},
     [ALERT_LATENCY_P95] = {"latency.p95", "latency", "latency_p95", "us", "warning", "p95 latency",
@@ -236,7 +240,7 @@ int alert_pack(const struct alert *a, struct buf *out)
     m.metric = borrow(rule->metric);
     m.unit = borrow(rule->unit_name);
     m.baseline_method = borrow(a->method);
-    m.direction = borrow(rule->is_down ? "down" : "up");
+    m.direction = borrow(rule->is_down || a->observed < a->baseline ? "down" : "up");
     m.confidence = borrow(a->confidence);
     m.reason = reason;
     fill_numbers(a, &m);

@@ -20,6 +20,7 @@
 #define NOISE_PRIOR 0.02
 #define NOISE_LEAST 0.008 /* no profile is known better than to 9% */
 #define NOISE_PRIOR_MIN 120.0
+#define SHIFT_MAX 3.0
 #define BAND_SIGMAS 2.05 /* 96% */
 #define CALM_SIGMAS 2.5
 #define DROP_RATIO 2.0    /* a drop must at least halve */
@@ -37,6 +38,7 @@ int baseline_new(struct baseline **ret_baseline)
         return -ENOMEM;
     }
     b->local.wander = (float)NOISE_PRIOR;
+    shift_init(&b->shift);
     for (int i = 0; i < BASELINE_WINDOWS_MAX; i++) {
         b->windows[i].noise = (float)NOISE_PRIOR;
         tail_init(&b->windows[i].up);
@@ -79,17 +81,30 @@ static struct baseline_look make_look(const struct baseline *b, const struct bas
     double mark = profile_mean_mark(b);
     double corrected = expected * exp(before * exp(-(window_min / 2.0) / LOCAL_DECAY_MIN));
     double variance = (double)w->noise + profile_sampling_variance(b, corrected);
-    double most = corrected * exp(doubt.up), least = corrected * exp(doubt.down);
-    double residual = log((sum + mark / 2 + 1e-12) / (most + mark / 2 + 1e-12));
+    double spread = 1.0 + profile_mark_cv2(b), noise = (double)w->noise;
+    double scale = sqrt(variance), most = corrected * exp(doubt.up);
+    double usual = log((sum + mark / 2 + 1e-12) / (corrected + mark / 2 + 1e-12));
+    double beyond = log((sum + mark / 2 + 1e-12) / (most + mark / 2 + 1e-12));
 
     return (struct baseline_look){
         .sum = (float)sum,
         .samples = (float)samples,
         .expected = (float)corrected,
         .variance = (float)variance,
-        .z = (float)(residual / sqrt(variance)),
-        .z_down = (float)deviance_z(sum, least, mark, (double)w->noise, 1.0 + profile_mark_cv2(b)),
+        .z = (float)(beyond / scale),
+        .z_down = (float)deviance_z(sum, corrected * exp(doubt.down), mark, noise, spread),
+        .plain = (float)(usual / scale),
+        .plain_down = (float)deviance_z(sum, corrected, mark, noise, spread),
     };
+}
+
+/* The local state at a minute, for what came after. A window that a cliff upwards
+ * lies in is mostly beyond it. */
+static double state_before(const struct baseline *b, int64_t minute)
+{
+    const struct baseline_local *l = &b->local;
+
+    return l->cliff > minute && l->cliff_up ? 0 : (double)l->states[(size_t)minute % BASELINE_RING];
 }
 
 static struct baseline_look look_at(const struct baseline *b, const struct baseline_window *w,
@@ -104,8 +119,7 @@ static struct baseline_look look_at(const struct baseline *b, const struct basel
         samples += (double)b->ring[place].count;
         expected += (double)b->expected[place];
     }
-    return make_look(b, w, window_min, sum, samples, expected,
-                     (double)b->local.states[(size_t)(minute - window_min) % BASELINE_RING],
+    return make_look(b, w, window_min, sum, samples, expected, state_before(b, minute - window_min),
                      profile_doubt(b, minute));
 }
 
@@ -114,7 +128,7 @@ static struct baseline_look look_at(const struct baseline *b, const struct basel
 static void learn_noise(struct baseline_window *w, const struct baseline_look *k)
 {
     double floor_variance = (double)(k->variance - w->noise);
-    double z = fmin(fmax((double)k->z, -3.0), 3.0);
+    double z = fmin(fmax((double)k->plain, -3.0), 3.0);
     double step = fmax(1.0 / (w->learned + NOISE_PRIOR_MIN), 1.0 / WEEK_MIN);
 
     w->noise += (float)(step * (z * z * (double)k->variance - floor_variance - (double)w->noise));
@@ -165,8 +179,8 @@ static bool is_excursion(const struct baseline_look *k, double sigmas)
 static void learn_window(struct baseline_window *w, int64_t minute, uint32_t window_min)
 {
     learn_noise(w, &w->look);
-    tail_learn(&w->up, (double)w->look.z, minute, window_min);
-    tail_learn(&w->down, -(double)w->look.z_down, minute, window_min);
+    tail_learn(&w->up, (double)w->look.plain, minute, window_min);
+    tail_learn(&w->down, -(double)w->look.plain_down, minute, window_min);
     w->learned++;
 }
 
@@ -177,9 +191,12 @@ static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
     struct baseline_local *l = &b->local;
 
     /* What was learned before a cliff says nothing of what is beyond it. */
-    if (minute % 60 == 0 &&
-        fabs(profile_log_of_hour(b, minute) - profile_log_of_hour(b, minute - 1)) > PROFILE_CLIFF)
+    if (minute % 60 == 0 && profile_is_cliff(b, minute)) {
         l->state = 0;
+        l->variance = l->wander;
+        l->cliff = minute;
+        l->cliff_up = profile_log_of_hour(b, minute) > profile_log_of_hour(b, minute - 1);
+    }
     if (window_min && l->frozen_min == 0)
         l->state = l->states[(size_t)(minute - window_min) % BASELINE_RING];
     if (window_min)
@@ -189,6 +206,11 @@ static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
     if (!window_min || l->frozen_min > FREEZE_MAX_MIN)
         follow_local(b, minute);
     l->states[minute % BASELINE_RING] = l->state;
+}
+
+static bool is_unusual(const struct baseline_look *k)
+{
+    return (double)k->plain > EXCURSION_SIGMAS || (double)k->plain_down < -EXCURSION_SIGMAS;
 }
 
 /* The shortest window that says that something is going on now; 0: none. Long ones
@@ -218,7 +240,7 @@ static void learn_windows(struct baseline *b, const struct baseline_settings *s,
     for (unsigned i = 0; i < s->windows_count; i++) {
         struct baseline_window *w = &b->windows[i];
 
-        if (minutes_there < s->windows_min[i] || is_excursion(&w->look, EXCURSION_SIGMAS) ||
+        if (minutes_there < s->windows_min[i] || is_unusual(&w->look) ||
             (beyond_min && b->local.frozen_min <= FREEZE_MAX_MIN))
             continue;
         learn_window(w, minute, s->windows_min[i]);
@@ -248,6 +270,34 @@ static void go_through_first_day(struct baseline *b, const struct baseline_setti
     profile_survey_day(b);
 }
 
+/* The level moves, the local state need not make up for it any longer. */
+static void move_level(struct baseline *b, double by)
+{
+    b->level += (float)by;
+    b->local.state -= (float)by;
+    for (int i = 0; i < BASELINE_RING; i++) {
+        b->local.states[i] -= (float)by;
+        b->expected[i] *= (float)exp(by);
+    }
+}
+
+static void judge_hour(struct baseline *b, const struct baseline_settings *s, int64_t minute)
+{
+    double half = profile_mean_mark(b) / 2;
+    struct shift_hour hour = {
+        .minute = minute,
+        .sum = (double)b->hour.sum,
+        .expected = (double)b->hour_expected,
+        .samples = (double)b->hour.count,
+    };
+
+    hour.departure = log((hour.sum + half + 1e-12) / (hour.expected + half + 1e-12));
+    b->shifted =
+        shift_learn(&b->shift, &hour, b->age_min / WEEK_MIN, s->target_weeks, s->ratio_min);
+    if (b->shifted.direction)
+        move_level(b, fmin(fmax(log(b->shifted.sum / b->shifted.expected), -SHIFT_MAX), SHIFT_MAX));
+}
+
 int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_t minute,
                    const struct baseline_minute *m)
 {
@@ -266,10 +316,17 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
         learn_windows(b, s, minute, b->age_min);
         profile_learn_recurring(b, minute);
     }
+    b->shifted = (struct shift_found){0};
     b->hour.sum += m->sum;
+    b->hour.count += m->count;
+    b->hour_expected += b->is_fitted ? b->expected[minute % BASELINE_RING] : 0;
     b->hour_minutes++;
-    if ((minute + 1) % 60 == 0)
+    if ((minute + 1) % 60 == 0) {
+        if (b->is_fitted && b->hour_minutes == 60)
+            judge_hour(b, s, minute);
         profile_close_hour(b, minute);
+        b->hour_expected = 0;
+    }
     if (!b->is_fitted && b->age_min >= BASELINE_DAY_MIN && b->hours >= HOURS_FIRST) {
         profile_fit_first_day(b);
         go_through_first_day(b, s);
@@ -310,8 +367,7 @@ static struct baseline_look look_running(const struct baseline *b, const struct 
         expected += (double)b->expected[place];
     }
     return make_look(b, w, window_min, sum, samples, expected,
-                     (double)b->local.states[(size_t)(minute + 1 - window_min) % BASELINE_RING],
-                     profile_doubt(b, minute + 1));
+                     state_before(b, minute + 1 - window_min), profile_doubt(b, minute + 1));
 }
 
 struct verdict {
@@ -426,4 +482,25 @@ void baseline_look(const struct baseline *b, const struct baseline_settings *s, 
     judge_window(b, s, window, down, &v);
     describe(&v, 60.0 * s->windows_min[window], ret_finding);
     ret_finding->is_calm = !is_beyond(s, &v, down);
+}
+
+void baseline_shift(const struct baseline *b, struct finding *ret_finding)
+{
+    const struct shift_found *f = &b->shifted;
+    double band = BAND_SIGMAS * sqrt((double)b->shift.variance);
+
+    *ret_finding = (struct finding){.is_calm = true};
+    if (!f->direction)
+        return;
+    *ret_finding = (struct finding){
+        .fires = true,
+        .window_s = f->hours * 3600,
+        .observed = f->sum,
+        .baseline = f->expected,
+        .lower = f->expected * exp(-band),
+        .upper = f->expected * exp(band),
+        .samples = f->samples,
+        .return_weeks = f->weeks,
+        .tail_events = f->tail_events,
+    };
 }

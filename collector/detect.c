@@ -20,6 +20,8 @@
 #define SLOW_SHARE_MIN 0.05 /* then the window's p95 is beyond the bound */
 #define ERROR_SHARE_MIN 0.05
 /* Fewer calls than this part of the usual explain less of anything else. */
+/* A shift within this time of another alert on the series is what that one told. */
+#define SHIFT_QUIET_S (12 * 3600)
 #define CALLS_DOWN 0.67
 /* The latency sketches are exchanged after this long: the baseline spans one to two. */
 #define LATENCY_GENERATION_MIN (3 * 1440 + 720)
@@ -356,7 +358,7 @@ static uint32_t fresh_minutes(const struct detect *d, const struct episode *e)
 struct sum_rule {
     struct baseline *baseline;
     struct baseline_minute minute;
-    bool down;
+    bool down, is_shift;
 };
 
 static bool sum_rule_of(const struct series *s, enum alert_rule rule, struct sum_rule *ret_rule)
@@ -366,20 +368,35 @@ static bool sum_rule_of(const struct series *s, enum alert_rule rule, struct sum
     switch (rule) {
     case ALERT_CALLS_SPIKE:
     case ALERT_CALLS_DROP:
-        *ret_rule = (struct sum_rule){s->calls, calls_minute(sums), rule == ALERT_CALLS_DROP};
+        *ret_rule =
+            (struct sum_rule){s->calls, calls_minute(sums), rule == ALERT_CALLS_DROP, false};
         return true;
     case ALERT_COST_SPIKE:
     case ALERT_COST_DROP:
-        *ret_rule = (struct sum_rule){s->cost, cost_minute(sums), rule == ALERT_COST_DROP};
+        *ret_rule = (struct sum_rule){s->cost, cost_minute(sums), rule == ALERT_COST_DROP, false};
         return true;
     case ALERT_TOKENS_SPIKE:
     case ALERT_TOKENS_DROP:
-        *ret_rule =
-            (struct sum_rule){s->tokens, tokens_minute(s->tokens, sums), rule == ALERT_TOKENS_DROP};
+        *ret_rule = (struct sum_rule){s->tokens, tokens_minute(s->tokens, sums),
+                                      rule == ALERT_TOKENS_DROP, false};
+        return true;
+    case ALERT_CALLS_SHIFT:
+        *ret_rule = (struct sum_rule){.baseline = s->calls, .is_shift = true};
+        return true;
+    case ALERT_COST_SHIFT:
+        *ret_rule = (struct sum_rule){.baseline = s->cost, .is_shift = true};
         return true;
     default:
         return false;
     }
+}
+
+/* Told, and not over for long. */
+static bool was_lately(const struct detect *d, const struct series *s, enum alert_rule rule)
+{
+    const struct episode *e = &s->episodes[rule];
+
+    return e->is_active || (e->ended_s && d->minute_s < e->ended_s + SHIFT_QUIET_S);
 }
 
 static bool are_calls_down(const struct detect *d, const struct series *s)
@@ -406,6 +423,12 @@ static bool is_explained(const struct detect *d, const struct series *s, enum al
         return are_calls_down(d, s) || s->episodes[ALERT_COST_DROP].is_active;
     case ALERT_TOKENS_SPIKE:
         return s->episodes[ALERT_CALLS_SPIKE].is_active || s->episodes[ALERT_COST_SPIKE].is_active;
+    case ALERT_CALLS_SHIFT:
+    case ALERT_COST_SHIFT:
+        for (int other = ALERT_CALLS_SPIKE; other <= ALERT_COST_SHIFT; other++)
+            if (was_lately(d, s, (enum alert_rule)other))
+                return true;
+        return false;
     default:
         return false;
     }
@@ -424,6 +447,11 @@ static void judge_sum(const struct detect *d, const struct series *s, enum alert
         return;
     if (!e->is_active && is_explained(d, s, rule))
         return;
+    if (sum->is_shift) {
+        if (!live && !s->is_synthetic)
+            baseline_shift(sum->baseline, ret_finding);
+        return;
+    }
     baseline_judge(sum->baseline, &d->settings, sum->down, fresh_minutes(d, e),
                    live ? &sum->minute : NULL, running->seconds, ret_finding);
 }

@@ -9,8 +9,11 @@
 #define SLOT_STEP_LEAST 0.15
 #define MINUTE_STEP_LEAST 0.04
 #define ERRORS 1.5 /* what is smaller than so many of its errors is taken for none */
+#define CLIFF 2.0  /* hours that differ by more are not blended */
+#define UNLIKE 1.0 /* what differs by more is no proof by itself */
 #define CLIFF_WEEKS 3
 #define RAGGED_WEEKS 2
+#define UNLIKE_SHARE 0.2
 #define MARKS_HALF_LIFE_MIN WEEK_MIN
 
 static int hour_of_day(int64_t minute)
@@ -76,7 +79,12 @@ static double log_of_hours(const struct baseline *b, int64_t minute)
     double here = profile_log_of_hour(b, minute);
     double beside = profile_log_of_hour(b, place < 0 ? minute - 60 : minute + 60);
 
-    return fabs(beside - here) > PROFILE_CLIFF ? here : here + fabs(place) * (beside - here);
+    return fabs(beside - here) > CLIFF ? here : here + fabs(place) * (beside - here);
+}
+
+bool profile_is_cliff(const struct baseline *b, int64_t minute)
+{
+    return fabs(profile_log_of_hour(b, minute) - profile_log_of_hour(b, minute - 1)) > CLIFF;
 }
 
 static int slot_of(int64_t minute)
@@ -146,7 +154,7 @@ struct profile_doubt profile_doubt(const struct baseline *b, int64_t minute)
     double week = of_week(b, minute), here;
     struct profile_doubt d = {0};
 
-    if (fabs(week) > PROFILE_CLIFF && b->of_week_hours[profile_hour_of_week(minute)] < CLIFF_WEEKS)
+    if (fabs(week) > UNLIKE && b->of_week_hours[profile_hour_of_week(minute)] < CLIFF_WEEKS)
         d = (struct profile_doubt){.up = fmax(-week, 0), .down = fmin(-week, 0)};
     if (b->is_ragged && b->age_min < RAGGED_WEEKS * WEEK_MIN) {
         here = profile_log_expected(b, minute);
@@ -171,8 +179,8 @@ void profile_survey_day(struct baseline *b)
         double hour = (double)b->of_day[hour_of_day(minute)];
         double next = (double)b->of_day[hour_of_day(minute + 60)], slot = b->slots[i] / SLOT_UNIT;
 
-        b->is_ragged |= fabs(of_slot(b, minute, b->level + of_day(b, minute))) > PROFILE_CLIFF ||
-                        fabs(next - hour) > PROFILE_CLIFF;
+        b->is_ragged |= fabs(of_slot(b, minute, b->level + of_day(b, minute))) > UNLIKE ||
+                        fabs(next - hour) > UNLIKE;
         highest = fmax(highest, hour + slot);
         lowest = fmin(lowest, hour + slot);
     }
@@ -232,7 +240,8 @@ static void learn_later_hour(struct baseline *b, int64_t minute, double value)
         week = fmin(fmax(week, -1), 1);
     b->of_week[w] += (float)(fmax(1.0 / (b->of_week_hours[w] + 1.0), 0.2) * week);
     b->of_week_hours[w] += b->of_week_hours[w] < 1000;
-    d = fmin(fmax(d, -0.5), 0.5);
+    /* What is quite unlike, a weekend say, is the week's before it is the level's. */
+    d = fmin(fmax(d, -0.5), 0.5) * (fabs(d) > UNLIKE ? UNLIKE_SHARE : 1.0);
     b->level += (float)(fmax(1.0 / (b->hours + 1.0), 0.04) * d);
     b->of_day[h] += (float)(fmax(1.0 / (b->of_day_hours[h] + 1.0), 0.1) * d);
     b->of_day_hours[h] += b->of_day_hours[h] < 1000;
@@ -266,11 +275,15 @@ static int16_t stepped(int16_t place, double step, double residual)
     return (int16_t)lround(SLOT_UNIT * fmin(fmax(value, -4.0), 4.0));
 }
 
+static double state_before(const struct baseline *b, int64_t minute)
+{
+    return b->local.cliff > minute ? 0 : (double)b->local.states[(size_t)minute % BASELINE_RING];
+}
+
 static void learn_of_minute(struct baseline *b, int64_t minute)
 {
     double mark = profile_mean_mark(b);
-    double expected = exp(log_of_hours(b, minute) +
-                          (double)b->local.states[(size_t)(minute - 1) % BASELINE_RING]);
+    double expected = exp(log_of_hours(b, minute) + state_before(b, minute - 1));
     int16_t *place = &b->of_minute[minute % 60];
 
     *place = stepped(*place, 1 / minute_visits(b),
@@ -288,7 +301,7 @@ static void learn_slot(struct baseline *b, int64_t minute)
         sum += (double)minute_at(b, minute - i)->sum;
         expected += exp(log_of_minute(b, minute - i));
     }
-    expected *= exp((double)b->local.states[(size_t)(minute - BASELINE_SLOT_MIN) % BASELINE_RING]);
+    expected *= exp(state_before(b, minute - BASELINE_SLOT_MIN));
     *slot = stepped(*slot, fmax(1.0 / (slot_days(b) + (b->day ? 0.0 : 1.0)), SLOT_STEP_LEAST),
                     log((sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12)));
 }

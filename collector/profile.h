@@ -8,10 +8,6 @@
 
 #include "collector/baseline.h"
 
-/* Hours that differ by more than this (a factor of e) are not blended, and one week
- * is no proof of them. */
-#define PROFILE_CLIFF 1.0
-
 /* What else the log rate may be taken for, relative to what is expected: an hour of
  * the week that few weeks know, a ragged day that few days know. */
 struct profile_doubt {
@@ -27,6 +23,8 @@ double profile_sampling_variance(const struct baseline *b, double expected);
 /* Log of the expected sum of a minute; of its hour alone. */
 double profile_log_expected(const struct baseline *b, int64_t minute);
 double profile_log_of_hour(const struct baseline *b, int64_t minute);
+/* The hour that begins with `minute` is quite unlike the one before. */
+bool profile_is_cliff(const struct baseline *b, int64_t minute);
 struct profile_doubt profile_doubt(const struct baseline *b, int64_t minute);
 
 void profile_learn_marks(struct baseline *b, const struct baseline_minute *m);

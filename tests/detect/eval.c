@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/tail.c
+ * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c collector/tail.c
  * LINK: collector/rate.c collector/sketch.c collector/alert.c collector/text.c
  * LINK: collector/rollup.c tests/detect/traffic.c tests/detect/rivals.c
  * LINK: collector/pattern.c

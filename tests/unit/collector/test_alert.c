@@ -2,7 +2,7 @@
 /*
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/rate.c
+ * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c collector/rate.c
  * LINK: collector/tail.c collector/alert.c collector/rollup.c collector/sketch.c
  * LINK: collector/text.c
  */
