@@ -14,11 +14,14 @@
 #define LOCAL_WANDER_MIN 120.0
 #define LOCAL_CLIP 3.0
 #define LOCAL_MAX 2.5
+#define LOCAL_MIN (-8.0)
+#define LOCAL_FITS 1.0 /* beyond it the profile does not fit, and shows no noise */
 #define FREEZE_MAX_MIN 90
 #define EXCURSION_SIGMAS 4.0
 #define EXCURSION_END_SIGMAS 2.5
 #define NOISE_PRIOR 0.02
 #define NOISE_LEAST 0.008 /* no profile is known better than to 9% */
+#define NOISE_CALLS_LEAST 3.0
 #define NOISE_PRIOR_MIN 120.0
 #define SHIFT_MAX 3.0
 #define BAND_SIGMAS 2.05 /* 96% */
@@ -125,6 +128,13 @@ static struct baseline_look look_at(const struct baseline *b, const struct basel
 
 /* --- learning --- */
 
+/* Where next to nothing is expected next to nothing is learned of the noise. */
+static bool tells_noise(const struct baseline *b, double expected)
+{
+    return expected >= NOISE_CALLS_LEAST * profile_mean_mark(b) &&
+           fabs((double)b->local.state) <= LOCAL_FITS;
+}
+
 static void learn_noise(struct baseline_window *w, const struct baseline_look *k)
 {
     double floor_variance = (double)(k->variance - w->noise);
@@ -143,6 +153,8 @@ static void learn_wander(struct baseline *b, const struct baseline_window *w, in
 
     for (uint32_t i = 0; i < window_min; i++)
         expected += (double)b->expected[(size_t)(minute - i) % BASELINE_RING];
+    if (!tells_noise(b, expected))
+        return;
     floor_variance = profile_sampling_variance(b, expected);
     residual = log(((double)w->look.sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12));
     limit = 9.0 * ((double)b->local.wander + floor_variance);
@@ -167,7 +179,7 @@ static void follow_local(struct baseline *b, int64_t minute)
     double limit = LOCAL_CLIP * sqrt(total), gain = prior / total;
 
     state += gain * fmin(fmax(innovation, -limit), limit);
-    l->state = (float)fmin(fmax(state, -LOCAL_MAX), LOCAL_MAX);
+    l->state = (float)fmin(fmax(state, LOCAL_MIN), LOCAL_MAX);
     l->variance = (float)fmin((1.0 - gain) * prior, (double)l->wander);
 }
 
@@ -176,9 +188,11 @@ static bool is_excursion(const struct baseline_look *k, double sigmas)
     return (double)k->z > sigmas || (double)k->z_down < -sigmas;
 }
 
-static void learn_window(struct baseline_window *w, int64_t minute, uint32_t window_min)
+static void learn_window(const struct baseline *b, struct baseline_window *w, int64_t minute,
+                         uint32_t window_min)
 {
-    learn_noise(w, &w->look);
+    if (tells_noise(b, (double)w->look.expected))
+        learn_noise(w, &w->look);
     tail_learn(&w->up, (double)w->look.plain, minute, window_min);
     tail_learn(&w->down, -(double)w->look.plain_down, minute, window_min);
     w->learned++;
@@ -243,7 +257,7 @@ static void learn_windows(struct baseline *b, const struct baseline_settings *s,
         if (minutes_there < s->windows_min[i] || is_unusual(&w->look) ||
             (beyond_min && b->local.frozen_min <= FREEZE_MAX_MIN))
             continue;
-        learn_window(w, minute, s->windows_min[i]);
+        learn_window(b, w, minute, s->windows_min[i]);
         if (i == recent)
             learn_wander(b, w, minute, s->windows_min[i]);
     }

@@ -73,13 +73,17 @@ double profile_log_of_hour(const struct baseline *b, int64_t minute)
     return b->level + of_day(b, minute) + of_week(b, minute);
 }
 
+/* Between the centres of two hours. What one week says of the hour beside, perhaps
+ * of an incident that is just over, is left out. */
 static double log_of_hours(const struct baseline *b, int64_t minute)
 {
     double place = (double)(minute % 60) / 60.0 - 0.5;
-    double here = profile_log_of_hour(b, minute);
-    double beside = profile_log_of_hour(b, place < 0 ? minute - 60 : minute + 60);
+    int64_t next = place < 0 ? minute - 60 : minute + 60;
+    double here = profile_log_of_hour(b, minute), to = of_day(b, next) - of_day(b, minute);
 
-    return fabs(beside - here) > CLIFF ? here : here + fabs(place) * (beside - here);
+    if (b->of_week_hours[profile_hour_of_week(next)] > 1)
+        to += of_week(b, next) - of_week(b, minute);
+    return fabs(to) > CLIFF ? here : here + fabs(place) * to;
 }
 
 bool profile_is_cliff(const struct baseline *b, int64_t minute)

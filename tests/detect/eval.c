@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c collector/tail.c
- * LINK: collector/rate.c collector/sketch.c collector/alert.c collector/text.c
- * LINK: collector/rollup.c tests/detect/traffic.c tests/detect/rivals.c
+ * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
+ * LINK: collector/tail.c collector/rate.c collector/sketch.c collector/alert.c
+ * LINK: collector/text.c collector/rollup.c tests/detect/traffic.c tests/detect/rivals.c
  * LINK: collector/pattern.c
  *
  * The detector, whole, over seeded traffic:

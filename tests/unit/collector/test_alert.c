@@ -2,9 +2,9 @@
 /*
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c collector/rate.c
- * LINK: collector/tail.c collector/alert.c collector/rollup.c collector/sketch.c
- * LINK: collector/text.c
+ * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
+ * LINK: collector/rate.c collector/tail.c collector/alert.c collector/rollup.c
+ * LINK: collector/sketch.c collector/text.c
  */
 #include "collector/detect.h"
 #include "proto/event.h"
