@@ -317,7 +317,8 @@ static int judge_latency(const struct series *s, const struct baseline_settings 
         counts = slow_counts(l, running);
     rate_judge(&l->slow, settings, SLOW_SHARE_MIN, running ? &counts : NULL, running_s,
                ret_finding);
-    if (!ret_finding->fires && ret_finding->is_calm)
+    /* The end of an episode is told as a latency, too. */
+    if (!ret_finding->fires && ret_finding->is_calm && !s->episodes[ALERT_LATENCY_P95].is_active)
         return 0;
     minutes = ret_finding->window_s / MINUTE_S;
     for (unsigned i = 0; i < minutes && i < LATENCY_RING && r == 0; i++)
