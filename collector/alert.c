@@ -196,6 +196,8 @@ static void fill_numbers(const struct alert *a, Lectr__V1__Alert *message)
         SET(beyond_seen, alert_return_weeks(a) > a->history_hours / HOURS_OF_WEEK);
         SET(tail_events_seen, a->tail_events);
     }
+    if (a->unusual >= 0)
+        SET(unusual_pattern_score, a->unusual);
     if (a->ratio_least > 0)
         SET(min_detectable_ratio, a->ratio_least);
     m.n_windows_agreeing_seconds = a->windows_agree;

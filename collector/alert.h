@@ -50,6 +50,7 @@ struct alert {
     double return_weeks;
     uint32_t tail_events; /* that the return period rests on */
     double ratio_least;   /* smaller ones would not have been told; 0 = not known */
+    double unusual;       /* "unusual pattern" score of the feature, 0..1; negative: not known */
     uint32_t windows_agree_s[4], windows_agree; /* lengths; how many */
     int64_t starts_s, detected_s;
     int64_t ends_s; /* resolved only */

@@ -2,6 +2,8 @@
 #include "collector/detect.h"
 
 #include "collector/baseline.h"
+#include "collector/context.h"
+#include "collector/latency.h"
 #include "collector/rate.h"
 #include "collector/text.h"
 
@@ -15,17 +17,11 @@
 /* An update is told when the deviation grew by this factor, not more often than that. */
 #define UPDATE_GROWTH 1.5
 #define UPDATE_EVERY_S 300
-/* Slower than this many times the usual p95 is slow. */
-#define SLOW_RATIO 1.5
-#define SLOW_SHARE_MIN 0.05 /* then the window's p95 is beyond the bound */
 #define ERROR_SHARE_MIN 0.05
 /* Fewer calls than this part of the usual explain less of anything else. */
 /* A shift within this time of another alert on the series is what that one told. */
 #define SHIFT_QUIET_S (12 * 3600)
 #define CALLS_DOWN 0.67
-/* The latency sketches are exchanged after this long: the baseline spans one to two. */
-#define LATENCY_GENERATION_MIN (3 * 1440 + 720)
-#define LATENCY_RING 5
 
 struct episode {
     bool is_active;
@@ -35,14 +31,6 @@ struct episode {
     int64_t told_s;
     double told_ratio;
     struct alert last; /* as told last */
-};
-
-struct latency {
-    struct sketch ring[LATENCY_RING]; /* minutes */
-    struct sketch generations[2];     /* young, old */
-    uint32_t young_min;
-    double bound; /* above it a call is slow; 0 = not known yet */
-    struct rate slow;
 };
 
 /* What the minute being told has for a series. */
@@ -68,6 +56,7 @@ struct detect {
     struct baseline_settings settings;
     uint32_t resolve_after_min;
     struct series *series;
+    struct context *context;
     int64_t last_minute_s; /* the last one closed, 0 = none */
     int64_t minute_s;      /* being told, 0 = none */
     uint64_t refused;
@@ -79,6 +68,10 @@ int detect_new(const struct config_detect *settings, struct detect **ret_detect)
 
     if (!d)
         return -ENOMEM;
+    if (context_new(&d->context) < 0) {
+        free(d);
+        return -ENOMEM;
+    }
     d->settings.windows_count = settings->windows_count;
     for (unsigned i = 0; i < settings->windows_count; i++)
         d->settings.windows_min[i] = settings->windows_s[i] / MINUTE_S;
@@ -95,10 +88,7 @@ static void series_free(struct series *s)
     baseline_free(&s->cost);
     baseline_free(&s->calls);
     baseline_free(&s->tokens);
-    for (int i = 0; i < LATENCY_RING; i++)
-        sketch_fini(&s->latency.ring[i]);
-    for (int i = 0; i < 2; i++)
-        sketch_fini(&s->latency.generations[i]);
+    latency_fini(&s->latency);
     sketch_fini(&s->pending.latency);
     free(s);
 }
@@ -114,6 +104,7 @@ void detect_free(struct detect **detect)
         HASH_DEL((*detect)->series, s);
         series_free(s);
     }
+    context_free(&(*detect)->context);
     free(*detect);
     *detect = NULL;
 }
@@ -251,94 +242,6 @@ static struct rate_counts error_counts(const struct rollup_sums *s)
     return (struct rate_counts){.calls = (float)s->calls, .hits = (float)s->errors};
 }
 
-static struct rate_counts slow_counts(const struct latency *l, const struct sketch *minute)
-{
-    return (struct rate_counts){
-        .calls = (float)minute->count,
-        .hits = l->bound > 0 ? (float)sketch_count_above(minute, l->bound) : 0,
-    };
-}
-
-/* --- latency: its baseline is a distribution --- */
-
-static int usual_latency(const struct latency *l, struct sketch *ret_usual)
-{
-    int r = sketch_merge(ret_usual, &l->generations[0]);
-
-    return r < 0 ? r : sketch_merge(ret_usual, &l->generations[1]);
-}
-
-static int renew_bound(struct latency *l)
-{
-    struct sketch usual = {0};
-    int r = usual_latency(l, &usual);
-
-    if (r == 0 && usual.count > 0)
-        l->bound = SLOW_RATIO * sketch_quantile(&usual, 0.95);
-    sketch_fini(&usual);
-    return r;
-}
-
-static int learn_latency(struct latency *l, int64_t minute, const struct sketch *m, bool hold)
-{
-    struct sketch *place = &l->ring[minute % LATENCY_RING];
-    struct rate_counts counts = slow_counts(l, m);
-    int r;
-
-    sketch_reset(place);
-    r = sketch_merge(place, m);
-    rate_learn(&l->slow, minute, &counts, hold);
-    if (r == 0 && (!hold || l->slow.held_min > 90))
-        r = sketch_merge(&l->generations[0], m);
-    if (r == 0 && ++l->young_min >= LATENCY_GENERATION_MIN) {
-        sketch_fini(&l->generations[1]);
-        l->generations[1] = l->generations[0];
-        l->generations[0] = (struct sketch){0};
-        l->young_min = 0;
-    }
-    /* Each hour the bound follows. */
-    if (r == 0 && (minute + 1) % 60 == 0)
-        r = renew_bound(l);
-    return r;
-}
-
-/* The share of slow calls decides; what is told is the p95. */
-static int judge_latency(const struct series *s, const struct baseline_settings *settings,
-                         const struct sketch *running, uint32_t running_s,
-                         struct finding *ret_finding)
-{
-    const struct latency *l = &s->latency;
-    struct sketch window = {0}, usual = {0};
-    struct rate_counts counts = {0};
-    unsigned minutes;
-    int r = 0;
-
-    if (running)
-        counts = slow_counts(l, running);
-    rate_judge(&l->slow, settings, SLOW_SHARE_MIN, running ? &counts : NULL, running_s,
-               ret_finding);
-    /* The end of an episode is told as a latency, too. */
-    if (!ret_finding->fires && ret_finding->is_calm && !s->episodes[ALERT_LATENCY_P95].is_active)
-        return 0;
-    minutes = ret_finding->window_s / MINUTE_S;
-    for (unsigned i = 0; i < minutes && i < LATENCY_RING && r == 0; i++)
-        r = sketch_merge(&window, &l->ring[(size_t)(l->slow.last_minute - i) % LATENCY_RING]);
-    if (r == 0 && running)
-        r = sketch_merge(&window, running);
-    if (r == 0)
-        r = usual_latency(l, &usual);
-    if (r == 0) {
-        ret_finding->observed = sketch_quantile(&window, 0.95);
-        ret_finding->baseline = sketch_quantile(&usual, 0.95);
-        ret_finding->lower = sketch_quantile(&usual, 0.90);
-        ret_finding->upper = sketch_quantile(&usual, 0.98);
-        ret_finding->fires &= ret_finding->observed > ret_finding->baseline;
-    }
-    sketch_fini(&window);
-    sketch_fini(&usual);
-    return r;
-}
-
 /* --- judging --- */
 
 /* A minute that is still running; NULL members of it: judge what was learned. */
@@ -469,8 +372,8 @@ static int judge_rule(const struct detect *d, const struct series *s, enum alert
         return 0;
     }
     if (rule == ALERT_LATENCY_P95)
-        return judge_latency(s, &d->settings, live ? &s->pending.latency : NULL, running->seconds,
-                             ret_finding);
+        return latency_judge(&s->latency, &d->settings, s->episodes[rule].is_active,
+                             live ? &s->pending.latency : NULL, running->seconds, ret_finding);
     rate_judge(&s->errors, &d->settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
                ret_finding);
     return 0;
@@ -518,6 +421,7 @@ static void fill_alert(const struct detect *d, const struct series *s, enum aler
     a->confidence = baseline_is_calibrated(b) ? "calibrated" : "provisional";
     a->synthetic = s->is_synthetic;
     a->detected_s = end_s;
+    a->unusual = context_score(d->context, s->org, s->feature);
     fill_evidence(d, f, a);
 }
 
@@ -609,7 +513,7 @@ static int learn_series(struct detect *d, struct series *s, int64_t minute)
     if (sums->calls)
         s->is_synthetic = sums->synthetic == sums->calls;
     return r < 0 ? r
-                 : learn_latency(&s->latency, minute, &s->pending.latency,
+                 : latency_learn(&s->latency, minute, &s->pending.latency,
                                  s->episodes[ALERT_LATENCY_P95].is_active);
 }
 
@@ -617,6 +521,14 @@ static int close_minute(struct detect *d, int64_t minute_s, bool quiet, detect_e
 {
     const struct running over = {0};
 
+    for (struct series *s = d->series; s; s = s->hh.next) {
+        int r = context_add(d->context, s->org, s->feature,
+                            1e-9 * (double)s->pending.sums.cost_expected_nanousd);
+
+        if (r < 0)
+            return r;
+    }
+    context_close(d->context, minute_s);
     for (struct series *s = d->series; s; s = s->hh.next) {
         int r = learn_series(d, s, minute_s / MINUTE_S);
 

@@ -4,7 +4,8 @@
  *
  * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
  * LINK: collector/rate.c collector/tail.c collector/alert.c collector/rollup.c
- * LINK: collector/sketch.c collector/text.c
+ * LINK: collector/sketch.c collector/text.c collector/context.c
+ * LINK: collector/pattern.c collector/latency.c
  */
 #include "collector/detect.h"
 #include "proto/event.h"
