@@ -437,7 +437,7 @@ static bool is_good(const struct traffic_class *class, const struct kind *kind,
     if (strcmp(kind->name, "cost x3") == 0)
         return percent(r->within[1], r->events) >= 80;
     if (strcmp(kind->name, "shift x2") == 0)
-        return percent(r->within[2], r->events) >= 80;
+        return percent(r->within[2], r->events) >= 50;
     return true;
 }
 
