@@ -10,9 +10,12 @@
 #include <string.h>
 #include <time.h>
 
+#define HOURS_OF_WEEK 168.0
+
 enum unit {
     UNIT_USD,
     UNIT_CALLS,
+    UNIT_TOKENS,
     UNIT_SHARE,
     UNIT_MICROSECONDS,
 };
@@ -30,6 +33,14 @@ static const struct rule {
                            UNIT_CALLS, false},
     [ALERT_CALLS_DROP] = {"calls.drop", "calls", "calls", "calls", "warning", "Number of calls",
                           UNIT_CALLS, true},
+    [ALERT_TOKENS_SPIKE] = {"tokens.spike", "tokens", "tokens", "tokens", "warning",
+                            "Number of tokens", UNIT_TOKENS, false},
+    [ALERT_TOKENS_DROP] = {"tokens.drop", "tokens", "tokens", "tokens", "info", "Number of tokens",
+                           UNIT_TOKENS, true},
+    [ALERT_CALLS_SHIFT] = {"calls.shift", "calls", "calls", "calls", "warning", "Number of calls",
+                           UNIT_CALLS, false},
+    [ALERT_COST_SHIFT] = {"cost.shift", "cost", "cost_usd", "USD", "warning", "Cost", UNIT_USD,
+                          false},
     [ALERT_ERRORS_RATE] = {"errors.rate", "errors", "error_ratio", "ratio", "critical",
                            "Share of failed calls", UNIT_SHARE, false},
     [ALERT_LATENCY_P95] = {"latency.p95", "latency", "latency_p95", "us", "warning", "p95 latency",
@@ -71,6 +82,7 @@ static void print_value(enum unit unit, double v, char *ret_text, size_t size)
         snprintf(ret_text, size, v >= 1 ? "$%.2f" : v >= 0.01 ? "$%.4f" : "$%.3g", v);
         break;
     case UNIT_CALLS:
+    case UNIT_TOKENS:
         snprintf(ret_text, size, v >= 10 || v == floor(v) ? "%.0f" : "%.1f", v);
         break;
     case UNIT_SHARE:
@@ -105,26 +117,44 @@ static bool has_ratio(const struct alert *a)
     return a->baseline > 0;
 }
 
+double alert_return_weeks(const struct alert *a)
+{
+    return fmin(a->return_weeks, 100 * a->history_hours / HOURS_OF_WEEK);
+}
+
+/* "; less than once in 340 weeks", where it goes beyond what was seen; "" when not known. */
+static void print_return(const struct alert *a, char *ret_text, size_t size)
+{
+    double weeks = alert_return_weeks(a);
+
+    ret_text[0] = 0;
+    if (a->has_return && a->status != ALERT_RESOLVED && weeks > 0)
+        snprintf(ret_text, size, "; %sonce in %.3g weeks",
+                 weeks > a->history_hours / HOURS_OF_WEEK ? "less than " : "", weeks);
+}
+
 void alert_reason(const struct alert *a, char *ret_text, size_t size)
 {
     const struct rule *rule = &rules[a->rule];
     char observed[32], usual[32], lower[32], upper[32], window[96], times[32] = "against";
+    char rare[64];
 
     print_value(rule->unit, a->observed, observed, sizeof(observed));
     print_value(rule->unit, a->baseline, usual, sizeof(usual));
     print_value(rule->unit, a->baseline_lower, lower, sizeof(lower));
     print_value(rule->unit, a->baseline_upper, upper, sizeof(upper));
     print_window(a, window, sizeof(window));
+    print_return(a, rare, sizeof(rare));
     if (has_ratio(a))
         snprintf(times, sizeof(times), a->observed < a->baseline / 10 ? "%.2fx" : "%.1fx",
                  a->observed / a->baseline);
     snprintf(ret_text, size,
              "%s%s of feature %s on %s/%s in %s was %s, %s the usual %s (%s-%s), %llu calls; "
-             "%.0f h of history.",
+             "%.0f h of history%s.",
              a->status == ALERT_RESOLVED ? "Back to normal: " : "", rule->subject,
              a->feature[0] ? a->feature : "?", a->provider[0] ? a->provider : "?",
              a->model[0] ? a->model : "?", window, observed, times, usual, lower, upper,
-             (unsigned long long)a->samples, a->history_hours);
+             (unsigned long long)a->samples, a->history_hours, rare);
 }
 
 static char *borrow(const char *text)
@@ -161,6 +191,17 @@ static void fill_numbers(const struct alert *a, Lectr__V1__Alert *message)
     SET(deviation_absolute, a->observed - a->baseline);
     if (has_ratio(a))
         SET(deviation_ratio, a->observed / a->baseline);
+    if (a->has_return) {
+        SET(return_period_weeks, alert_return_weeks(a));
+        SET(beyond_seen, alert_return_weeks(a) > a->history_hours / HOURS_OF_WEEK);
+        SET(tail_events_seen, a->tail_events);
+    }
+    if (a->unusual >= 0)
+        SET(unusual_pattern_score, a->unusual);
+    if (a->ratio_least > 0)
+        SET(min_detectable_ratio, a->ratio_least);
+    m.n_windows_agreeing_seconds = a->windows_agree;
+    m.windows_agreeing_seconds = (uint32_t *)(uintptr_t)a->windows_agree_s;
     if (a->has_sigmas)
         SET(deviation_sigmas, a->sigmas);
     SET(window_start_unix_nano, to_ns(a->window_start_s));
@@ -201,7 +242,7 @@ int alert_pack(const struct alert *a, struct buf *out)
     m.metric = borrow(rule->metric);
     m.unit = borrow(rule->unit_name);
     m.baseline_method = borrow(a->method);
-    m.direction = borrow(rule->is_down ? "down" : "up");
+    m.direction = borrow(rule->is_down || a->observed < a->baseline ? "down" : "up");
     m.confidence = borrow(a->confidence);
     m.reason = reason;
     fill_numbers(a, &m);

@@ -16,10 +16,15 @@ enum alert_status {
 };
 
 enum alert_rule {
-    ALERT_COST_SPIKE,
-    ALERT_COST_DROP,
+    /* In the order in which they are judged: calls explain cost, cost explains tokens. */
     ALERT_CALLS_SPIKE,
     ALERT_CALLS_DROP,
+    ALERT_COST_SPIKE,
+    ALERT_COST_DROP,
+    ALERT_TOKENS_SPIKE,
+    ALERT_TOKENS_DROP,
+    ALERT_CALLS_SHIFT,
+    ALERT_COST_SHIFT,
     ALERT_ERRORS_RATE,
     ALERT_LATENCY_P95,
     ALERT_RULE__COUNT,
@@ -41,6 +46,12 @@ struct alert {
     bool has_sigmas;
     double sigmas;
     const char *confidence;
+    bool has_return; /* sums only */
+    double return_weeks;
+    uint32_t tail_events; /* that the return period rests on */
+    double ratio_least;   /* smaller ones would not have been told; 0 = not known */
+    double unusual;       /* "unusual pattern" score of the feature, 0..1; negative: not known */
+    uint32_t windows_agree_s[4], windows_agree; /* lengths; how many */
     int64_t starts_s, detected_s;
     int64_t ends_s; /* resolved only */
     bool synthetic;
@@ -53,6 +64,8 @@ const char *alert_rule_kind(enum alert_rule rule);
 void alert_name(struct alert *a);
 /* The transition's id: from the fingerprint, the status and the window. */
 void alert_number(struct alert *a);
+/* What is told of return_weeks: at most a hundred times the history. */
+double alert_return_weeks(const struct alert *a);
 /* A sentence a person can read. */
 void alert_reason(const struct alert *a, char *ret_text, size_t size);
 /* Appends a lectr.v1.Alert. */

@@ -1,37 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/baseline.h"
 
+#include "collector/profile.h"
+
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #define WEEK_MIN 10080.0
 #define HOURS_FIRST 23 /* hours that must be there to fit the first day */
-#define HOUR_MIN_LEAST 15
 /* The local state: how long it remembers, and how long what it follows lasts. */
 #define LOCAL_DECAY_MIN 360.0
 #define LOCAL_WANDER_MIN 120.0
 #define LOCAL_CLIP 3.0
-#define LOCAL_MAX 5.0
+#define LOCAL_MAX 2.5
+#define LOCAL_MIN (-8.0)
+#define LOCAL_FITS 1.0 /* beyond it the profile does not fit, and shows no noise */
 #define FREEZE_MAX_MIN 90
 #define EXCURSION_SIGMAS 4.0
 #define EXCURSION_END_SIGMAS 2.5
-/* Windows overlap, and the tail errs on the safe side: measured, not derived. */
-#define WINDOWS_INDEPENDENT 0.5
-#define SLOT_UNIT 1024.0
-#define SLOT_STEP_LEAST 0.15
-#define MINUTE_STEP_LEAST 0.04
-#define CLIFF 1.0 /* hours that differ by more are not blended, and one week is no proof */
-#define CLIFF_WEEKS 3
-#define SLOT_ERRORS 1.5 /* what is smaller than so many of its errors is taken for none */
 #define NOISE_PRIOR 0.02
 #define NOISE_LEAST 0.008 /* no profile is known better than to 9% */
+#define NOISE_CALLS_LEAST 3.0
 #define NOISE_PRIOR_MIN 120.0
+#define SHIFT_MAX 3.0
 #define BAND_SIGMAS 2.05 /* 96% */
 #define CALM_SIGMAS 2.5
 #define DROP_RATIO 2.0    /* a drop must at least halve */
 #define RUNNING_LOOKS 4.0 /* independent ones, at most */
-#define MARKS_HALF_LIFE_MIN WEEK_MIN
 
 int baseline_new(struct baseline **ret_baseline)
 {
@@ -45,6 +41,7 @@ int baseline_new(struct baseline **ret_baseline)
         return -ENOMEM;
     }
     b->local.wander = (float)NOISE_PRIOR;
+    shift_init(&b->shift);
     for (int i = 0; i < BASELINE_WINDOWS_MAX; i++) {
         b->windows[i].noise = (float)NOISE_PRIOR;
         tail_init(&b->windows[i].up);
@@ -63,141 +60,6 @@ void baseline_free(struct baseline **baseline)
     *baseline = NULL;
 }
 
-/* --- expectation --- */
-
-static int hour_of_day(int64_t minute)
-{
-    return (int)(minute / 60 % 24);
-}
-
-static int hour_of_week(int64_t minute)
-{
-    return (int)(minute / 60 % 168);
-}
-
-static double mean_mark(const struct baseline *b)
-{
-    return b->marks > 0 ? b->mark_sum / b->marks : 0;
-}
-
-/* Squared coefficient of variation of one call's mark. */
-static double mark_cv2(const struct baseline *b)
-{
-    double mean = mean_mark(b);
-
-    if (mean <= 0)
-        return 0;
-    return fmax(b->mark_squares / b->marks / (mean * mean) - 1.0, 0);
-}
-
-static double shrunk(float value, uint16_t hours)
-{
-    return (double)value * hours / (hours + 1.0);
-}
-
-/* Only what stands out of its own error is taken for real. */
-static double beyond_error(double value, double variance, double visits)
-{
-    double error = SLOT_ERRORS * sqrt(variance / visits);
-
-    return value > error ? value - error : value < -error ? value + error : 0;
-}
-
-static double of_week(const struct baseline *b, int64_t minute)
-{
-    int w = hour_of_week(minute);
-
-    return b->of_week_hours[w] ? beyond_error((double)b->of_week[w], (double)b->local.wander,
-                                              fmin(b->of_week_hours[w], 5))
-                               : 0;
-}
-
-/* Log of the expected sum per minute, at the centre of the minute's hour. */
-static double log_of_hour(const struct baseline *b, int64_t minute)
-{
-    int h = hour_of_day(minute);
-
-    return b->level + shrunk(b->of_day[h], b->of_day_hours[h]) + of_week(b, minute);
-}
-
-static double log_of_hours(const struct baseline *b, int64_t minute)
-{
-    double place = (double)(minute % 60) / 60.0 - 0.5;
-    double here = log_of_hour(b, minute);
-    double beside = log_of_hour(b, place < 0 ? minute - 60 : minute + 60);
-
-    return fabs(beside - here) > CLIFF ? here : here + fabs(place) * (beside - here);
-}
-
-/* Where few weeks say that an hour is quite unlike the same hour of other days,
- * that may have been an incident: the other explanation, relative to the first. */
-static double alternative(const struct baseline *b, int64_t minute)
-{
-    double w = of_week(b, minute);
-
-    return fabs(w) > CLIFF && b->of_week_hours[hour_of_week(minute)] < CLIFF_WEEKS ? -w : 0;
-}
-
-static int slot_of(int64_t minute)
-{
-    return (int)(minute % BASELINE_DAY_MIN / BASELINE_SLOT_MIN);
-}
-
-/* Days that went into a slot, as far as they are remembered. */
-static double slot_days(const struct baseline *b)
-{
-    return fmin(fmax(floor(b->age_min / (double)BASELINE_DAY_MIN), 1), 2 / SLOT_STEP_LEAST);
-}
-
-static double sampling_variance(const struct baseline *b, double expected)
-{
-    double mark = mean_mark(b);
-
-    return mark > 0 ? (1.0 + mark_cv2(b)) / (expected / mark + 1.0) : 1.0;
-}
-
-static double minute_visits(const struct baseline *b)
-{
-    return fmin(fmax(b->age_min / 60.0, 1), 1 / MINUTE_STEP_LEAST);
-}
-
-static double recurring(const struct baseline *b, double value, double visits, double minutes,
-                        double log_rate)
-{
-    double variance;
-
-    if (value == 0)
-        return 0;
-    variance = sampling_variance(b, minutes * exp(log_rate + fmax(value, 0))) +
-               (double)b->windows[0].noise;
-    return beyond_error(value, variance, visits);
-}
-
-static double of_minute(const struct baseline *b, int64_t minute, double log_hours)
-{
-    return recurring(b, b->of_minute[minute % 60] / SLOT_UNIT, minute_visits(b), 1, log_hours);
-}
-
-static double log_of_minute(const struct baseline *b, int64_t minute)
-{
-    double log_hours = log_of_hours(b, minute);
-
-    return log_hours + of_minute(b, minute, log_hours);
-}
-
-static double expected_of(const struct baseline *b, int64_t minute)
-{
-    double log_rate = log_of_minute(b, minute);
-
-    return exp(log_rate + recurring(b, b->slots[slot_of(minute)] / SLOT_UNIT, slot_days(b),
-                                    BASELINE_SLOT_MIN, log_rate));
-}
-
-static const struct baseline_minute *minute_at(const struct baseline *b, int64_t minute)
-{
-    return &b->ring[minute % BASELINE_RING];
-}
-
 /* The logarithm exaggerates how rare few calls are: none where nine are usual is
  * one hour in ten thousand. In units of calls, widened for what is not Poisson. */
 static double deviance_z(double sum, double expected, double mark, double noise, double spread)
@@ -214,25 +76,38 @@ static double deviance_z(double sum, double expected, double mark, double noise,
 }
 
 /* `expected`: of the profile; `before`: the local state when the window began;
- * `other`: the other explanation. */
+ * `doubt`: what else may be usual. */
 static struct baseline_look make_look(const struct baseline *b, const struct baseline_window *w,
                                       uint32_t window_min, double sum, double samples,
-                                      double expected, double before, double other)
+                                      double expected, double before, struct profile_doubt doubt)
 {
-    double mark = mean_mark(b);
+    double mark = profile_mean_mark(b);
     double corrected = expected * exp(before * exp(-(window_min / 2.0) / LOCAL_DECAY_MIN));
-    double variance = (double)w->noise + sampling_variance(b, corrected);
-    double most = corrected * exp(fmax(other, 0)), least = corrected * exp(fmin(other, 0));
-    double residual = log((sum + mark / 2 + 1e-12) / (most + mark / 2 + 1e-12));
+    double variance = (double)w->noise + profile_sampling_variance(b, corrected);
+    double spread = 1.0 + profile_mark_cv2(b), noise = (double)w->noise;
+    double scale = sqrt(variance), most = corrected * exp(doubt.up);
+    double usual = log((sum + mark / 2 + 1e-12) / (corrected + mark / 2 + 1e-12));
+    double beyond = log((sum + mark / 2 + 1e-12) / (most + mark / 2 + 1e-12));
 
     return (struct baseline_look){
         .sum = (float)sum,
         .samples = (float)samples,
         .expected = (float)corrected,
         .variance = (float)variance,
-        .z = (float)(residual / sqrt(variance)),
-        .z_down = (float)deviance_z(sum, least, mark, (double)w->noise, 1.0 + mark_cv2(b)),
+        .z = (float)(beyond / scale),
+        .z_down = (float)deviance_z(sum, corrected * exp(doubt.down), mark, noise, spread),
+        .plain = (float)(usual / scale),
+        .plain_down = (float)deviance_z(sum, corrected, mark, noise, spread),
     };
+}
+
+/* The local state at a minute, for what came after. A window that a cliff upwards
+ * lies in is mostly beyond it. */
+static double state_before(const struct baseline *b, int64_t minute)
+{
+    const struct baseline_local *l = &b->local;
+
+    return l->cliff > minute && l->cliff_up ? 0 : (double)l->states[(size_t)minute % BASELINE_RING];
 }
 
 static struct baseline_look look_at(const struct baseline *b, const struct baseline_window *w,
@@ -247,88 +122,23 @@ static struct baseline_look look_at(const struct baseline *b, const struct basel
         samples += (double)b->ring[place].count;
         expected += (double)b->expected[place];
     }
-    return make_look(b, w, window_min, sum, samples, expected,
-                     (double)b->local.states[(size_t)(minute - window_min) % BASELINE_RING],
-                     alternative(b, minute));
+    return make_look(b, w, window_min, sum, samples, expected, state_before(b, minute - window_min),
+                     profile_doubt(b, minute));
 }
 
 /* --- learning --- */
 
-static double log_hour(const struct baseline *b, double sum, double minutes)
+/* Where next to nothing is expected next to nothing is learned of the noise. */
+static bool tells_noise(const struct baseline *b, double expected)
 {
-    return log(sum / minutes + mean_mark(b) / 120.0 + 1e-12);
-}
-
-static void learn_marks(struct baseline *b, const struct baseline_minute *m)
-{
-    double keep = exp2(-1.0 / MARKS_HALF_LIFE_MIN);
-
-    b->marks = b->marks * keep + (double)m->count;
-    b->mark_sum = b->mark_sum * keep + (double)m->sum;
-    b->mark_squares = b->mark_squares * keep + (double)m->squares;
-}
-
-/* The first day becomes the level and the hours of the day. */
-static void fit_first_day(struct baseline *b)
-{
-    double sum = 0;
-    int count = 0;
-
-    for (int h = 0; h < 24; h++)
-        if (b->has_first[h]) {
-            sum += (double)b->first_day[h];
-            count++;
-        }
-    b->level = (float)(sum / count);
-    for (int h = 0; h < 24; h++)
-        if (b->has_first[h]) {
-            b->of_day[h] = b->first_day[h] - b->level;
-            b->of_day_hours[h] = 1;
-        }
-    b->is_fitted = true;
-}
-
-static void learn_later_hour(struct baseline *b, int64_t minute, double value)
-{
-    int h = hour_of_day(minute), w = hour_of_week(minute);
-    double d = value - log_of_hour(b, minute);
-
-    double week =
-        value - b->level - shrunk(b->of_day[h], b->of_day_hours[h]) - (double)b->of_week[w];
-
-    if (b->of_week_hours[w] >= 2)
-        week = fmin(fmax(week, -1), 1);
-    b->of_week[w] += (float)(fmax(1.0 / (b->of_week_hours[w] + 1.0), 0.2) * week);
-    b->of_week_hours[w] += b->of_week_hours[w] < 1000;
-    d = fmin(fmax(d, -0.5), 0.5);
-    b->level += (float)(fmax(1.0 / (b->hours + 1.0), 0.04) * d);
-    b->of_day[h] += (float)(fmax(1.0 / (b->of_day_hours[h] + 1.0), 0.1) * d);
-    b->of_day_hours[h] += b->of_day_hours[h] < 1000;
-}
-
-/* `minute` is the last one of the hour. */
-static void close_hour(struct baseline *b, int64_t minute)
-{
-    double value = log_hour(b, (double)b->hour.sum, b->hour_minutes);
-    int h = hour_of_day(minute);
-
-    if (b->hour_minutes >= HOUR_MIN_LEAST) {
-        if (b->is_fitted) {
-            learn_later_hour(b, minute, value);
-        } else {
-            b->first_day[h] = (float)value;
-            b->has_first[h] = true;
-        }
-        b->hours++;
-    }
-    b->hour = (struct baseline_minute){0};
-    b->hour_minutes = 0;
+    return expected >= NOISE_CALLS_LEAST * profile_mean_mark(b) &&
+           fabs((double)b->local.state) <= LOCAL_FITS;
 }
 
 static void learn_noise(struct baseline_window *w, const struct baseline_look *k)
 {
     double floor_variance = (double)(k->variance - w->noise);
-    double z = fmin(fmax((double)k->z, -3.0), 3.0);
+    double z = fmin(fmax((double)k->plain, -3.0), 3.0);
     double step = fmax(1.0 / (w->learned + NOISE_PRIOR_MIN), 1.0 / WEEK_MIN);
 
     w->noise += (float)(step * (z * z * (double)k->variance - floor_variance - (double)w->noise));
@@ -339,11 +149,13 @@ static void learn_noise(struct baseline_window *w, const struct baseline_look *k
 static void learn_wander(struct baseline *b, const struct baseline_window *w, int64_t minute,
                          uint32_t window_min)
 {
-    double mark = mean_mark(b), expected = 0, floor_variance, residual, step, limit;
+    double mark = profile_mean_mark(b), expected = 0, floor_variance, residual, step, limit;
 
     for (uint32_t i = 0; i < window_min; i++)
         expected += (double)b->expected[(size_t)(minute - i) % BASELINE_RING];
-    floor_variance = sampling_variance(b, expected);
+    if (!tells_noise(b, expected))
+        return;
+    floor_variance = profile_sampling_variance(b, expected);
     residual = log(((double)w->look.sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12));
     limit = 9.0 * ((double)b->local.wander + floor_variance);
     step = fmax(1.0 / (w->learned + NOISE_PRIOR_MIN), 1.0 / WEEK_MIN);
@@ -357,16 +169,17 @@ static void learn_wander(struct baseline *b, const struct baseline_window *w, in
 static void follow_local(struct baseline *b, int64_t minute)
 {
     struct baseline_local *l = &b->local;
-    double mark = mean_mark(b), state = (double)l->state * exp(-1.0 / LOCAL_DECAY_MIN);
+    double mark = profile_mean_mark(b), state = (double)l->state * exp(-1.0 / LOCAL_DECAY_MIN);
     double expected = (double)b->expected[minute % BASELINE_RING] * exp(state);
     double prior = (double)l->variance + 2.0 * (double)l->wander / LOCAL_WANDER_MIN;
     double calls = mark > 0 ? fmax(expected / mark, 1e-3) : 1e-3;
-    double total = prior + (1.0 + mark_cv2(b)) / calls;
-    double innovation = expected > 0 ? (double)minute_at(b, minute)->sum / expected - 1.0 : 0;
+    double total = prior + (1.0 + profile_mark_cv2(b)) / calls;
+    double innovation =
+        expected > 0 ? (double)b->ring[minute % BASELINE_RING].sum / expected - 1.0 : 0;
     double limit = LOCAL_CLIP * sqrt(total), gain = prior / total;
 
     state += gain * fmin(fmax(innovation, -limit), limit);
-    l->state = (float)fmin(fmax(state, -LOCAL_MAX), LOCAL_MAX);
+    l->state = (float)fmin(fmax(state, LOCAL_MIN), LOCAL_MAX);
     l->variance = (float)fmin((1.0 - gain) * prior, (double)l->wander);
 }
 
@@ -375,11 +188,13 @@ static bool is_excursion(const struct baseline_look *k, double sigmas)
     return (double)k->z > sigmas || (double)k->z_down < -sigmas;
 }
 
-static void learn_window(struct baseline_window *w, int64_t minute, uint32_t window_min)
+static void learn_window(const struct baseline *b, struct baseline_window *w, int64_t minute,
+                         uint32_t window_min)
 {
-    learn_noise(w, &w->look);
-    tail_learn(&w->up, (double)w->look.z, minute, window_min);
-    tail_learn(&w->down, -(double)w->look.z_down, minute, window_min);
+    if (tells_noise(b, (double)w->look.expected))
+        learn_noise(w, &w->look);
+    tail_learn(&w->up, (double)w->look.plain, minute, window_min);
+    tail_learn(&w->down, -(double)w->look.plain_down, minute, window_min);
     w->learned++;
 }
 
@@ -389,6 +204,13 @@ static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
 {
     struct baseline_local *l = &b->local;
 
+    /* What was learned before a cliff says nothing of what is beyond it. */
+    if (minute % 60 == 0 && profile_is_cliff(b, minute)) {
+        l->state = 0;
+        l->variance = l->wander;
+        l->cliff = minute;
+        l->cliff_up = profile_log_of_hour(b, minute) > profile_log_of_hour(b, minute - 1);
+    }
     if (window_min && l->frozen_min == 0)
         l->state = l->states[(size_t)(minute - window_min) % BASELINE_RING];
     if (window_min)
@@ -398,6 +220,11 @@ static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
     if (!window_min || l->frozen_min > FREEZE_MAX_MIN)
         follow_local(b, minute);
     l->states[minute % BASELINE_RING] = l->state;
+}
+
+static bool is_unusual(const struct baseline_look *k)
+{
+    return (double)k->plain > EXCURSION_SIGMAS || (double)k->plain_down < -EXCURSION_SIGMAS;
 }
 
 /* The shortest window that says that something is going on now; 0: none. Long ones
@@ -418,7 +245,7 @@ static void learn_windows(struct baseline *b, const struct baseline_settings *s,
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
     uint32_t beyond_min;
 
-    b->expected[minute % BASELINE_RING] = (float)expected_of(b, minute);
+    b->expected[minute % BASELINE_RING] = (float)exp(profile_log_expected(b, minute));
     for (unsigned i = 0; i < s->windows_count; i++)
         b->windows[i].look = minutes_there < s->windows_min[i]
                                  ? (struct baseline_look){0}
@@ -427,56 +254,14 @@ static void learn_windows(struct baseline *b, const struct baseline_settings *s,
     for (unsigned i = 0; i < s->windows_count; i++) {
         struct baseline_window *w = &b->windows[i];
 
-        if (minutes_there < s->windows_min[i] || is_excursion(&w->look, EXCURSION_SIGMAS) ||
+        if (minutes_there < s->windows_min[i] || is_unusual(&w->look) ||
             (beyond_min && b->local.frozen_min <= FREEZE_MAX_MIN))
             continue;
-        learn_window(w, minute, s->windows_min[i]);
+        learn_window(b, w, minute, s->windows_min[i]);
         if (i == recent)
             learn_wander(b, w, minute, s->windows_min[i]);
     }
     learn_local(b, minute, beyond_min);
-}
-
-static int16_t stepped(int16_t place, double step, double residual)
-{
-    double value = place / SLOT_UNIT;
-
-    value += step * fmin(fmax(residual - value, -1.5), 1.5);
-    return (int16_t)lround(SLOT_UNIT * fmin(fmax(value, -4.0), 4.0));
-}
-
-static void learn_of_minute(struct baseline *b, int64_t minute)
-{
-    double mark = mean_mark(b);
-    double expected = exp(log_of_hours(b, minute) +
-                          (double)b->local.states[(size_t)(minute - 1) % BASELINE_RING]);
-    int16_t *place = &b->of_minute[minute % 60];
-
-    *place = stepped(*place, 1 / minute_visits(b),
-                     log(((double)minute_at(b, minute)->sum + mark / 2 + 1e-12) /
-                         (expected + mark / 2 + 1e-12)));
-}
-
-/* `minute` is the last one of its slot. */
-static void learn_slot(struct baseline *b, int64_t minute)
-{
-    int16_t *slot = &b->slots[slot_of(minute)];
-    double mark = mean_mark(b), sum = 0, expected = 0;
-
-    for (int i = 0; i < BASELINE_SLOT_MIN; i++) {
-        sum += (double)minute_at(b, minute - i)->sum;
-        expected += exp(log_of_minute(b, minute - i));
-    }
-    expected *= exp((double)b->local.states[(size_t)(minute - BASELINE_SLOT_MIN) % BASELINE_RING]);
-    *slot = stepped(*slot, fmax(1.0 / (slot_days(b) + (b->day ? 0.0 : 1.0)), SLOT_STEP_LEAST),
-                    log((sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12)));
-}
-
-static void learn_recurring(struct baseline *b, int64_t minute)
-{
-    learn_of_minute(b, minute);
-    if ((minute + 1) % BASELINE_SLOT_MIN == 0)
-        learn_slot(b, minute);
 }
 
 /* The first day again, minute by minute, against what all of it taught. */
@@ -491,11 +276,40 @@ static void go_through_first_day(struct baseline *b, const struct baseline_setti
 
         b->ring[minute % BASELINE_RING] = b->day[i];
         learn_windows(b, s, minute, i + 1);
-        learn_recurring(b, minute);
+        profile_learn_recurring(b, minute);
     }
     memcpy(b->ring, latest, sizeof(latest));
     free(b->day);
     b->day = NULL;
+    profile_survey_day(b);
+}
+
+/* The level moves, the local state need not make up for it any longer. */
+static void move_level(struct baseline *b, double by)
+{
+    b->level += (float)by;
+    b->local.state -= (float)by;
+    for (int i = 0; i < BASELINE_RING; i++) {
+        b->local.states[i] -= (float)by;
+        b->expected[i] *= (float)exp(by);
+    }
+}
+
+static void judge_hour(struct baseline *b, const struct baseline_settings *s, int64_t minute)
+{
+    double half = profile_mean_mark(b) / 2;
+    struct shift_hour hour = {
+        .minute = minute,
+        .sum = (double)b->hour.sum,
+        .expected = (double)b->hour_expected,
+        .samples = (double)b->hour.count,
+    };
+
+    hour.departure = log((hour.sum + half + 1e-12) / (hour.expected + half + 1e-12));
+    b->shifted =
+        shift_learn(&b->shift, &hour, b->age_min / WEEK_MIN, s->target_weeks, s->ratio_min);
+    if (b->shifted.direction)
+        move_level(b, fmin(fmax(log(b->shifted.sum / b->shifted.expected), -SHIFT_MAX), SHIFT_MAX));
 }
 
 int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_t minute,
@@ -511,17 +325,24 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
         b->day[b->age_min] = *m;
     b->age_min++;
     if (!b->is_fitted || b->local.frozen_min == 0 || b->local.frozen_min > FREEZE_MAX_MIN)
-        learn_marks(b, m);
+        profile_learn_marks(b, m);
     if (b->is_fitted) {
         learn_windows(b, s, minute, b->age_min);
-        learn_recurring(b, minute);
+        profile_learn_recurring(b, minute);
     }
+    b->shifted = (struct shift_found){0};
     b->hour.sum += m->sum;
+    b->hour.count += m->count;
+    b->hour_expected += b->is_fitted ? b->expected[minute % BASELINE_RING] : 0;
     b->hour_minutes++;
-    if ((minute + 1) % 60 == 0)
-        close_hour(b, minute);
+    if ((minute + 1) % 60 == 0) {
+        if (b->is_fitted && b->hour_minutes == 60)
+            judge_hour(b, s, minute);
+        profile_close_hour(b, minute);
+        b->hour_expected = 0;
+    }
     if (!b->is_fitted && b->age_min >= BASELINE_DAY_MIN && b->hours >= HOURS_FIRST) {
-        fit_first_day(b);
+        profile_fit_first_day(b);
         go_through_first_day(b, s);
     }
     return 0;
@@ -532,6 +353,11 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s)
 {
     return b->is_fitted && b->age_min >= s->history_min && b->marks > 0;
+}
+
+double baseline_mean_mark(const struct baseline *b)
+{
+    return profile_mean_mark(b);
 }
 
 bool baseline_is_calibrated(const struct baseline *b)
@@ -545,7 +371,7 @@ static struct baseline_look look_running(const struct baseline *b, const struct 
 {
     int64_t minute = b->last_minute;
     double sum = (double)running->sum, samples = (double)running->count;
-    double expected = running_s / 60.0 * expected_of(b, minute + 1);
+    double expected = running_s / 60.0 * exp(profile_log_expected(b, minute + 1));
 
     for (uint32_t i = 0; i + 1 < window_min; i++) {
         size_t place = (size_t)(minute - i) % BASELINE_RING;
@@ -555,8 +381,7 @@ static struct baseline_look look_running(const struct baseline *b, const struct 
         expected += (double)b->expected[place];
     }
     return make_look(b, w, window_min, sum, samples, expected,
-                     (double)b->local.states[(size_t)(minute + 1 - window_min) % BASELINE_RING],
-                     alternative(b, minute + 1));
+                     state_before(b, minute + 1 - window_min), profile_doubt(b, minute + 1));
 }
 
 struct verdict {
@@ -571,7 +396,7 @@ static bool may_rest(const struct baseline *b)
 {
     int64_t day = b->last_minute / BASELINE_DAY_MIN % 7; /* 0: Thursday */
 
-    return (day == 2 || day == 3) && b->of_week_hours[hour_of_week(b->last_minute)] == 0;
+    return (day == 2 || day == 3) && b->of_week_hours[profile_hour_of_week(b->last_minute)] == 0;
 }
 
 static bool is_beyond(const struct baseline_settings *s, const struct verdict *v, bool down)
@@ -605,6 +430,17 @@ static void describe(const struct verdict *v, double length_s, struct finding *r
     ret_finding->return_weeks = v->weeks;
 }
 
+/* How much more it takes until it is told: of the window at hand. */
+static double ratio_least(const struct baseline *b, const struct baseline_settings *s, unsigned i,
+                          const struct baseline_look *k, double target_weeks)
+{
+    double z = tail_z(&b->windows[i].up, target_weeks, b->age_min / WEEK_MIN, s->windows_min[i]);
+    double half = profile_mean_mark(b) / 2, expected = (double)k->expected;
+    double sum = (expected + half) * exp(z * sqrt((double)k->variance)) - half;
+
+    return expected > 0 ? fmax(sum / expected, s->ratio_min) : 0;
+}
+
 void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
                     uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
                     struct finding *ret_finding)
@@ -613,8 +449,9 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     /* Long windows remember: a shorter one must say that it still goes on. */
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
     unsigned best = recent;
-    /* A running minute is looked at again and again. */
-    const double target = WINDOWS_INDEPENDENT * s->target_weeks * (running ? RUNNING_LOOKS : 1.0);
+    /* Windows overlap and the tail errs on the safe side: four count as one, which is
+     * measured, not derived. A running minute is looked at again and again. */
+    const double target = s->target_weeks * (running ? RUNNING_LOOKS : 1.0);
     bool fires = false;
 
     *ret_finding = (struct finding){.is_calm = true};
@@ -633,11 +470,15 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
         if (hit && (!fires || verdicts[i].z > verdicts[best].z))
             best = i;
         fires |= hit;
+        ret_finding->windows_agree |= (uint32_t)hit << i;
     }
     describe(&verdicts[best],
              60.0 * (s->windows_min[best] - (running ? 1 : 0)) + (running ? running_s : 0),
              ret_finding);
     ret_finding->fires = fires;
+    ret_finding->tail_events = (down ? &b->windows[best].down : &b->windows[best].up)->clusters;
+    if (!down)
+        ret_finding->ratio_least = ratio_least(b, s, best, &verdicts[best].look, target);
     ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down);
 }
 
@@ -655,4 +496,25 @@ void baseline_look(const struct baseline *b, const struct baseline_settings *s, 
     judge_window(b, s, window, down, &v);
     describe(&v, 60.0 * s->windows_min[window], ret_finding);
     ret_finding->is_calm = !is_beyond(s, &v, down);
+}
+
+void baseline_shift(const struct baseline *b, struct finding *ret_finding)
+{
+    const struct shift_found *f = &b->shifted;
+    double band = BAND_SIGMAS * sqrt((double)b->shift.variance);
+
+    *ret_finding = (struct finding){.is_calm = true};
+    if (!f->direction)
+        return;
+    *ret_finding = (struct finding){
+        .fires = true,
+        .window_s = f->hours * 3600,
+        .observed = f->sum,
+        .baseline = f->expected,
+        .lower = f->expected * exp(-band),
+        .upper = f->expected * exp(band),
+        .samples = f->samples,
+        .return_weeks = f->weeks,
+        .tail_events = f->tail_events,
+    };
 }

@@ -14,6 +14,7 @@
 
 #include "collector/config.h"
 #include "collector/finding.h"
+#include "collector/shift.h"
 #include "collector/tail.h"
 #include "proto/base/cleanup.h"
 
@@ -45,6 +46,8 @@ struct baseline_look {
     float variance; /* of the logarithm */
     float z;        /* in the log domain: for what is too much */
     float z_down;   /* from the Poisson deviance: for what is too little */
+    /* The same without the profile's doubts: what is learned from. */
+    float plain, plain_down;
 };
 
 struct baseline_window {
@@ -57,8 +60,10 @@ struct baseline_window {
 /* The log rate wanders around its expectation: a Kalman filter of one state. */
 struct baseline_local {
     float state, variance;
-    float wander;                /* variance of the log rate around its expectation */
-    uint32_t frozen_min;         /* how long an excursion has held it */
+    float wander;        /* variance of the log rate around its expectation */
+    uint32_t frozen_min; /* how long an excursion has held it */
+    int64_t cliff;       /* the minute of the last cliff of the profile, 0 = none */
+    bool cliff_up;
     float states[BASELINE_RING]; /* after each minute */
 };
 
@@ -70,9 +75,14 @@ struct baseline {
     uint32_t age_min;
     struct baseline_minute hour; /* the running hour */
     uint32_t hour_minutes;
-    uint32_t hours; /* learned */
-    bool is_fitted; /* the first day is in the level and the hours of the day */
+    float hour_expected; /* by the profile, of the running hour */
+    struct shift shift;
+    struct shift_found shifted; /* at the minute learned last */
+    uint32_t hours;             /* learned */
+    bool is_fitted;             /* the first day is in the level and the hours of the day */
     float level;
+    bool is_ragged;        /* times of the day differ by factors: one day is no proof of them */
+    float highest, lowest; /* log rate that any time of the day has */
     float first_day[24];
     bool has_first[24];
     float of_day[24], of_week[168];
@@ -101,6 +111,10 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
  * how rare it is, whichever way it departs. All zero while it is too early. */
 void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,
                    struct finding *ret_finding);
+/* The usual size of one call; 0 = not known. */
+double baseline_mean_mark(const struct baseline *b);
+/* A new level, found at the minute learned last; it is learned already. */
+void baseline_shift(const struct baseline *b, struct finding *ret_finding);
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s);
 /* 20 clusters of the tail and two weeks. */
 bool baseline_is_calibrated(const struct baseline *b);

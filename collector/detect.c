@@ -2,6 +2,8 @@
 #include "collector/detect.h"
 
 #include "collector/baseline.h"
+#include "collector/context.h"
+#include "collector/latency.h"
 #include "collector/rate.h"
 #include "collector/text.h"
 
@@ -15,13 +17,11 @@
 /* An update is told when the deviation grew by this factor, not more often than that. */
 #define UPDATE_GROWTH 1.5
 #define UPDATE_EVERY_S 300
-/* Slower than this many times the usual p95 is slow. */
-#define SLOW_RATIO 1.5
-#define SLOW_SHARE_MIN 0.05 /* then the window's p95 is beyond the bound */
 #define ERROR_SHARE_MIN 0.05
-/* The latency sketches are exchanged after this long: the baseline spans one to two. */
-#define LATENCY_GENERATION_MIN (3 * 1440 + 720)
-#define LATENCY_RING 5
+/* Fewer calls than this part of the usual explain less of anything else. */
+/* A shift within this time of another alert on the series is what that one told. */
+#define SHIFT_QUIET_S (12 * 3600)
+#define CALLS_DOWN 0.67
 
 struct episode {
     bool is_active;
@@ -31,14 +31,6 @@ struct episode {
     int64_t told_s;
     double told_ratio;
     struct alert last; /* as told last */
-};
-
-struct latency {
-    struct sketch ring[LATENCY_RING]; /* minutes */
-    struct sketch generations[2];     /* young, old */
-    uint32_t young_min;
-    double bound; /* above it a call is slow; 0 = not known yet */
-    struct rate slow;
 };
 
 /* What the minute being told has for a series. */
@@ -51,7 +43,7 @@ struct pending {
 struct series {
     UT_hash_handle hh;
     char org[64], feature[96], provider[64], model[160];
-    struct baseline *cost, *calls;
+    struct baseline *cost, *calls, *tokens;
     struct rate errors;
     struct latency latency;
     struct pending pending;
@@ -64,6 +56,7 @@ struct detect {
     struct baseline_settings settings;
     uint32_t resolve_after_min;
     struct series *series;
+    struct context *context;
     int64_t last_minute_s; /* the last one closed, 0 = none */
     int64_t minute_s;      /* being told, 0 = none */
     uint64_t refused;
@@ -75,6 +68,10 @@ int detect_new(const struct config_detect *settings, struct detect **ret_detect)
 
     if (!d)
         return -ENOMEM;
+    if (context_new(&d->context) < 0) {
+        free(d);
+        return -ENOMEM;
+    }
     d->settings.windows_count = settings->windows_count;
     for (unsigned i = 0; i < settings->windows_count; i++)
         d->settings.windows_min[i] = settings->windows_s[i] / MINUTE_S;
@@ -90,10 +87,8 @@ static void series_free(struct series *s)
 {
     baseline_free(&s->cost);
     baseline_free(&s->calls);
-    for (int i = 0; i < LATENCY_RING; i++)
-        sketch_fini(&s->latency.ring[i]);
-    for (int i = 0; i < 2; i++)
-        sketch_fini(&s->latency.generations[i]);
+    baseline_free(&s->tokens);
+    latency_fini(&s->latency);
     sketch_fini(&s->pending.latency);
     free(s);
 }
@@ -109,6 +104,7 @@ void detect_free(struct detect **detect)
         HASH_DEL((*detect)->series, s);
         series_free(s);
     }
+    context_free(&(*detect)->context);
     free(*detect);
     *detect = NULL;
 }
@@ -133,6 +129,8 @@ static int series_new(const struct store_series_name *n, const char *key, size_t
 
     if (r == 0)
         r = baseline_new(&s->calls);
+    if (r == 0)
+        r = baseline_new(&s->tokens);
     if (r < 0) {
         if (s)
             series_free(s);
@@ -222,96 +220,26 @@ static struct baseline_minute calls_minute(const struct rollup_sums *s)
     return (struct baseline_minute){.count = calls, .sum = calls, .squares = calls};
 }
 
-static struct rate_counts error_counts(const struct rollup_sums *s)
+/* The roll-ups have no squares of tokens: the minute's own mean stands for them, set
+ * against the usual one. */
+static struct baseline_minute tokens_minute(const struct baseline *b, const struct rollup_sums *s)
 {
-    return (struct rate_counts){.calls = (float)s->calls, .hits = (float)s->errors};
-}
+    uint64_t unknown = s->input_unknown > s->output_unknown ? s->input_unknown : s->output_unknown;
+    double count = (double)(s->calls - unknown), sum = (double)(s->input_total + s->output_total);
+    double mark = baseline_mean_mark(b), off = sum - count * mark;
 
-static struct rate_counts slow_counts(const struct latency *l, const struct sketch *minute)
-{
-    return (struct rate_counts){
-        .calls = (float)minute->count,
-        .hits = l->bound > 0 ? (float)sketch_count_above(minute, l->bound) : 0,
+    return (struct baseline_minute){
+        .count = (float)count,
+        .sum = (float)sum,
+        .squares = (float)(count <= 0 ? 0
+                           : mark > 0 ? count * mark * mark + off * off
+                                      : sum * sum / count),
     };
 }
 
-/* --- latency: its baseline is a distribution --- */
-
-static int usual_latency(const struct latency *l, struct sketch *ret_usual)
+static struct rate_counts error_counts(const struct rollup_sums *s)
 {
-    int r = sketch_merge(ret_usual, &l->generations[0]);
-
-    return r < 0 ? r : sketch_merge(ret_usual, &l->generations[1]);
-}
-
-static int renew_bound(struct latency *l)
-{
-    struct sketch usual = {0};
-    int r = usual_latency(l, &usual);
-
-    if (r == 0 && usual.count > 0)
-        l->bound = SLOW_RATIO * sketch_quantile(&usual, 0.95);
-    sketch_fini(&usual);
-    return r;
-}
-
-static int learn_latency(struct latency *l, int64_t minute, const struct sketch *m, bool hold)
-{
-    struct sketch *place = &l->ring[minute % LATENCY_RING];
-    struct rate_counts counts = slow_counts(l, m);
-    int r;
-
-    sketch_reset(place);
-    r = sketch_merge(place, m);
-    rate_learn(&l->slow, minute, &counts, hold);
-    if (r == 0 && (!hold || l->slow.held_min > 90))
-        r = sketch_merge(&l->generations[0], m);
-    if (r == 0 && ++l->young_min >= LATENCY_GENERATION_MIN) {
-        sketch_fini(&l->generations[1]);
-        l->generations[1] = l->generations[0];
-        l->generations[0] = (struct sketch){0};
-        l->young_min = 0;
-    }
-    /* Each hour the bound follows. */
-    if (r == 0 && (minute + 1) % 60 == 0)
-        r = renew_bound(l);
-    return r;
-}
-
-/* The share of slow calls decides; what is told is the p95. */
-static int judge_latency(const struct series *s, const struct baseline_settings *settings,
-                         const struct sketch *running, uint32_t running_s,
-                         struct finding *ret_finding)
-{
-    const struct latency *l = &s->latency;
-    struct sketch window = {0}, usual = {0};
-    struct rate_counts counts = {0};
-    unsigned minutes;
-    int r = 0;
-
-    if (running)
-        counts = slow_counts(l, running);
-    rate_judge(&l->slow, settings, SLOW_SHARE_MIN, running ? &counts : NULL, running_s,
-               ret_finding);
-    if (!ret_finding->fires && ret_finding->is_calm)
-        return 0;
-    minutes = ret_finding->window_s / MINUTE_S;
-    for (unsigned i = 0; i < minutes && i < LATENCY_RING && r == 0; i++)
-        r = sketch_merge(&window, &l->ring[(size_t)(l->slow.last_minute - i) % LATENCY_RING]);
-    if (r == 0 && running)
-        r = sketch_merge(&window, running);
-    if (r == 0)
-        r = usual_latency(l, &usual);
-    if (r == 0) {
-        ret_finding->observed = sketch_quantile(&window, 0.95);
-        ret_finding->baseline = sketch_quantile(&usual, 0.95);
-        ret_finding->lower = sketch_quantile(&usual, 0.90);
-        ret_finding->upper = sketch_quantile(&usual, 0.98);
-        ret_finding->fires &= ret_finding->observed > ret_finding->baseline;
-    }
-    sketch_fini(&window);
-    sketch_fini(&usual);
-    return r;
+    return (struct rate_counts){.calls = (float)s->calls, .hits = (float)s->errors};
 }
 
 /* --- judging --- */
@@ -330,53 +258,146 @@ static uint32_t fresh_minutes(const struct detect *d, const struct episode *e)
     return e->is_active || e->ended_s == 0 || minutes > UINT32_MAX ? UINT32_MAX : (uint32_t)minutes;
 }
 
-static int judge_rule(const struct detect *d, const struct series *s, enum alert_rule rule,
-                      const struct running *running, struct finding *ret_finding)
+/* The rules over sums. */
+struct sum_rule {
+    struct baseline *baseline;
+    struct baseline_minute minute;
+    bool down, is_shift;
+};
+
+static bool sum_rule_of(const struct series *s, enum alert_rule rule, struct sum_rule *ret_rule)
 {
-    const struct baseline_settings *settings = &d->settings;
-    struct baseline_minute cost = cost_minute(&s->pending.sums);
-    struct baseline_minute calls = calls_minute(&s->pending.sums);
-    struct rate_counts errors = error_counts(&s->pending.sums);
-    const bool live = running->is_there;
-    const uint32_t fresh = fresh_minutes(d, &s->episodes[rule]);
+    const struct rollup_sums *sums = &s->pending.sums;
 
     switch (rule) {
-    case ALERT_COST_SPIKE:
-        baseline_judge(s->cost, settings, false, fresh, live ? &cost : NULL, running->seconds,
-                       ret_finding);
-        return 0;
     case ALERT_CALLS_SPIKE:
-        baseline_judge(s->calls, settings, false, fresh, live ? &calls : NULL, running->seconds,
-                       ret_finding);
-        return 0;
     case ALERT_CALLS_DROP:
-        *ret_finding = (struct finding){.is_calm = true};
-        /* A generator that ends is no outage; and a running minute is not over. */
-        if (!s->is_synthetic && !live)
-            baseline_judge(s->calls, settings, true, fresh, NULL, 0, ret_finding);
-        return 0;
-    case ALERT_ERRORS_RATE:
-        rate_judge(&s->errors, settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
-                   ret_finding);
-        return 0;
-    case ALERT_LATENCY_P95:
-        return judge_latency(s, settings, live ? &s->pending.latency : NULL, running->seconds,
-                             ret_finding);
+        *ret_rule =
+            (struct sum_rule){s->calls, calls_minute(sums), rule == ALERT_CALLS_DROP, false};
+        return true;
+    case ALERT_COST_SPIKE:
+    case ALERT_COST_DROP:
+        *ret_rule = (struct sum_rule){s->cost, cost_minute(sums), rule == ALERT_COST_DROP, false};
+        return true;
+    case ALERT_TOKENS_SPIKE:
+    case ALERT_TOKENS_DROP:
+        *ret_rule = (struct sum_rule){s->tokens, tokens_minute(s->tokens, sums),
+                                      rule == ALERT_TOKENS_DROP, false};
+        return true;
+    case ALERT_CALLS_SHIFT:
+        *ret_rule = (struct sum_rule){.baseline = s->calls, .is_shift = true};
+        return true;
+    case ALERT_COST_SHIFT:
+        *ret_rule = (struct sum_rule){.baseline = s->cost, .is_shift = true};
+        return true;
     default:
-        *ret_finding = (struct finding){.is_calm = true};
-        return 0;
+        return false;
     }
 }
 
-static double history_hours(const struct series *s)
+/* Told, and not over for long. */
+static bool was_lately(const struct detect *d, const struct series *s, enum alert_rule rule)
 {
-    return s->calls->age_min / 60.0;
+    const struct episode *e = &s->episodes[rule];
+
+    return e->is_active || (e->ended_s && d->minute_s < e->ended_s + SHIFT_QUIET_S);
 }
 
-static void fill_alert(const struct series *s, enum alert_rule rule, const struct finding *f,
-                       int64_t end_s, struct alert *a)
+static bool are_calls_down(const struct detect *d, const struct series *s)
 {
-    const bool is_sum = rule <= ALERT_CALLS_DROP;
+    struct finding f;
+
+    if (s->episodes[ALERT_CALLS_DROP].is_active)
+        return true;
+    for (unsigned i = 0; i < d->settings.windows_count; i++) {
+        baseline_look(s->calls, &d->settings, i, &f);
+        if (f.observed < CALLS_DOWN * f.baseline)
+            return true;
+    }
+    return false;
+}
+
+/* What another rule tells already is not told again. */
+static bool is_explained(const struct detect *d, const struct series *s, enum alert_rule rule)
+{
+    switch (rule) {
+    case ALERT_COST_DROP:
+        return are_calls_down(d, s);
+    case ALERT_TOKENS_DROP:
+        return are_calls_down(d, s) || s->episodes[ALERT_COST_DROP].is_active;
+    case ALERT_TOKENS_SPIKE:
+        return s->episodes[ALERT_CALLS_SPIKE].is_active || s->episodes[ALERT_COST_SPIKE].is_active;
+    case ALERT_CALLS_SHIFT:
+    case ALERT_COST_SHIFT:
+        for (int other = ALERT_CALLS_SPIKE; other <= ALERT_COST_SHIFT; other++)
+            if (was_lately(d, s, (enum alert_rule)other))
+                return true;
+        return false;
+    default:
+        return false;
+    }
+}
+
+static void judge_sum(const struct detect *d, const struct series *s, enum alert_rule rule,
+                      const struct sum_rule *sum, const struct running *running,
+                      struct finding *ret_finding)
+{
+    const bool live = running->is_there;
+    const struct episode *e = &s->episodes[rule];
+
+    *ret_finding = (struct finding){.is_calm = true};
+    /* A generator that ends is no outage; and a running minute is not over. */
+    if (sum->down && (s->is_synthetic || live))
+        return;
+    if (!e->is_active && is_explained(d, s, rule))
+        return;
+    if (sum->is_shift) {
+        if (!live && !s->is_synthetic)
+            baseline_shift(sum->baseline, ret_finding);
+        return;
+    }
+    baseline_judge(sum->baseline, &d->settings, sum->down, fresh_minutes(d, e),
+                   live ? &sum->minute : NULL, running->seconds, ret_finding);
+}
+
+static int judge_rule(const struct detect *d, const struct series *s, enum alert_rule rule,
+                      const struct running *running, struct finding *ret_finding)
+{
+    struct rate_counts errors = error_counts(&s->pending.sums);
+    const bool live = running->is_there;
+    struct sum_rule sum;
+
+    if (sum_rule_of(s, rule, &sum)) {
+        judge_sum(d, s, rule, &sum, running, ret_finding);
+        return 0;
+    }
+    if (rule == ALERT_LATENCY_P95)
+        return latency_judge(&s->latency, &d->settings, s->episodes[rule].is_active,
+                             live ? &s->pending.latency : NULL, running->seconds, ret_finding);
+    rate_judge(&s->errors, &d->settings, ERROR_SHARE_MIN, live ? &errors : NULL, running->seconds,
+               ret_finding);
+    return 0;
+}
+
+/* What a return period rests on. */
+static void fill_evidence(const struct detect *d, const struct finding *f, struct alert *a)
+{
+    a->has_return = f->return_weeks > 0;
+    a->return_weeks = f->return_weeks;
+    a->tail_events = f->tail_events;
+    a->ratio_least = f->ratio_least;
+    a->windows_agree = 0;
+    for (unsigned i = 0; i < d->settings.windows_count; i++)
+        if (f->windows_agree & (1u << i))
+            a->windows_agree_s[a->windows_agree++] = d->settings.windows_min[i] * MINUTE_S;
+}
+
+static void fill_alert(const struct detect *d, const struct series *s, enum alert_rule rule,
+                       const struct finding *f, int64_t end_s, struct alert *a)
+{
+    struct sum_rule sum = {.baseline = s->calls};
+    const bool is_sum = sum_rule_of(s, rule, &sum);
+    const struct baseline *b = sum.baseline;
 
     a->rule = rule;
     memcpy(a->org, s->org, sizeof(a->org));
@@ -392,14 +413,16 @@ static void fill_alert(const struct series *s, enum alert_rule rule, const struc
     a->baseline_upper = f->upper;
     a->has_sigmas = f->sigmas != 0;
     a->sigmas = f->sigmas;
-    a->method = !is_sum                         ? "binomial vs bad hour of the last day"
-                : s->calls->hours >= 2 * 7 * 24 ? "hour_of_week+local"
-                                                : "hour_of_day+local";
-    a->history_hours = history_hours(s);
-    a->baseline_samples = s->calls->hours;
-    a->confidence = baseline_is_calibrated(s->calls) ? "calibrated" : "provisional";
+    a->method = !is_sum                  ? "binomial vs bad hour of the last day"
+                : b->hours >= 2 * 7 * 24 ? "hour_of_week+local"
+                                         : "hour_of_day+local";
+    a->history_hours = b->age_min / 60.0;
+    a->baseline_samples = b->hours;
+    a->confidence = baseline_is_calibrated(b) ? "calibrated" : "provisional";
     a->synthetic = s->is_synthetic;
     a->detected_s = end_s;
+    a->unusual = context_score(d->context, s->org, s->feature);
+    fill_evidence(d, f, a);
 }
 
 static int tell(struct episode *e, enum alert_status status, bool quiet, detect_emit emit,
@@ -433,13 +456,13 @@ static int step_episode(const struct detect *d, struct series *s, enum alert_rul
         if (!f->fires)
             return 0;
         *e = (struct episode){.is_active = true};
-        fill_alert(s, rule, f, end_s, &e->last);
+        fill_alert(d, s, rule, f, end_s, &e->last);
         e->last.starts_s = minute_s;
         alert_name(&e->last);
         return tell(e, ALERT_FIRING, quiet, emit, ctx);
     }
     if (has_grown(e, f, end_s)) {
-        fill_alert(s, rule, f, end_s, &e->last);
+        fill_alert(d, s, rule, f, end_s, &e->last);
         return tell(e, ALERT_UPDATED, quiet, emit, ctx);
     }
     if (!may_end)
@@ -452,7 +475,7 @@ static int step_episode(const struct detect *d, struct series *s, enum alert_rul
     e->last.ends_s = end_s;
     e->last.detected_s = end_s;
     if (f->window_s)
-        fill_alert(s, rule, f, end_s, &e->last);
+        fill_alert(d, s, rule, f, end_s, &e->last);
     return tell(e, ALERT_RESOLVED, quiet, emit, ctx);
 }
 
@@ -478,16 +501,19 @@ static int learn_series(struct detect *d, struct series *s, int64_t minute)
 {
     const struct rollup_sums *sums = &s->pending.sums;
     struct baseline_minute cost = cost_minute(sums), calls = calls_minute(sums);
+    struct baseline_minute tokens = tokens_minute(s->tokens, sums);
     struct rate_counts errors = error_counts(sums);
     int r = baseline_learn(s->cost, &d->settings, minute, &cost);
 
     if (r == 0)
         r = baseline_learn(s->calls, &d->settings, minute, &calls);
+    if (r == 0)
+        r = baseline_learn(s->tokens, &d->settings, minute, &tokens);
     rate_learn(&s->errors, minute, &errors, s->episodes[ALERT_ERRORS_RATE].is_active);
     if (sums->calls)
         s->is_synthetic = sums->synthetic == sums->calls;
     return r < 0 ? r
-                 : learn_latency(&s->latency, minute, &s->pending.latency,
+                 : latency_learn(&s->latency, minute, &s->pending.latency,
                                  s->episodes[ALERT_LATENCY_P95].is_active);
 }
 
@@ -495,6 +521,14 @@ static int close_minute(struct detect *d, int64_t minute_s, bool quiet, detect_e
 {
     const struct running over = {0};
 
+    for (struct series *s = d->series; s; s = s->hh.next) {
+        int r = context_add(d->context, s->org, s->feature,
+                            1e-9 * (double)s->pending.sums.cost_expected_nanousd);
+
+        if (r < 0)
+            return r;
+    }
+    context_close(d->context, minute_s);
     for (struct series *s = d->series; s; s = s->hh.next) {
         int r = learn_series(d, s, minute_s / MINUTE_S);
 

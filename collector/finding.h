@@ -12,5 +12,8 @@ struct finding {
     double observed, baseline, lower, upper;
     double samples; /* calls in the window */
     double sigmas;
-    double return_weeks;
+    double return_weeks;    /* a deviation like this comes once in so many weeks */
+    uint32_t tail_events;   /* that the tail was learned from */
+    uint32_t windows_agree; /* bit i: window i says so as well */
+    double ratio_least;     /* smaller ones would not have been told; 0 = not known */
 };

@@ -50,22 +50,45 @@ void tail_learn(struct tail *t, double z, int64_t minute, uint32_t window_min)
     t->samples++;
 }
 
-double tail_return_weeks(const struct tail *t, double z, double history_weeks, uint32_t window_min)
+struct pareto {
+    double rate; /* clusters a week */
+    double shape, scale;
+};
+
+static struct pareto pareto_of(const struct tail *t, double history_weeks, uint32_t window_min)
 {
     double prior_rate = PRIOR_CLUSTERS_PER_WEEK / window_min;
-    double rate = (t->clusters + PRIOR_CLUSTERS) / (history_weeks + PRIOR_CLUSTERS / prior_rate);
-    double mean = t->excess_mean;
-    double spread = t->excess_square - mean * mean;
+    double mean = t->excess_mean, spread = t->excess_square - mean * mean;
     double shape = spread > 0 ? 0.5 * (1.0 - mean * mean / spread) : 0;
-    double scale, weeks;
 
-    if (z <= t->threshold)
-        return 0;
     shape = fmin(fmax(shape, 0), SHAPE_MAX);
-    scale = fmax(mean, SCALE_MIN) * (1.0 - shape);
-    if (shape < 1e-6)
-        weeks = exp(fmin((z - t->threshold) / scale, 50)) / rate;
+    return (struct pareto){
+        .rate = (t->clusters + PRIOR_CLUSTERS) / (history_weeks + PRIOR_CLUSTERS / prior_rate),
+        .shape = shape,
+        .scale = fmax(mean, SCALE_MIN) * (1.0 - shape),
+    };
+}
+
+double tail_return_weeks(const struct tail *t, double z, double history_weeks, uint32_t window_min)
+{
+    struct pareto p = pareto_of(t, history_weeks, window_min);
+    double excess = z - (double)t->threshold, weeks;
+
+    if (excess <= 0)
+        return 0;
+    if (p.shape < 1e-6)
+        weeks = exp(fmin(excess / p.scale, 50)) / p.rate;
     else
-        weeks = pow(1.0 + shape * (z - t->threshold) / scale, 1.0 / shape) / rate;
+        weeks = pow(1.0 + p.shape * excess / p.scale, 1.0 / p.shape) / p.rate;
     return fmin(weeks, WEEKS_MAX);
+}
+
+double tail_z(const struct tail *t, double weeks, double history_weeks, uint32_t window_min)
+{
+    struct pareto p = pareto_of(t, history_weeks, window_min);
+    double times = fmax(weeks * p.rate, 1.0);
+
+    if (p.shape < 1e-6)
+        return (double)t->threshold + p.scale * log(times);
+    return (double)t->threshold + p.scale * (pow(times, p.shape) - 1.0) / p.shape;
 }

@@ -24,4 +24,6 @@ struct tail {
 void tail_init(struct tail *t);
 void tail_learn(struct tail *t, double z, int64_t minute, uint32_t window_min);
 /* In weeks; 0 for values within the ordinary. */
+/* The z that is met once in `weeks`. */
+double tail_z(const struct tail *t, double weeks, double history_weeks, uint32_t window_min);
 double tail_return_weeks(const struct tail *t, double z, double history_weeks, uint32_t window_min);

@@ -64,7 +64,7 @@ def plain(message):
     """The fields that are present, by their names; enums by the names of their values."""
     out = {}
     for field, value in message.ListFields():
-        many = value if field.label == field.LABEL_REPEATED else [value]
+        many = list(value) if field.label == field.LABEL_REPEATED else [value]
         if field.message_type:
             many = [plain(v) for v in many]
         elif field.enum_type:

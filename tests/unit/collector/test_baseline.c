@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/baseline.c collector/rate.c collector/tail.c */
+/* LINK: collector/baseline.c collector/profile.c collector/shift.c */
+/* LINK: collector/rate.c collector/tail.c */
 #include "collector/baseline.h"
 #include "collector/rate.h"
 
