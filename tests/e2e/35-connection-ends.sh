@@ -53,7 +53,7 @@ is() { [ "$(metric "$1")" = "$2" ]; }
 ask >"$tmp/without"
 sort "$log/servers" >"$tmp/seen-without"
 : >"$log/servers"
-same "nothing is steered without the preload" 0 "$(metric lectr_connections_accepted_total)"
+same "nothing is steered without the preload" 0 "$(metric lectr_agent_connections_accepted_total)"
 ask env LD_PRELOAD="$tmp/steer.so" STEER_RING="$tmp/ring" STEER_TO=28443 \
     STEER_PORTS="$(seq -s, 8441 8459)" >"$tmp/with"
 sort "$log/servers" >"$tmp/seen-with"
@@ -69,13 +69,13 @@ done <"$tmp/seen-without"
 check "the servers saw ends to compare" [ "$(wc -l <"$tmp/seen-without")" = 3 ]
 
 # --- and every connection has one verdict --------------------------------------------------------
-check "nothing is left open" wait_for 10 is lectr_connections_open 0
-total=$(metric lectr_connections_accepted_total)
-sum=$(inside curl -s 127.0.0.1:9463/metrics | awk '/^lectr_connections_total/ { n += $2 } END { print n }')
+check "nothing is left open" wait_for 10 is lectr_agent_connections_open 0
+total=$(metric lectr_agent_connections_accepted_total)
+sum=$(inside curl -s 127.0.0.1:9463/metrics | awk '/^lectr_agent_connections_total/ { n += $2 } END { print n }')
 same "accepted connections and verdicts agree" "$total" "$sum"
 # Four that are no TLS, and an answer that is no HTTP.
 for pair in not_http:5 http2_unmetered:1 client_cert:1 upstream_untrusted:1 upstream_tls:2 untrusted_ca:0 overload:0; do
-    same "verdict ${pair%:*}" "${pair#*:}" "$(metric "lectr_connections_total{result=\"${pair%:*}\"}")"
+    same "verdict ${pair%:*}" "${pair#*:}" "$(metric "lectr_agent_connections_total{result=\"${pair%:*}\"}")"
 done
 
 # --- a name with two addresses, of which the client tried the dead one ----------------------------
@@ -95,12 +95,12 @@ check "a network in which packets vanish" silent
 for address in 127.0.0.9 198.18.0.9 "[fd00:18::9]"; do
     check "the other address serves when $address does not" [ "$(to "$address" STEER_ALT=127.0.0.1)" = "200 0" ]
 done
-same "the other address was tried" 3 "$(metric lectr_upstream_other_address_total)"
+same "the other address was tried" 3 "$(metric lectr_agent_upstream_other_address_total)"
 # Silent at first, the other one refuses: the first has its time all the same.
 (sleep 2 && inside ip addr add 198.18.0.9/32 dev lo && inside ip neigh del 198.18.0.9 dev v0) &
 said=$(to 198.18.0.9 STEER_ALT=127.0.0.7)
 check "back to the first when the other one fails ($said)" [ "${said% *}" = 000 ]
 wait "$!"
-same "both were tried, and the first again" 5 "$(metric lectr_upstream_other_address_total)"
+same "both were tried, and the first again" 5 "$(metric lectr_agent_upstream_other_address_total)"
 said=$(to 127.0.0.9) # 7 when the reset is there before curl looks, 35 after
 check "no other address: reset as before ($said)" [ "${said% *}" = 000 ]
