@@ -103,7 +103,7 @@ install: all ## binaries, man pages, profiles, prices, units, settings (DESTDIR,
 	$(INSTALL) -m 644 agent/prices.json agent/prices-supplement.yaml agent/estimates.prior proto/lectr.proto $(DESTDIR)$(DATADIR)
 	$(INSTALL) -m 755 tests/harness/prices-update.mjs $(DESTDIR)$(DATADIR)
 	$(INSTALL) -m 644 collector/ctl/lectrctl.1 $(DESTDIR)$(MANDIR)/man1
-	$(INSTALL) -m 644 $(MAN8) $(DESTDIR)$(MANDIR)/man8
+	for f in $(MAN8); do sed $(PLACES) $$f >$(DESTDIR)$(MANDIR)/man8/$${f##*/}; done
 	for f in $(UNITS); do sed $(PLACES) $$f >$(DESTDIR)$(UNITDIR)/$${f##*/}; done
 	@# A file that somebody may have edited is left alone.
 	for f in $(SETTINGS); do t=$(DESTDIR)$(SYSCONFDIR)/lectr/$${f##*/}; \

@@ -145,6 +145,16 @@ static bool is_path_or_empty(const char *s)
     return s[0] == '\0' || s[0] == '/';
 }
 
+static bool is_path_list(const char *s)
+{
+    for (bool at_start = true;; at_start = *s++ == ':') {
+        if (at_start && *s != '/')
+            return false;
+        if (!*s)
+            return true;
+    }
+}
+
 /* No component may be "..": a cgroup is named from the root downwards. */
 static bool is_cgroup(const char *s)
 {
@@ -269,7 +279,7 @@ static const struct rule RULES[] = {
     RULE_TEXT("metrics.listen", metrics.listen, "127.0.0.1:9463", is_listen_or_empty,
               "use address:port, or \"\" for no listener"),
     RULE_TEXT("data.providers_dir", data.providers_dir,
-              LECTR_DATADIR "/providers:" LECTR_SYSCONFDIR "/lectr/providers", is_path,
+              LECTR_DATADIR "/providers:" LECTR_SYSCONFDIR "/lectr/providers", is_path_list,
               "use absolute paths, joined by :"),
     RULE_TEXT("data.prices_file", data.prices_file, LECTR_DATADIR "/prices.json", is_path,
               "use an absolute path"),

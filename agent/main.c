@@ -84,8 +84,8 @@ static const struct command commands[] = {
     {"doctor", run_doctor, NULL, "check this machine; each finding with its remedy"},
     {"check-config", run_check_config, NULL, "read the settings, report file, line and field"},
     {"ca", NULL, ca_main, "ca init|extend|rotate|show: the name-constrained certificate authority"},
-    {"providers", run_providers, NULL, "the providers and hosts that are known"},
-    {"prices", NULL, prices_main, "prices check|update: the price table"},
+    {"providers", run_providers, NULL, "the providers, hosts and ports in clear that are known"},
+    {"prices", NULL, prices_main, "prices check|update: the price table and its supplement"},
     {"cleanup", run_cleanup, NULL, "remove every trace that a daemon left (needs root)"},
     {"version", NULL, run_version, "print the version"},
     {"proxy", run_proxy, NULL, NULL}, /* started by the daemon */

@@ -13,6 +13,12 @@
 #define DEFAULT_CONFIG LECTR_SYSCONFDIR "/lectr/agent.yaml"
 #define UPDATER LECTR_DATADIR "/prices-update.mjs"
 #define USAGE "usage: lectr-agent prices check|update [-c CONFIG] [FILE]\n"
+#define HELP                                                                                       \
+    USAGE                                                                                          \
+    "\ncheck reads the price table (prices.json) and " PRICE_SUPPLEMENT_NAME                       \
+    " beside it, and says\n"                                                                       \
+    "which models have no price at which tier. update fetches the newest table (needs\n"           \
+    "node and npm) and replaces it once it reads well; the supplement stays.\n"
 
 extern char **environ;
 
@@ -126,8 +132,13 @@ int prices_main(int argc, char **argv)
     const char *file = NULL;
     char path[PATH_MAX];
 
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(HELP, stdout);
+            return 0;
+        }
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
+        if ((strcmp(argv[i], "-c") == 0 || strcmp(argv[i], "--config") == 0) && i + 1 < argc)
             config = argv[++i];
         else if (argv[i][0] != '-' && !file)
             file = argv[i];

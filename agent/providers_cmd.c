@@ -7,10 +7,27 @@
 #include <stdio.h>
 
 #define HOSTS_MAX 1024
+#define PORTS_MAX 64
 
 static struct slice plain_host(const char *pattern)
 {
     return slice_str(pattern[0] == '*' ? pattern + 1 : pattern);
+}
+
+/* Whose HTTP in clear a port is, whatever the host. */
+static void print_ports(const struct provider_set *set)
+{
+    uint16_t ports[PORTS_MAX];
+    unsigned count = provider_plaintext_ports(set, ports, PORTS_MAX);
+
+    for (unsigned i = 0; i < count && i < PORTS_MAX; i++) {
+        char probe[32];
+        const struct provider *p;
+
+        snprintf(probe, sizeof(probe), "localhost:%u", ports[i]);
+        p = provider_by_host(set, slice_str(probe));
+        printf("%-20s any host, port %u, in clear\n", p ? provider_name(p) : "?", ports[i]);
+    }
 }
 
 int providers_main(const struct config *config)
@@ -36,6 +53,7 @@ int providers_main(const struct config *config)
         p = provider_by_host(set, slice_str(probe));
         printf("%-20s %s\n", p ? provider_name(p) : "?", hosts[i]);
     }
+    print_ports(set);
     provider_set_free(&set);
     return 0;
 }

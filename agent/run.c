@@ -25,11 +25,11 @@ struct options {
     char **command;
 };
 
+#define USAGE "usage: lectr-agent run [--feature NAME] [-c FILE] -- CMD…\n"
+
 static int usage(const char *why)
 {
-    fprintf(stderr,
-            "lectr-agent run: %s\nusage: lectr-agent run [--feature NAME] [-c FILE] -- CMD…\n",
-            why);
+    fprintf(stderr, "lectr-agent run: %s\n" USAGE, why);
     return EXIT_USAGE;
 }
 
@@ -136,8 +136,13 @@ int run_main(int argc, char **argv)
 {
     char run_dir[256], ca_dir[CONTROL_MESSAGE_MAX];
     struct options o;
-    int r = parse(argc, argv, &o);
+    int r;
 
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(USAGE "\nCMD's calls are captured; --feature names them (LECTR_FEATURE).\n", stdout);
+        return 0;
+    }
+    r = parse(argc, argv, &o);
     if (r == 0)
         r = run_dir_of(&o, run_dir, sizeof(run_dir));
     if (r == 0)
