@@ -71,8 +71,11 @@ def differences(row, direct, captured, event, truth):
             yield f"{where}: expected {truth.get(name)}, the event says {dig(event, where)}"
     if event.get("outcome") != "OUTCOME_OK":
         yield f"outcome: {event.get('outcome')}"
-    if not event.get("sdk"):
-        yield "no sdk"
+    if dig(event, "feature.source") != "FROM_ENVIRONMENT":
+        yield f"feature: {event.get('feature')}"
+    for where in ("sdk", "latency.total_us", "cost.expected_nanousd"):
+        if not dig(event, where):
+            yield f"no {where}"
 
 
 def check(row, runs, events, truth_of):
