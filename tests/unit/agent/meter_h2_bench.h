@@ -4,8 +4,8 @@
 
 #include "agent/body.h"
 #include "agent/meter.h"
-#include "agent/provider.h"
 #include "tests/harness/http2_writer.h"
+#include "tests/unit/agent/profiles.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,8 +18,6 @@
 #define CALLS_MAX 2200
 #define NO_PAD -1
 
-static struct provider_set *set;
-
 struct bench {
     struct meter *m;
     struct body_budget budget;
@@ -28,21 +26,6 @@ struct bench {
     uint32_t begins, calls;
     struct call *call[CALLS_MAX];
 };
-
-static inline int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static inline int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 static inline void on_begin(void *user, const struct request_head *head)
 {

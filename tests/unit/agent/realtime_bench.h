@@ -3,7 +3,7 @@
 #pragma once
 
 #include "agent/realtime.h"
-#include "agent/provider.h"
+#include "tests/unit/agent/profiles.h"
 #include "tests/unit/agent/ws_frames.h"
 
 #include <errno.h>
@@ -16,23 +16,6 @@
 
 #define MS 1000000ULL
 #define CALLS_MAX 24
-
-static struct provider_set *set;
-
-static inline int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static inline int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 /* How the session is carried; every one must tell the same. */
 struct carriage {

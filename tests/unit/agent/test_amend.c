@@ -4,7 +4,7 @@
 #include "agent/amend.h"
 #include "agent/estimate.h"
 #include "agent/meter.h"
-#include "agent/provider.h"
+#include "tests/unit/agent/profiles.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,26 +15,10 @@
 
 #include <cmocka.h>
 
-static struct provider_set *set;
 static const uint8_t secret[32] = "0123456789abcdef0123456789abcdef";
 static struct call seen;
 static struct estimator *estimator;
 static struct amend memory;
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 static int forget(void **state)
 {

@@ -2,7 +2,7 @@
 /* LINK: @meter */
 #include "agent/meter.h"
 #include "agent/keyhash.h"
-#include "agent/provider.h"
+#include "tests/unit/agent/profiles.h"
 
 #include <malloc.h>
 #include <setjmp.h>
@@ -17,7 +17,6 @@
 #define MS 1000000ULL
 #define CALLS_MAX 80
 
-static struct provider_set *set;
 static const uint8_t key[32] = "0123456789abcdef0123456789abcdef";
 
 struct seen {
@@ -31,21 +30,6 @@ struct bench {
     struct seen seen;
     size_t piece; /* 0: whole */
 };
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 static void on_begin(void *user, const struct request_head *head)
 {

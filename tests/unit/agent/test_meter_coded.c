@@ -4,7 +4,7 @@
  * whatever the body is like, and so is the one after it. */
 #include "agent/body.h"
 #include "agent/meter.h"
-#include "agent/provider.h"
+#include "tests/unit/agent/profiles.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,7 +49,6 @@ enum coding {
 };
 
 static const char *const coding_names[CODINGS] = {"gzip", "deflate", "br", "zstd"};
-static struct provider_set *set;
 
 struct seen {
     unsigned begins, calls;
@@ -67,21 +66,6 @@ struct bytes {
     uint8_t *data;
     size_t len;
 };
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 static void on_begin(void *user, const struct request_head *head)
 {

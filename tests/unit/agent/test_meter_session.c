@@ -2,7 +2,7 @@
 /* LINK: @meter */
 /* Realtime sessions from the upgrade on. */
 #include "agent/meter.h"
-#include "agent/provider.h"
+#include "tests/unit/agent/profiles.h"
 #include "tests/unit/agent/ws_frames.h"
 
 #include <malloc.h>
@@ -14,23 +14,6 @@
 #include <cmocka.h>
 
 #define CALLS_MAX 8
-
-static struct provider_set *set;
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 struct bench {
     struct meter *m;

@@ -3,8 +3,8 @@
 /* Realtime sessions over HTTP/2 (RFC 8441), beside other streams. */
 #include "agent/body.h"
 #include "agent/meter.h"
-#include "agent/provider.h"
 #include "tests/harness/http2_writer.h"
+#include "tests/unit/agent/profiles.h"
 #include "tests/unit/agent/ws_frames.h"
 
 #include <setjmp.h>
@@ -17,23 +17,6 @@
 #define MS 1000000ULL
 #define CALLS_MAX 64
 #define NO_PAD -1
-
-static struct provider_set *set;
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 struct bench {
     struct meter *m;

@@ -3,8 +3,8 @@
 /* The traps of the providers' wires, each by its name, from HTTP bytes to the call. Every answer
  * is fed whole and byte by byte: both must say the same. */
 #include "agent/meter.h"
-#include "agent/provider.h"
 #include "proto/base/buf.h"
+#include "tests/unit/agent/profiles.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,25 +15,9 @@
 
 #include <cmocka.h>
 
-static struct provider_set *set;
 static const uint8_t key[32] = "0123456789abcdef0123456789abcdef";
 static struct call seen;
 static unsigned calls;
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 static void on_call(void *user, const struct call *call)
 {

@@ -3,6 +3,7 @@
 /* LINK: agent/json.c agent/json_paths.c agent/text.c */
 /* Usage objects of every family against rows worked out by hand. */
 #include "agent/usage.h"
+#include "tests/unit/agent/profiles.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,23 +13,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static struct provider_set *set;
-
-static int load(void **state)
-{
-    struct provider_error error;
-
-    (void)state;
-    return provider_set_load("agent/providers", &set, &error);
-}
-
-static int unload(void **state)
-{
-    (void)state;
-    provider_set_free(&set);
-    return 0;
-}
 
 static const struct profile_family *family_of(const char *id)
 {
