@@ -86,17 +86,6 @@ static int on_libbpf_print(enum libbpf_print_level level, const char *fmt, va_li
     return 0;
 }
 
-static __attribute__((format(printf, 3, 4))) int fail(struct capture_error *e, int r,
-                                                      const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    vsnprintf(e->text, sizeof(e->text), fmt, args);
-    va_end(args);
-    return r;
-}
-
 static bool try_program(enum bpf_prog_type type, enum bpf_attach_type attach, int helper)
 {
     /* r1 is the context already: call helper; r0 = 1; exit */
@@ -184,24 +173,24 @@ static int load_all(struct capture *c, const struct config *config, struct captu
 
     capture_probe(&probe);
     if (!probe.bpf_permitted)
-        return fail(e, -EPERM,
-                    "BPF is not permitted: run as root or with CAP_BPF, CAP_NET_ADMIN, "
-                    "CAP_SYS_ADMIN and CAP_SYS_PTRACE");
+        return capture_fail(e, -EPERM,
+                            "BPF is not permitted: run as root or with CAP_BPF, CAP_NET_ADMIN, "
+                            "CAP_SYS_ADMIN and CAP_SYS_PTRACE");
     if (!probe.btf)
-        return fail(e, -ENOENT,
-                    "the kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel "
-                    "built with CONFIG_DEBUG_INFO_BTF, 5.15 or newer");
+        return capture_fail(e, -ENOENT,
+                            "the kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel "
+                            "built with CONFIG_DEBUG_INFO_BTF, 5.15 or newer");
     r = bpffs_ensure(config->capture.bpffs);
     if (r < 0)
-        return fail(e, r,
-                    "cannot mount a BPF file system at %s: %s; mount one there or set "
-                    "capture.bpffs",
-                    config->capture.bpffs, strerror(-r));
+        return capture_fail(e, r,
+                            "cannot mount a BPF file system at %s: %s; mount one there or set "
+                            "capture.bpffs",
+                            config->capture.bpffs, strerror(-r));
     r = bpffs_pin_dir(config->capture.bpffs, c->pin_dir, sizeof(c->pin_dir));
     if (r < 0)
-        return fail(e, r, "capture.bpffs is too long");
+        return capture_fail(e, r, "capture.bpffs is too long");
     if (mkdir(c->pin_dir, 0700) < 0 && errno != EEXIST)
-        return fail(e, -errno, "cannot create %s: %s", c->pin_dir, strerror(errno));
+        return capture_fail(e, -errno, "cannot create %s: %s", c->pin_dir, strerror(errno));
     r = load(c, probe.netns_cookie_skb);
     if (r == -EINVAL) {
         /* Pins of a build with other map layouts: what they knew is lost. */
@@ -211,10 +200,10 @@ static int load_all(struct capture *c, const struct config *config, struct captu
             r = load(c, probe.netns_cookie_skb);
     }
     if (r < 0)
-        return fail(e, r,
-                    "the kernel refused the programs: %s (%s); kernel 5.15 or newer is "
-                    "needed, see lectr-agent doctor",
-                    strerror(-r), libbpf_said);
+        return capture_fail(e, r,
+                            "the kernel refused the programs: %s (%s); kernel 5.15 or newer is "
+                            "needed, see lectr-agent doctor",
+                            strerror(-r), libbpf_said);
     return 0;
 }
 
@@ -253,14 +242,14 @@ static int map_shared(struct capture *c, struct capture_error *e)
     c->meta = map_element(c->skel->maps.meta, sizeof(*c->meta));
     c->taken = map_element(c->skel->maps.taken, taken_bytes());
     if (!c->beat || !c->meta || !c->taken)
-        return fail(e, -errno, "cannot map the agent's shared memory: %s", strerror(errno));
+        return capture_fail(e, -errno, "cannot map the agent's shared memory: %s", strerror(errno));
     c->meta_before = *c->meta;
     r = c->meta->epoch[0] == 0 ? fill_slots(c) : 0;
     if (r < 0)
-        return fail(e, r, "cannot fill the map of free slots: %s", strerror(-r));
+        return capture_fail(e, r, "cannot fill the map of free slots: %s", strerror(-r));
     if (c->meta->epoch[0] == 0 &&
         getrandom(c->meta->epoch, sizeof(c->meta->epoch), 0) != sizeof(c->meta->epoch))
-        return fail(e, -errno, "no random numbers: %s", strerror(errno));
+        return capture_fail(e, -errno, "no random numbers: %s", strerror(errno));
     return 0;
 }
 
@@ -320,10 +309,10 @@ static struct bpf_link *link_reuse(struct capture *c, const struct program *p, c
 static int attach_failed(struct capture_error *e, const struct program *p, int r)
 {
     if (r == -EPERM || r == -EBUSY)
-        return fail(e, r,
-                    "another program holds a hook of this cgroup exclusively (attached "
-                    "without BPF_F_ALLOW_MULTI); `bpftool cgroup show` names it");
-    return fail(e, r, "cannot attach %s: %s", p->name, strerror(-r));
+        return capture_fail(e, r,
+                            "another program holds a hook of this cgroup exclusively (attached "
+                            "without BPF_F_ALLOW_MULTI); `bpftool cgroup show` names it");
+    return capture_fail(e, r, "cannot attach %s: %s", p->name, strerror(-r));
 }
 
 static int attach_one(struct capture *c, const struct program *p, struct bpf_link **ret_link,
@@ -342,7 +331,7 @@ static int attach_one(struct capture *c, const struct program *p, struct bpf_lin
         r = p->pinned ? bpf_link__pin(link, path) : 0;
         if (r < 0) {
             bpf_link__destroy(link);
-            return fail(e, r, "cannot pin %s: %s", path, strerror(-r));
+            return capture_fail(e, r, "cannot pin %s: %s", path, strerror(-r));
         }
     }
     *ret_link = link;
@@ -402,8 +391,9 @@ static int open_cgroup(struct capture *c, const char *path, struct capture_error
 
     c->cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->cgroup_fd < 0 || fstat(c->cgroup_fd, &st) < 0)
-        return fail(e, -errno, "cannot open the cgroup %s: %s; create it or set capture.cgroup",
-                    path, strerror(errno));
+        return capture_fail(e, -errno,
+                            "cannot open the cgroup %s: %s; create it or set capture.cgroup", path,
+                            strerror(errno));
     c->cgroup_id = st.st_ino;
     return 0;
 }
@@ -416,7 +406,7 @@ int capture_open(const struct config *config, const char *cgroup_path,
     int r;
 
     if (!c)
-        return fail(ret_error, -ENOMEM, "no memory");
+        return capture_fail(ret_error, -ENOMEM, "no memory");
     c->cgroup_fd = -1;
     r = open_cgroup(c, cgroup_path, ret_error);
     if (r == 0)
@@ -426,14 +416,14 @@ int capture_open(const struct config *config, const char *cgroup_path,
     if (r == 0) {
         r = put_settings(c, &config->capture);
         if (r < 0)
-            fail(ret_error, r, "cannot write the settings map: %s", strerror(-r));
+            capture_fail(ret_error, r, "cannot write the settings map: %s", strerror(-r));
     }
     if (r == 0)
         r = put_names(c, providers, ret_error);
     if (r == 0) {
         c->events = ring_buffer__new(bpf_map__fd(c->skel->maps.netns_events), on_event, c, NULL);
         if (!c->events)
-            r = fail(ret_error, -errno, "cannot open the event ring: %s", strerror(errno));
+            r = capture_fail(ret_error, -errno, "cannot open the event ring: %s", strerror(errno));
     }
     if (r == 0)
         r = attach_kind(c, true, c->census, ret_error);

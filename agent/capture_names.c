@@ -11,13 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static __attribute__((format(printf, 3, 4))) int fail(struct capture_error *e, int r,
-                                                      const char *fmt, ...)
+int capture_fail(struct capture_error *ret_error, int r, const char *fmt, ...)
 {
     va_list args;
 
     va_start(args, fmt);
-    vsnprintf(e->text, sizeof(e->text), fmt, args);
+    vsnprintf(ret_error->text, sizeof(ret_error->text), fmt, args);
     va_end(args);
     return r;
 }
@@ -117,19 +116,19 @@ static int put_names(const struct capture_names_maps *m, const struct provider_s
     int r;
 
     if (!patterns || !keys)
-        return fail(e, -ENOMEM, "no memory");
+        return capture_fail(e, -ENOMEM, "no memory");
     if (count > CAPTURE_NAMES_MAX)
-        return fail(e, -E2BIG, "%u provider names, at most %d can be watched", count,
-                    CAPTURE_NAMES_MAX);
+        return capture_fail(e, -E2BIG, "%u provider names, at most %d can be watched", count,
+                            CAPTURE_NAMES_MAX);
     count = provider_hosts(providers, patterns, count);
     for (unsigned i = 0; i < count; i++) {
         r = put_name(m, providers, patterns[i], &keys[i]);
         if (r < 0)
-            return fail(e, r, "provider name %s: %s", patterns[i], strerror(-r));
+            return capture_fail(e, r, "provider name %s: %s", patterns[i], strerror(-r));
     }
     qsort(keys, count, sizeof(*keys), compare_names);
     r = drop_others(m->names_fd, keys, count, sizeof(*keys), CAPTURE_NAMES_MAP_MAX, compare_names);
-    return r < 0 ? fail(e, r, "no memory") : 0;
+    return r < 0 ? capture_fail(e, r, "no memory") : 0;
 }
 
 /* ---- ports ---- */
@@ -166,18 +165,18 @@ static int put_ports(const struct capture_names_maps *m, const struct provider_s
     int r;
 
     if (count > LECTR_CLEAR_PORTS_MAX)
-        return fail(e, -E2BIG, "%u plaintext ports of providers, at most %d can be watched", count,
-                    LECTR_CLEAR_PORTS_MAX);
+        return capture_fail(e, -E2BIG, "%u plaintext ports of providers, at most %d can be watched",
+                            count, LECTR_CLEAR_PORTS_MAX);
     for (unsigned i = 0; i < count; i++) {
         keys[i] = ports[i];
         r = put_port(m, providers, keys[i]);
         if (r < 0)
-            return fail(e, r, "plaintext port %u: %s", keys[i], strerror(-r));
+            return capture_fail(e, r, "plaintext port %u: %s", keys[i], strerror(-r));
     }
     qsort(keys, count, sizeof(keys[0]), compare_ports);
     r = drop_others(m->clear_ports_fd, keys, count, sizeof(keys[0]), LECTR_CLEAR_PORTS_MAX,
                     compare_ports);
-    return r < 0 ? fail(e, r, "no memory") : 0;
+    return r < 0 ? capture_fail(e, r, "no memory") : 0;
 }
 
 int capture_names_put(const struct capture_names_maps *maps, const struct provider_set *providers,
