@@ -113,7 +113,8 @@ static int make_pair(const char *name, int path_len, uint64_t days, const char *
 static int refuse_existing(const char *dir)
 {
     static const char *const names[] = {"ca.crt",           "ca.key",     "intermediate.crt",
-                                        "intermediate.key", "bundle.crt", "truststore.p12"};
+                                        "intermediate.key", "bundle.crt", "roots.crt",
+                                        "truststore.p12"};
     char path[PATH_MAX];
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -227,7 +228,8 @@ static int usage(FILE *to)
             "       lectr-agent ca show [--dir DIR]\n"
             "\n"
             "init makes ca.crt, ca.key, intermediate.crt, intermediate.key, bundle.crt (the\n"
-            "system's roots and Lectr's) and truststore.p12 (the same, for Java) in DIR\n"
+            "system's roots and Lectr's), truststore.p12 (the same, for Java) and roots.crt\n"
+            "(Lectr's alone) in DIR\n"
             "(default " LECTR_SYSCONFDIR "/lectr/ca).\n"
             "Both certificates are constrained to the hosts of the provider profiles.\n"
             "extend makes the next root, in DIR/" CA_NEXT ", when profiles name hosts outside the\n"

@@ -145,6 +145,16 @@ static int append_root(FILE *out, const char *dir, const char *name)
     return r;
 }
 
+/* Ours alone, for clients that add to the roots they have. */
+static int fill_roots(FILE *f, const char *dir)
+{
+    int r = append_root(f, dir, "ca.crt");
+
+    if (r == 0)
+        r = append_root(f, dir, CA_NEXT "/ca.crt");
+    return r == -ENOENT ? 0 : r;
+}
+
 static int fill_bundle(FILE *f, const char *dir)
 {
     bool found = false;
@@ -155,13 +165,7 @@ static int fill_bundle(FILE *f, const char *dir)
                 "lectr-agent ca: no system trust store found; %s/bundle.crt holds "
                 "only Lectr's own\n",
                 dir);
-    if (r == 0)
-        r = append_root(f, dir, "ca.crt");
-    if (r == 0) {
-        r = append_root(f, dir, CA_NEXT "/ca.crt");
-        r = r == -ENOENT ? 0 : r;
-    }
-    return r;
+    return r < 0 ? r : fill_roots(f, dir);
 }
 
 /* The bundle once more, for Java. */
@@ -203,5 +207,7 @@ int ca_write_bundle(const char *dir)
 {
     int r = replace(dir, "bundle.crt", fill_bundle);
 
+    if (r == 0)
+        r = replace(dir, "roots.crt", fill_roots);
     return r < 0 ? r : replace(dir, "truststore.p12", fill_truststore);
 }

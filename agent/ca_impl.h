@@ -36,7 +36,8 @@ int ca_write(const char *dir, const struct ca_pair *root,
              const struct ca_pair *intermediate) LECTR_MUST_USE;
 int ca_read_cert(const char *dir, const char *name, struct x509_st **ret_cert) LECTR_MUST_USE;
 /* bundle.crt and truststore.p12 (the same, for Java) anew, each at once: the
- * system's roots, the present one, and the next where there is one. */
+ * system's roots, the present one, and the next where there is one; roots.crt:
+ * these two alone. */
 int ca_write_bundle(const char *dir) LECTR_MUST_USE;
 
 /* ca_rotate.c */

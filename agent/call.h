@@ -149,4 +149,5 @@ struct call {
     uint32_t tool_calls;
     uint32_t stream_events;
     bool stream_complete;
+    bool request_complete; /* the provider has all of it */
 };

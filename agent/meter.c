@@ -55,6 +55,7 @@ static void fill_ask(const struct meter *m, const struct ask *ask, struct call *
     call->attempt = ask->attempt;
     call->attempt_counted = ask->attempt_counted;
     call->request_body_bytes = ask->body_bytes;
+    call->request_complete = ask->complete;
     call->added_ns = ask->added_ns;
 }
 

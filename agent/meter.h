@@ -16,7 +16,8 @@
  * What bodies may unpack to is limited too, see agent/body.h: beyond that what
  * they say stays unknown, the call is told all the same. Up to METER_PIPELINE_MAX
  * requests of HTTP/1.1 may await their answers, up to METER_STREAMS_MAX of
- * HTTP/2; those beyond are told as unmeterable. Every buffer that held content
+ * HTTP/2; those beyond are told as unmeterable, and after as many of them the
+ * connection is read no more. Every buffer that held content
  * is wiped before it is reused or freed.
  */
 #pragma once

@@ -165,13 +165,19 @@ static struct stream *stream_new(struct meter *m, uint32_t id)
 
 /* --- header blocks --- */
 
+/* Each stream beyond the limit is an event; so many of them are made to be a burden. */
+static bool is_flooded(const struct meter *m)
+{
+    return m->counts.untracked >= METER_STREAMS_MAX;
+}
+
 static void request_block(struct meter *m, struct block *b, uint32_t id)
 {
     struct meter_h2 *h2 = m->h2;
 
     b->stream = stream_of(h2, id);
     b->is_trailers = b->stream && b->stream->begun;
-    if (b->stream || id <= h2->last_request)
+    if (b->stream || id <= h2->last_request || is_flooded(m))
         return;
     h2->last_request = id;
     b->stream = stream_new(m, id);
@@ -391,7 +397,7 @@ static void on_goaway(void *user, enum http2_side from, uint32_t last, uint32_t 
 
 static void h2_request(struct meter *m, struct slice bytes)
 {
-    if (http2_feed(m->h2->http, HTTP2_CLIENT, bytes))
+    if (http2_feed(m->h2->http, HTTP2_CLIENT, bytes) || is_flooded(m))
         meter_give_up(m, METER_NOT_HTTP);
 }
 

@@ -43,8 +43,9 @@ static bool is_free(const struct call *call)
         return true;
     if (call->outcome == CALL_POLICY_DENIED)
         return true;
+    /* With all of the request it may have worked, and charged. */
     if (call->outcome == CALL_NETWORK_ERROR && call->status_code == 0 &&
-        call->response_body_bytes == 0)
+        call->response_body_bytes == 0 && !call->request_complete)
         return true;
     for (size_t i = 0; i < sizeof(REFUSALS) / sizeof(REFUSALS[0]) && !call->usage_reported; i++) {
         if (call->status_code == REFUSALS[i])

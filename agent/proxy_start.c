@@ -182,10 +182,13 @@ int proxy_prepare(struct proxy *p)
     r = seccomp_drop_identity(&identity);
     if (r == 0)
         r = seccomp_restrict();
-    /* As the user who writes it. */
-    if (r == 0)
-        r = load_estimates(p);
-    if (r < 0)
+    if (r < 0) {
         log_error("privileges cannot be given up", "error=%s", strerror(-r));
+        return r;
+    }
+    /* As the user who writes it. */
+    r = load_estimates(p);
+    if (r < 0)
+        log_error("nothing can be estimated", "error=%s", strerror(-r));
     return r;
 }

@@ -22,8 +22,8 @@ static const struct trust {
     {"CURL_CA_BUNDLE", "bundle.crt"},
     {"AWS_CA_BUNDLE", "bundle.crt"},
     {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "bundle.crt"},
-    {"NODE_EXTRA_CA_CERTS", "ca.crt"},
-    {"DENO_CERT", "ca.crt"},
+    {"NODE_EXTRA_CA_CERTS", "roots.crt"},
+    {"DENO_CERT", "roots.crt"},
 };
 
 static int path_of(const char *ca_dir, const char *file, char ret_path[TRUSTVARS_PATH_MAX])

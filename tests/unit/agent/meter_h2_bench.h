@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #define MS 1000000ULL
-#define CALLS_MAX 2200
+#define CALLS_MAX 4200
 #define NO_PAD -1
 
 struct bench {

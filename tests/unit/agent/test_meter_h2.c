@@ -329,6 +329,23 @@ static void rubbish_ends_the_metering(void **state)
     finish(&b);
 }
 
+/* A client that opens ever more of them does not buy an event for each. */
+static void a_flood_of_streams(void **state)
+{
+    struct bench b;
+    uint32_t streams = 3 * METER_STREAMS_MAX;
+
+    (void)state;
+    open_to(&b, "api.openai.com", 0);
+    for (uint32_t id = 1; id < 2 * streams; id += 2)
+        ask(&b, id, PLAIN);
+    up(&b, 1);
+    assert_int_equal(meter_state(b.m), METER_NOT_HTTP);
+    assert_int_equal(b.begins, 2 * METER_STREAMS_MAX);
+    assert_int_equal(meter_calls_open(b.m), 0);
+    finish(&b);
+}
+
 static void streams_beyond_the_limit(void **state)
 {
     struct bench b;
@@ -427,6 +444,7 @@ int main(void)
         cmocka_unit_test(a_tunnel_leaves_the_others_alone),
         cmocka_unit_test(rubbish_ends_the_metering),
         cmocka_unit_test(streams_beyond_the_limit),
+        cmocka_unit_test(a_flood_of_streams),
         cmocka_unit_test(no_memory_left),
         cmocka_unit_test(the_agents_own_time),
     };

@@ -407,6 +407,8 @@ static void test_what_is_not_billed(void **state)
     unsent.outcome = CALL_NETWORK_ERROR;
     unsent.status_code = 0;
     check_free(&unsent);
+    unsent.request_complete = true; /* it may have worked, the answer was lost */
+    check_unknown(&unsent, "unknown_model");
     session.operation = "realtime_session";
     check_free(&session); /* its turns are billed */
     session.outcome = CALL_UNMETERABLE;

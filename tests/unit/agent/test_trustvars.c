@@ -57,7 +57,7 @@ static int setup(void **state)
     clear_environment();
     if (!mkdtemp(dir))
         return -1;
-    make("ca.crt");
+    make("roots.crt");
     make("bundle.crt");
     make("truststore.p12");
     return 0;
@@ -66,7 +66,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    drop("ca.crt");
+    drop("roots.crt");
     drop("bundle.crt");
     drop("truststore.p12");
     return rmdir(dir);
@@ -97,7 +97,7 @@ static void every_variable_is_set(void **state)
     for (size_t i = 0; i < sizeof(replaced) / sizeof(replaced[0]); i++)
         expect_file(replaced[i], "bundle.crt");
     for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
-        expect_file(added[i], "ca.crt");
+        expect_file(added[i], "roots.crt");
     snprintf(java, sizeof(java),
              "-Djavax.net.ssl.trustStore=%s/truststore.p12 -Djavax.net.ssl.trustStoreType=PKCS12",
              dir);
@@ -163,9 +163,9 @@ static void a_missing_file_is_named(void **state)
     char path[TRUSTVARS_PATH_MAX] = "", expected[128];
 
     (void)state;
-    drop("ca.crt");
+    drop("roots.crt");
     assert_int_equal(trustvars_set(dir, NULL, NULL, path), -ENOENT);
-    snprintf(expected, sizeof(expected), "%s/ca.crt", dir);
+    snprintf(expected, sizeof(expected), "%s/roots.crt", dir);
     assert_string_equal(path, expected);
 }
 
