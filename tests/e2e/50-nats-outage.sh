@@ -49,8 +49,11 @@ broken=$(count '(.ok | not)')
 direct=$(count '.captured == false and .ok')
 note "client: $captured_ok finished through Lectr, $direct direct, $broken broken"
 check "the client finished calls through Lectr during the outage" [ "$captured_ok" -gt 50 ]
-same "finished calls at client and simulator" "$((captured_ok + direct - 1))" \
-    "$(lab sim GET /stats | jq .requests_completed)"
+# Of one that broke on its way to the client the simulator may have sent all.
+finished=$((captured_ok + direct - 1))
+completed=$(lab sim GET /stats | jq .requests_completed)
+check "finished calls at client and simulator ($finished <= $completed <= $finished + $broken)" \
+    [ "$finished" -le "$completed" -a "$completed" -le $((finished + broken)) ]
 
 # Also when the collector is still busy: it has as long as it needs, up to a minute.
 accounted() {
