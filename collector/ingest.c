@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/ingest.h"
 
+#include "collector/region.h"
 #include "collector/text.h"
 #include "proto/subject.h"
 
@@ -128,29 +129,114 @@ static struct opt_count total_of(const Lectr__V1__Call *call, bool has_rows, boo
     return (struct opt_count){.known = has || spends_nothing(call->operation)};
 }
 
-static void take_usage(const Lectr__V1__Call *call, struct record_tokens *ret_tokens)
+static const char *const source_names[] = {
+    [LECTR__V1__SOURCE__SOURCE_UNKNOWN] = "unknown",
+    [LECTR__V1__SOURCE__SOURCE_REPORTED] = "reported",
+    [LECTR__V1__SOURCE__SOURCE_MEASURED] = "measured",
+    [LECTR__V1__SOURCE__SOURCE_ESTIMATED] = "estimated",
+};
+
+static const char *source_name(const Lectr__V1__Usage *u)
+{
+    bool known = u->has_source && u->source >= 0 &&
+                 (size_t)u->source < sizeof(source_names) / sizeof(source_names[0]);
+
+    return source_names[known ? u->source : LECTR__V1__SOURCE__SOURCE_UNKNOWN];
+}
+
+/* Appends what may be part of a name; cut where it is too long. */
+static size_t put_word(char *name, size_t len, size_t size, const char *word)
+{
+    for (; *word && len + 1 < size; word++) {
+        char c = *word;
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '_' || c == '-';
+
+        name[len++] = plain ? c : '_';
+    }
+    name[len] = '\0';
+    return len;
+}
+
+static size_t put_mark(char *name, size_t len, size_t size, char mark)
+{
+    if (len + 1 < size)
+        name[len++] = mark;
+    name[len] = '\0';
+    return len;
+}
+
+static void usage_name(const Lectr__V1__Usage *u, char *ret_name, size_t size)
+{
+    size_t len = put_word(ret_name, 0, size, has_text(u->kind) ? u->kind : "unknown");
+
+    if (has_text(u->modality) && strcmp(u->modality, "text") != 0) {
+        len = put_mark(ret_name, len, size, '.');
+        len = put_word(ret_name, len, size, u->modality);
+    }
+    len = put_mark(ret_name, len, size, '/');
+    len = put_word(ret_name, len, size, has_text(u->unit) ? u->unit : "token");
+    len = put_mark(ret_name, len, size, '/');
+    put_word(ret_name, len, size, source_name(u));
+}
+
+static void add_usage(struct record *rec, const char *name, uint64_t count)
+{
+    struct record_usage *row;
+
+    for (uint32_t i = 0; i < rec->usage_count; i++)
+        if (strcmp(rec->usage[i].name, name) == 0) {
+            rec->usage[i].count = bounded(rec->usage[i].count + count);
+            return;
+        }
+    /* The last place is for what has none. */
+    if (rec->usage_count == RECORD_USAGE_MAX - 1 && strcmp(name, "other") != 0) {
+        add_usage(rec, "other", count);
+        return;
+    }
+    if (rec->usage_count == RECORD_USAGE_MAX) {
+        rec->usage[RECORD_USAGE_MAX - 1].count =
+            bounded(rec->usage[RECORD_USAGE_MAX - 1].count + count);
+        return;
+    }
+    row = &rec->usage[rec->usage_count++];
+    memcpy(row->name, name, strlen(name) + 1);
+    row->count = count;
+}
+
+static void add_tokens(struct record_tokens *tokens, const Lectr__V1__Usage *u)
+{
+    if (has_text(u->unit) && strcmp(u->unit, "token") != 0)
+        return;
+    if (u->has_source && u->source == LECTR__V1__SOURCE__SOURCE_ESTIMATED)
+        tokens->estimated = true;
+    for (size_t k = 0; k < sizeof(token_kinds) / sizeof(token_kinds[0]); k++)
+        if (u->kind && strcmp(u->kind, token_kinds[k].kind) == 0) {
+            uint64_t *sum = (uint64_t *)(void *)((char *)tokens + token_kinds[k].offset);
+
+            *sum = bounded(*sum + bounded(u->count));
+        }
+}
+
+static void take_usage(const Lectr__V1__Call *call, struct record *rec)
 {
     bool has_rows = false;
 
     for (size_t i = 0; i < call->n_usage; i++) {
         const Lectr__V1__Usage *u = call->usage[i];
+        char name[sizeof(rec->usage[0].name)];
 
         /* Counted on request: nobody has spent them. */
         has_rows |= !u->kind || strcmp(u->kind, "counted") != 0;
-        if (!u->has_count || (has_text(u->unit) && strcmp(u->unit, "token") != 0))
+        if (!u->has_count)
             continue;
-        if (u->has_source && u->source == LECTR__V1__SOURCE__SOURCE_ESTIMATED)
-            ret_tokens->estimated = true;
-        for (size_t k = 0; k < sizeof(token_kinds) / sizeof(token_kinds[0]); k++)
-            if (u->kind && strcmp(u->kind, token_kinds[k].kind) == 0) {
-                uint64_t *sum = (uint64_t *)(void *)((char *)ret_tokens + token_kinds[k].offset);
-
-                *sum = bounded(*sum + bounded(u->count));
-            }
+        usage_name(u, name, sizeof(name));
+        add_usage(rec, name, bounded(u->count));
+        add_tokens(&rec->tokens, u);
     }
-    ret_tokens->input_total =
+    rec->tokens.input_total =
         total_of(call, has_rows, call->has_input_tokens_total, call->input_tokens_total);
-    ret_tokens->output_total =
+    rec->tokens.output_total =
         total_of(call, has_rows, call->has_output_tokens_total, call->output_tokens_total);
 }
 
@@ -209,7 +295,10 @@ static void take_call(const Lectr__V1__Call *call, struct record *rec)
     COPY(rec->model_billed,
          has_text(call->model_responded) ? call->model_responded : call->model_requested);
     rec->synthetic = call->has_synthetic && call->synthetic;
-    take_usage(call, &rec->tokens);
+    rec->is_retry = call->has_attempt && call->attempt > 1;
+    region_of_host(call->server_address, rec->region, sizeof(rec->region));
+    COPY(rec->key_fingerprint, call->key_fingerprint);
+    take_usage(call, rec);
     take_cost(call->cost, &rec->cost);
     COPY(rec->cost_basis, call->cost ? call->cost->basis : NULL);
     take_error(call, rec);

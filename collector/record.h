@@ -18,6 +18,16 @@ struct opt_count {
     bool known;
 };
 
+/* Usage rows of one call that are told apart; what is beyond is added to "other". */
+#define RECORD_USAGE_MAX 16
+
+/* "input/token/reported", "input.audio/token/estimated", "images/image/measured":
+ * kind, modality unless it is text, unit, source. */
+struct record_usage {
+    char name[64];
+    uint64_t count;
+};
+
 /* Tokens of one call by kind: disjoint, sums of the usage rows. Totals are this
  * call's own: a known 0 where it only repeats another's, or spends none. */
 struct record_tokens {
@@ -46,8 +56,13 @@ struct record {
     char model[160];        /* as requested; as answered when the request named none */
     char model_billed[160]; /* as answered; as requested when the answer named none */
     char error_type[64];    /* "" for a call that went well */
+    char region[32];        /* of the provider, as its host's name tells; "" = does not tell */
+    char key_fingerprint[64];
     bool synthetic;
+    bool is_retry; /* not the first attempt */
     struct record_tokens tokens;
+    struct record_usage usage[RECORD_USAGE_MAX]; /* usage_count of them, each name once */
+    uint32_t usage_count;
     struct record_cost cost;
     char cost_basis[24]; /* how it is known, or why it is not */
     struct opt_count latency_us, ttft_us, added_us;

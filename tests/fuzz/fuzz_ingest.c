@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/ingest.c collector/text.c */
+/* LINK: collector/ingest.c collector/region.c collector/text.c */
 /* Target: ingest_decode(). The first byte chooses the subject. A record that is
  * accepted is inside the bounds that the sums rely on. */
 #include "collector/ingest.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/ingest.c collector/text.c */
+/* LINK: collector/ingest.c collector/region.c collector/text.c */
 #include "collector/ingest.h"
 #include "proto/subject.h"
 
@@ -115,6 +115,112 @@ static void test_call(void **state)
     assert_string_equal(rec.cost_basis, "table");
     assert_true(rec.latency_us.known);
     assert_false(rec.ttft_us.known);
+}
+
+static uint64_t usage_of(const struct record *rec, const char *name)
+{
+    for (uint32_t i = 0; i < rec->usage_count; i++)
+        if (strcmp(rec->usage[i].name, name) == 0)
+            return rec->usage[i].count;
+    return UINT64_MAX;
+}
+
+static void test_usage_by_kind_and_source(void **state)
+{
+    static char modality[] = "audio", odd[] = "in/put\t1", page[] = "page";
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    SET(&p.usage[0], source, LECTR__V1__SOURCE__SOURCE_REPORTED);
+    SET(&p.usage[1], source, LECTR__V1__SOURCE__SOURCE_ESTIMATED);
+    p.usage[1].modality = modality;
+    p.usage[2].kind = odd;
+    p.usage[2].unit = page;
+    SET(&p.usage[3], source, (Lectr__V1__Source)77);
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_int_equal(rec.usage_count, 4);
+    assert_int_equal(usage_of(&rec, "input/token/reported"), 10);
+    assert_int_equal(usage_of(&rec, "cached_input.audio/token/estimated"), 20);
+    assert_int_equal(usage_of(&rec, "in_put_1/page/unknown"), 30);
+    assert_int_equal(usage_of(&rec, "image/image/unknown"), 40);
+    assert_true(rec.tokens.estimated);
+
+    /* Rows of the same name are one; a count that is not known is none. */
+    make_call(&p);
+    p.usage[1].kind = p.usage[0].kind;
+    p.usage[2].has_count = false;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_int_equal(rec.usage_count, 2);
+    assert_int_equal(usage_of(&rec, "input/token/unknown"), 30);
+}
+
+static void test_usage_names_are_bounded(void **state)
+{
+    static char kinds[RECORD_USAGE_MAX + 9][128];
+    Lectr__V1__Usage usage[RECORD_USAGE_MAX + 9];
+    Lectr__V1__Usage *list[RECORD_USAGE_MAX + 9];
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+    uint64_t sum = 0;
+
+    (void)state;
+    make_call(&p);
+    for (int i = 0; i < RECORD_USAGE_MAX + 9; i++) {
+        memset(kinds[i], 'a' + i, sizeof(kinds[i]) - 1);
+        lectr__v1__usage__init(&usage[i]);
+        usage[i].kind = kinds[i];
+        SET(&usage[i], count, 1);
+        list[i] = &usage[i];
+    }
+    p.call.usage = list;
+    p.call.n_usage = RECORD_USAGE_MAX + 9;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_int_equal(rec.usage_count, RECORD_USAGE_MAX);
+    assert_int_equal(usage_of(&rec, "other"), 10);
+    for (uint32_t i = 0; i < rec.usage_count; i++)
+        sum += rec.usage[i].count;
+    assert_int_equal(sum, RECORD_USAGE_MAX + 9);
+}
+
+static void test_attempt_region_and_key(void **state)
+{
+    static char fingerprint[] = "k1:0011";
+    static const struct {
+        const char *host, *region;
+    } hosts[] = {
+        {"api.openai.com", ""},
+        {"eu.api.openai.com", "eu"},
+        {"bedrock-runtime.eu-central-1.amazonaws.com", "eu-central-1"},
+        {"bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"},
+        {"bedrock-runtime..amazonaws.com", ""},
+        {"bedrock-runtime.a.b.amazonaws.com", ""},
+        {"aiplatform.googleapis.com", "global"},
+        {"aiplatform.us.rep.googleapis.com", "us"},
+        {"europe-west4-aiplatform.googleapis.com", "europe-west4"},
+        {"us-east-1.api.x.ai", "us-east-1"},
+        {"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz.api.x.ai", ""},
+        {"mine.openai.azure.com", ""},
+        {"EVIL.api.x.ai", ""},
+    };
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        make_call(&p);
+        p.call.server_address = (char *)(uintptr_t)hosts[i].host;
+        p.call.key_fingerprint = fingerprint;
+        SET(&p.call, attempt, (uint32_t)i);
+        assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+        assert_string_equal(rec.region, hosts[i].region);
+        assert_string_equal(rec.key_fingerprint, fingerprint);
+        assert_int_equal(rec.is_retry, i > 1);
+    }
 }
 
 static void test_model_answered_when_none_was_asked_for(void **state)
@@ -341,6 +447,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call),
+        cmocka_unit_test(test_usage_by_kind_and_source),
+        cmocka_unit_test(test_usage_names_are_bounded),
+        cmocka_unit_test(test_attempt_region_and_key),
         cmocka_unit_test(test_model_answered_when_none_was_asked_for),
         cmocka_unit_test(test_repeated_usage_is_not_counted_again),
         cmocka_unit_test(test_calls_that_spend_nothing_are_not_unknown),
