@@ -21,6 +21,9 @@ struct file_store {
     char *path;
     uint32_t *series_max;
 };
+struct file_limits {
+    uint32_t *orgs, *features, *providers, *models, *workloads, *series, *forget_d;
+};
 struct file_http {
     char *listen;
 };
@@ -42,6 +45,7 @@ struct file {
     char *log_level;
     struct file_nats nats;
     struct file_store store;
+    struct file_limits limits;
     struct file_http http;
     struct file_ingest ingest;
     struct file_detect detect;
@@ -74,6 +78,12 @@ static const cyaml_schema_field_t store_fields[] = {
     UINT(file_store, series_max),
     CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t limits_fields[] = {
+    UINT(file_limits, orgs),      UINT(file_limits, features),
+    UINT(file_limits, providers), UINT(file_limits, models),
+    UINT(file_limits, workloads), UINT(file_limits, series),
+    UINT(file_limits, forget_d),  CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t http_fields[] = {TEXT(file_http, listen), CYAML_FIELD_END};
 static const cyaml_schema_field_t ingest_fields[] = {UINT(file_ingest, batch), CYAML_FIELD_END};
 static const cyaml_schema_field_t detect_fields[] = {
@@ -98,7 +108,7 @@ static const cyaml_schema_field_t retention_fields[] = {
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t file_fields[] = {
-    TEXT(file, log_level), SECTION(nats),   SECTION(store),     SECTION(http),
+    TEXT(file, log_level), SECTION(nats),   SECTION(store),     SECTION(limits), SECTION(http),
     SECTION(ingest),       SECTION(detect), SECTION(retention), CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t file_schema = {
@@ -242,6 +252,19 @@ static bool has_listen(const struct config *c)
     return !c->http.listen[0] || strrchr(c->http.listen, ':');
 }
 
+/* Eight bytes a name, of the guard alone: some hundred megabytes at the most. */
+static bool has_limits(const struct config *c)
+{
+    const uint32_t limits[] = {c->limits.orgs,      c->limits.features,  c->limits.providers,
+                               c->limits.models,    c->limits.workloads, c->limits.series,
+                               c->store.series_max, c->limits.forget_d};
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+        if (limits[i] < 1 || limits[i] > 10000000)
+            return false;
+    return true;
+}
+
 static bool has_minutes(const struct config *c)
 {
     return c->retention.minutes_d >= 3 && c->retention.hours_d >= c->retention.minutes_d &&
@@ -270,6 +293,7 @@ static const struct rule rules[] = {
     {"nats.stream_max_age_h", "1 to 87600, or 0 for no limit", has_age},
     {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
+    {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
     {"ingest.batch", "1 to 10000", has_batch},
     {"detect.clock", "auto or event", has_clock},
     {"detect.windows_s", "rising multiples of 60, at most 3600", has_windows},
@@ -336,7 +360,14 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->nats.publish_rollups = OR(f->nats.publish_rollups, true);
     c->nats.stream_max_age_h = OR(f->nats.stream_max_age_h, 168);
     c->nats.stream_max_bytes = OR(f->nats.stream_max_bytes, 1ULL << 30);
-    c->store.series_max = OR(f->store.series_max, 20000);
+    c->store.series_max = OR(f->store.series_max, 50000);
+    c->limits.orgs = OR(f->limits.orgs, 200);
+    c->limits.features = OR(f->limits.features, 1000);
+    c->limits.providers = OR(f->limits.providers, 100);
+    c->limits.models = OR(f->limits.models, 1000);
+    c->limits.workloads = OR(f->limits.workloads, 2000);
+    c->limits.series = OR(f->limits.series, 20000);
+    c->limits.forget_d = OR(f->limits.forget_d, 30);
     c->ingest.batch = OR(f->ingest.batch, 1000);
     c->detect.enabled = OR(d->enabled, true);
     c->detect.open_minute = OR(d->open_minute, true);

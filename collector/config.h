@@ -24,13 +24,21 @@ struct config {
         uint32_t stream_max_age_h; /* default 168; 0: none */
         uint64_t stream_max_bytes; /* default 1 GiB; 0: none */
         char *durable;             /* name of the consumer, default lectr-collector */
-        bool publish_rollups;      /* lectr.v1.rollup.<org>.1m, default true */
+        bool publish_rollups;      /* lectr.v1.rollup.<org>.1m, 1h, 1d; default true */
     } nats;
 
     struct config_store {
         char *path;          /* default /var/lib/lectr/collector.db */
-        uint32_t series_max; /* default 20000; further ones share the feature "(other)" */
+        uint32_t series_max; /* of all organisations, default 50000; see limits */
     } store;
+
+    /* Names of the last forget_d days that are told apart; further ones are "(other)". */
+    struct config_limits {
+        uint32_t orgs;                                   /* default 200 */
+        uint32_t features, providers, models, workloads; /* of an org: 1000, 100, 1000, 2000 */
+        uint32_t series;                                 /* combinations, of an org: 20000 */
+        uint32_t forget_d;                               /* default 30 */
+    } limits;
 
     struct config_http {
         char *listen; /* host:port, default 127.0.0.1:9464; "" = off */

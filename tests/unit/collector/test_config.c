@@ -56,6 +56,8 @@ static void test_example_is_the_default(void **state)
     assert_string_equal(file->store.path, none->store.path);
     assert_string_equal(file->http.listen, none->http.listen);
     assert_string_equal(file->log_level, none->log_level);
+    assert_memory_equal(&file->limits, &none->limits, sizeof(file->limits));
+    assert_int_equal(file->store.series_max, none->store.series_max);
     assert_string_equal(file->detect.clock, none->detect.clock);
     assert_memory_equal(file->detect.windows_s, none->detect.windows_s,
                         sizeof(none->detect.windows_s));
@@ -97,6 +99,7 @@ static void test_mistakes(void **state)
     } mistakes[] = {
         {"detect:\n  history_h: soon\n", ":2:", "detect.history_h"},
         {"detect:\n  enabled: true\n  history_h: 3\n", ":3:", "detect.history_h"},
+        {"limits:\n  models: 0\n", ":1:", "limits"},
         {"detect:\n  clock: sundial\n", ":2:", "detect.clock"},
         {"log_level: loud\n", ":1:", "log_level"},
         {"nats:\n  urll: x\n", ":2:", "urll"},
