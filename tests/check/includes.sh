@@ -27,7 +27,7 @@ owners='
 ^uv\.h$         ^agent/loop\.c$
 ^llhttp         ^agent/http1\.c$
 ^nghttp2/       ^agent/http2\.c$|^tests/
-^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider|price_supplement)[a-z_]*\.c$|^collector/config\.c$
+^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider|price_supplement)[a-z_]*\.c$|^collector/(config|alerting_schema|places)\.c$
 ^jansson\.h$    ^agent/price_table\.c$|^collector/.*\.[ch]$|^tests/harness/
 ^sqlite3\.h$    ^collector/store[a-z_]*\.[ch]$
 ^microhttpd\.h$ ^collector/(serve|health)[a-z_]*\.c$|^agent/health\.c$
