@@ -355,7 +355,7 @@ static const char *take_message(const struct subject *subject, const ProtobufCMe
 
 static const enum record_kind kind_of[EVENT__COUNT] = {
     [EVENT_CALL] = RECORD_CALL,   [EVENT_GAP] = RECORD_GAP,      [EVENT_COVERAGE] = RECORD_COVERAGE,
-    [EVENT_ALERT] = RECORD_OTHER, [EVENT_ROLLUP] = RECORD_OTHER,
+    [EVENT_ALERT] = RECORD_OTHER, [EVENT_ROLLUP] = RECORD_OTHER, [EVENT_CLOUDEVENT] = RECORD_OTHER,
 };
 
 static const char *unpack_reason(int error)

@@ -16,6 +16,7 @@ static const struct {
     [EVENT_COVERAGE] = {"coverage", &lectr__v1__coverage__descriptor},
     [EVENT_ALERT] = {"alert", &lectr__v1__alert__descriptor},
     [EVENT_ROLLUP] = {"rollup", &lectr__v1__rollup__descriptor},
+    [EVENT_CLOUDEVENT] = {"cloudevent", NULL},
 };
 
 const char *event_type_name(enum event_type type)
@@ -156,6 +157,8 @@ int event_unpack(enum event_type type, struct slice bytes, ProtobufCMessage **re
 
     if (bytes.len > EVENT_MAX_BYTES)
         return -EMSGSIZE;
+    if (!types[type].descriptor)
+        return -EBADMSG;
     message = protobuf_c_message_unpack(types[type].descriptor, NULL, bytes.len, bytes.data);
     if (!message)
         return -EBADMSG;

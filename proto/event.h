@@ -22,6 +22,7 @@ enum event_type {
     EVENT_COVERAGE,
     EVENT_ALERT,
     EVENT_ROLLUP,
+    EVENT_CLOUDEVENT, /* an alert as JSON: has a subject, but no message of its own */
     EVENT__COUNT,
 };
 
@@ -35,7 +36,7 @@ int event_pack(const ProtobufCMessage *message, uint8_t *out, size_t cap,
                size_t *ret_bytes) LECTR_MUST_USE;
 
 /* Decodes and validates. Unknown fields and enum values are accepted.
- * -EMSGSIZE too long; -EBADMSG not this message; -EINVAL without a usable
+ * -EMSGSIZE too long; -EBADMSG not this message, or a type without one; -EINVAL without a usable
  * identity (Call, Gap, Coverage: id, agent_instance, part, seq, end time not
  * before the start; Alert, Rollup: id); -EILSEQ a string is not UTF-8.
  * The caller frees with event_free(). */

@@ -13,6 +13,7 @@ static const struct {
     [EVENT_COVERAGE] = {0},
     [EVENT_ALERT] = {.has_name = true},
     [EVENT_ROLLUP] = {.has_name = true},
+    [EVENT_CLOUDEVENT] = {.has_name = true},
 };
 
 static bool is_plain(uint8_t c)
@@ -88,6 +89,11 @@ int subject_coverage(const char *org, char ret_subject[SUBJECT_BYTES])
 int subject_alert(const char *org, const char *kind, char ret_subject[SUBJECT_BYTES])
 {
     return build(EVENT_ALERT, org, kind, 0, ret_subject);
+}
+
+int subject_cloudevent(const char *org, const char *kind, char ret_subject[SUBJECT_BYTES])
+{
+    return build(EVENT_CLOUDEVENT, org, kind, 0, ret_subject);
 }
 
 int subject_rollup(const char *org, const char *window, char ret_subject[SUBJECT_BYTES])

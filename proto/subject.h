@@ -18,7 +18,7 @@
 #define SUBJECT_TOKEN_BYTES (3 * SUBJECT_NAME_BYTES + 1)
 #define SUBJECT_BYTES (2 * SUBJECT_TOKEN_BYTES + 32)
 
-/* `name`: the provider of a call, the kind of an alert, the window of a rollup;
+/* `name`: the provider of a call, the kind of an alert or cloudevent, the window of a rollup;
  * empty for gap and coverage. `part`: of a call, else 0. */
 struct subject {
     enum event_type type;
@@ -35,6 +35,8 @@ int subject_gap(const char *org, char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE
 int subject_coverage(const char *org, char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 int subject_alert(const char *org, const char *kind,
                   char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
+int subject_cloudevent(const char *org, const char *kind,
+                       char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 int subject_rollup(const char *org, const char *window,
                    char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 

@@ -19,6 +19,8 @@ static int build(const struct subject *s, char ret_subject[SUBJECT_BYTES])
         return subject_coverage(s->org, ret_subject);
     case EVENT_ALERT:
         return subject_alert(s->org, s->name, ret_subject);
+    case EVENT_CLOUDEVENT:
+        return subject_cloudevent(s->org, s->name, ret_subject);
     default:
         return subject_rollup(s->org, s->name, ret_subject);
     }

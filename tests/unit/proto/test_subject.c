@@ -20,6 +20,8 @@ static void each_type_has_its_subject(void **state)
     assert_string_equal(s, "lectr.v1.coverage.acme");
     assert_int_equal(subject_alert("acme", "cost.spike", s), 0);
     assert_string_equal(s, "lectr.v1.alert.acme.cost=2Espike");
+    assert_int_equal(subject_cloudevent("acme", "cost", s), 0);
+    assert_string_equal(s, "lectr.v1.cloudevent.acme.cost");
     assert_int_equal(subject_rollup("acme", "1m", s), 0);
     assert_string_equal(s, "lectr.v1.rollup.acme.1m");
     assert_int_equal(subject_call("acme", "openai", EVENT_PARTS, s), -EINVAL);
