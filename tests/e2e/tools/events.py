@@ -86,7 +86,9 @@ def main():
             continue
         kind = KINDS.get(message["subject"].split(".")[2])
         out = {"subject": message["subject"], "stream_seq": message["seq"]}
-        if kind:
+        if message["subject"].startswith("lectr.v1.cloudevent."):
+            out.update(json.loads(payload))
+        elif kind:
             out.update(plain(kind.FromString(payload)))
         print(json.dumps(out))
 

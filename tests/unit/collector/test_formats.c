@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * What receivers are sent, byte by byte and by hostile names.
+ *
+ * LINK: collector/notice.c collector/cloudevent.c collector/alertmanager.c
+ * LINK: collector/slack.c collector/pagerduty.c collector/text.c
+ */
+#include "collector/alertmanager.h"
+#include "collector/cloudevent.h"
+#include "collector/pagerduty.h"
+#include "collector/slack.h"
+#include "proto/base/clock.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define START_NS (UINT64_C(1767268800) * NSEC_PER_SEC) /* 2026-01-01T12:00:00Z */
+#define MIN_NS (60 * NSEC_PER_SEC)
+
+#define SET(field, value) (s->alert.has_##field = true, s->alert.field = (value))
+
+struct sample {
+    Lectr__V1__Alert alert;
+    Lectr__V1__Alert__Label label[3], *labels[3];
+    uint32_t windows[2];
+};
+
+static void set_label(struct sample *s, int i, char *name, char *value)
+{
+    lectr__v1__alert__label__init(&s->label[i]);
+    s->label[i].name = name;
+    s->label[i].value = value;
+    s->labels[i] = &s->label[i];
+}
+
+static void make(struct sample *s)
+{
+    memset(s, 0, sizeof(*s));
+    lectr__v1__alert__init(&s->alert);
+    set_label(s, 0, "feature", "chat");
+    set_label(s, 1, "provider", "openai");
+    set_label(s, 2, "model", "gpt-4o");
+    s->alert.labels = s->labels;
+    s->alert.n_labels = 3;
+    s->alert.id = "11111111-1111-8111-8111-111111111111";
+    s->alert.fingerprint = "22222222-2222-8222-8222-222222222222";
+    SET(status, LECTR__V1__ALERT__STATUS__STATUS_FIRING);
+    s->alert.severity = "warning";
+    s->alert.rule = "cost.spike";
+    s->alert.org = "acme";
+    s->alert.metric = "cost_usd";
+    s->alert.unit = "USD";
+    SET(window_start_unix_nano, START_NS);
+    SET(window_end_unix_nano, START_NS + 5 * MIN_NS);
+    SET(observed, 12.4);
+    SET(samples, 812);
+    SET(baseline, 4.1);
+    SET(baseline_lower, 3.1);
+    SET(baseline_upper, 5.5);
+    s->alert.baseline_method = "hour_of_week+local";
+    SET(history_hours, 168.0);
+    SET(baseline_samples, 160);
+    SET(deviation_absolute, 8.3);
+    SET(deviation_ratio, 3.02);
+    SET(deviation_sigmas, 8.9);
+    s->alert.direction = "up";
+    s->alert.confidence = "calibrated";
+    s->alert.reason = "Cost was $12.40, 3.0x the usual $4.10.";
+    SET(starts_at_unix_nano, START_NS);
+    SET(detected_at_unix_nano, START_NS + 4 * MIN_NS + 500 * NSEC_PER_MSEC);
+    SET(return_period_weeks, 100.0);
+    SET(beyond_seen, true);
+    SET(tail_events_seen, 57);
+    SET(min_detectable_ratio, 1.7);
+    s->windows[0] = 300;
+    s->windows[1] = 90;
+    s->alert.windows_agreeing_seconds = s->windows;
+    s->alert.n_windows_agreeing_seconds = 2;
+}
+
+static void resolve(struct sample *s)
+{
+    SET(status, LECTR__V1__ALERT__STATUS__STATUS_RESOLVED);
+    SET(ends_at_unix_nano, START_NS + 60 * MIN_NS);
+}
+
+/* The text of `b`, which is emptied; the caller frees. */
+static char *text_of(struct buf *b)
+{
+    char *text;
+
+    assert_int_equal(buf_append(b, slice_of((const uint8_t *)"", 1)), 0);
+    text = strdup((const char *)b->data);
+    assert_non_null(text);
+    buf_fini(b);
+    return text;
+}
+
+static char *cloudevent(const struct sample *s)
+{
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(cloudevent_format(&s->alert, &b), 0);
+    return text_of(&b);
+}
+
+static char *alertmanager(const struct sample *s, size_t count)
+{
+    struct notice n[2] = {
+        {&s->alert, "https://lectr.example/alerts", "https://runbooks.example/lectr"},
+        {&s->alert, "", ""},
+    };
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(alertmanager_format(n, count, START_NS + 10 * MIN_NS, &b), 0);
+    return text_of(&b);
+}
+
+static char *slack(const struct sample *s, const char *url)
+{
+    struct notice n = {&s->alert, url, ""};
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(slack_format(&n, &b), 0);
+    return text_of(&b);
+}
+
+static char *pagerduty(const struct sample *s)
+{
+    struct notice n = {&s->alert, "https://lectr.example/alerts", "https://runbooks.example/lectr"};
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(pagerduty_format(&n, "key1", &b), 0);
+    return text_of(&b);
+}
+
+static json_t *parsed(char *text)
+{
+    json_error_t error;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+
+    if (!root)
+        fail_msg("no JSON: %s in %s", error.text, text);
+    free(text);
+    return root;
+}
+
+/* "a/b/0/c" */
+static const json_t *at(const json_t *root, const char *path)
+{
+    char copy[256], *save = NULL;
+
+    snprintf(copy, sizeof(copy), "%s", path);
+    for (char *key = strtok_r(copy, "/", &save); key; key = strtok_r(NULL, "/", &save)) {
+        root = json_is_array(root) ? json_array_get(root, (size_t)atoi(key))
+                                   : json_object_get(root, key);
+        if (!root)
+            fail_msg("no %s", path);
+    }
+    return root;
+}
+
+static void assert_text(const json_t *root, const char *path, const char *expected)
+{
+    const char *got = json_string_value(at(root, path));
+
+    if (!got)
+        fail_msg("%s is no text", path);
+    assert_string_equal(got, expected);
+}
+
+static void cloudevent_is_the_envelope_and_the_data(void **state)
+{
+    static const char expected[] =
+        "{\"specversion\":\"1.0\",\"id\":\"11111111-1111-8111-8111-111111111111\","
+        "\"source\":\"/lectr/alert/acme\",\"type\":\"lectr.anomaly.v1.firing\","
+        "\"subject\":\"22222222-2222-8222-8222-222222222222\","
+        "\"time\":\"2026-01-01T12:04:00.5Z\",\"datacontenttype\":\"application/json\","
+        "\"dataschema\":\"urn:lectr:anomaly:v1\",\"data\":{"
+        "\"fingerprint\":\"22222222-2222-8222-8222-222222222222\",\"status\":\"firing\","
+        "\"severity\":\"warning\",\"rule\":\"cost.spike\","
+        "\"labels\":{\"metric\":\"cost_usd\",\"org\":\"acme\",\"feature\":\"chat\","
+        "\"provider\":\"openai\",\"model\":\"gpt-4o\"},"
+        "\"starts_at\":\"2026-01-01T12:00:00Z\",\"detected_at\":\"2026-01-01T12:04:00.5Z\","
+        "\"ends_at\":null,\"detection_delay_s\":240,"
+        "\"window\":{\"start\":\"2026-01-01T12:00:00Z\",\"end\":\"2026-01-01T12:05:00Z\","
+        "\"seconds\":300},"
+        "\"observed\":{\"value\":12.4,\"unit\":\"USD\",\"samples\":812},"
+        "\"baseline\":{\"value\":4.1,\"lower\":3.1,\"upper\":5.5,"
+        "\"method\":\"hour_of_week+local\",\"history_weeks\":1.0,\"samples\":160},"
+        "\"deviation\":{\"absolute\":8.3,\"ratio\":3.02,\"sigmas\":8.9,\"direction\":\"up\"},"
+        "\"evidence\":{\"return_period_weeks\":100.0,\"tail_events_seen\":57,"
+        "\"beyond_seen\":true,\"min_detectable_ratio\":1.7,\"windows_agreeing\":[\"5m\",\"90s\"],"
+        "\"confidence\":\"calibrated\"},"
+        "\"context\":{\"unusual_pattern_score\":null},"
+        "\"reason\":\"Cost was $12.40, 3.0x the usual $4.10.\",\"synthetic\":false}}";
+    struct sample s;
+    char *text;
+
+    (void)state;
+    make(&s);
+    text = cloudevent(&s);
+    assert_string_equal(text, expected);
+    free(text);
+}
+
+static void what_is_not_known_is_null(void **state)
+{
+    struct sample s;
+    json_t *root;
+
+    (void)state;
+    make(&s);
+    s.alert.has_deviation_ratio = false;
+    s.alert.observed = NAN;
+    s.alert.reason = NULL;
+    resolve(&s);
+    root = parsed(cloudevent(&s));
+    assert_text(root, "type", "lectr.anomaly.v1.resolved");
+    assert_text(root, "data/ends_at", "2026-01-01T13:00:00Z");
+    assert_true(json_is_null(at(root, "data/deviation/ratio")));
+    assert_true(json_is_null(at(root, "data/observed/value")));
+    assert_true(json_is_null(at(root, "data/reason")));
+    json_decref(root);
+}
+
+/* Nothing at all must not crash or make broken JSON. */
+static void an_empty_alert_is_told(void **state)
+{
+    struct sample s = {0};
+
+    (void)state;
+    lectr__v1__alert__init(&s.alert);
+    json_decref(parsed(cloudevent(&s)));
+    json_decref(parsed(alertmanager(&s, 1)));
+    json_decref(parsed(slack(&s, "")));
+    json_decref(parsed(pagerduty(&s)));
+}
+
+static void alertmanager_labels_are_the_identity(void **state)
+{
+    static const char expected[] =
+        "[{\"labels\":{\"feature\":\"chat\",\"provider\":\"openai\",\"model\":\"gpt-4o\","
+        "\"alertname\":\"cost.spike\",\"org\":\"acme\",\"severity\":\"warning\"},"
+        "\"annotations\":{"
+        "\"summary\":\"cost.spike: feature=chat provider=openai model=gpt-4o\","
+        "\"description\":\"Cost was $12.40, 3.0x the usual $4.10.\","
+        "\"fingerprint\":\"22222222-2222-8222-8222-222222222222\",\"metric\":\"cost_usd\","
+        "\"unit\":\"USD\",\"direction\":\"up\",\"confidence\":\"calibrated\","
+        "\"baseline_method\":\"hour_of_week+local\","
+        "\"runbook_url\":\"https://runbooks.example/lectr#cost-spike\","
+        "\"observed\":\"12.4\",\"baseline\":\"4.1\",\"baseline_lower\":\"3.1\","
+        "\"baseline_upper\":\"5.5\",\"deviation_absolute\":\"8.3\",\"deviation_ratio\":\"3.02\","
+        "\"deviation_sigmas\":\"8.9\",\"samples\":\"812\",\"history_weeks\":\"1\","
+        "\"return_period_weeks\":\"100\","
+        "\"window\":\"2026-01-01T12:00:00Z/2026-01-01T12:05:00Z\"},"
+        "\"startsAt\":\"2026-01-01T12:00:00Z\",\"endsAt\":\"2026-01-01T12:10:00Z\","
+        "\"generatorURL\":\"https://lectr.example/alerts\"}]";
+    struct sample s;
+    json_t *firing, *over;
+    char *text;
+
+    (void)state;
+    make(&s);
+    text = alertmanager(&s, 1);
+    assert_string_equal(text, expected);
+    firing = parsed(text);
+    resolve(&s);
+    over = parsed(alertmanager(&s, 2));
+    assert_int_equal(json_array_size(over), 2);
+    assert_true(json_equal(at(firing, "0/labels"), at(over, "0/labels")));
+    assert_text(over, "0/endsAt", "2026-01-01T13:00:00Z");
+    assert_null(json_object_get(at(over, "1"), "generatorURL"));
+    json_decref(firing);
+    json_decref(over);
+}
+
+/* Names that a client chose: they stay text and cannot become anything else. */
+static void hostile_names_stay_text(void **state)
+{
+    static char evil[] = "a\"}],\n\t\x01\\u0000 </script><!channel> & \xf0\x9f\x92\xa5";
+    struct sample s;
+    json_t *root;
+
+    (void)state;
+    make(&s);
+    set_label(&s, 0, "feature", evil);
+    set_label(&s, 1, "9 b\xc3\xa9-d", "x");
+    set_label(&s, 2, "severity", "harmless");
+    s.alert.reason = evil;
+    root = parsed(cloudevent(&s));
+    assert_text(root, "data/labels/feature", evil);
+    assert_text(root, "data/reason", evil);
+    json_decref(root);
+
+    root = parsed(alertmanager(&s, 1));
+    assert_text(root, "0/labels/feature", evil);
+    assert_text(root, "0/labels/_9_b___d", "x");
+    assert_text(root, "0/labels/severity", "warning");
+    json_decref(root);
+
+    root = parsed(slack(&s, ""));
+    assert_text(root, "blocks/2/text/text",
+                "a\"}],\n\t\x01\\u0000 &lt;/script&gt;&lt;!channel&gt; &amp; \xf0\x9f\x92\xa5");
+    assert_null(strchr(json_string_value(at(root, "text")), '<'));
+    json_decref(root);
+
+    root = parsed(pagerduty(&s));
+    assert_text(root, "payload/source", evil);
+    json_decref(root);
+}
+
+static void long_texts_are_cut_between_characters(void **state)
+{
+    static char big[9001];
+    struct sample s;
+    json_t *root;
+    size_t len;
+
+    (void)state;
+    for (size_t i = 0; i + 3 < sizeof(big); i += 3)
+        memcpy(big + i, "\xe2\x82\xac", 3);
+    make(&s);
+    set_label(&s, 0, "feature", big);
+    s.alert.reason = big;
+    s.alert.fingerprint = big;
+    root = parsed(pagerduty(&s));
+    len = json_string_length(at(root, "payload/summary"));
+    assert_true(len <= 1024 && len > 1020);
+    len = json_string_length(at(root, "dedup_key"));
+    assert_true(len <= 255 && len > 250);
+    json_decref(root);
+    root = parsed(slack(&s, ""));
+    assert_true(json_string_length(at(root, "blocks/0/text/text")) <= 150);
+    assert_true(json_string_length(at(root, "blocks/2/text/text")) <= 3000);
+    json_decref(root);
+}
+
+static void slack_has_header_fields_reason_and_link(void **state)
+{
+    struct sample s;
+    json_t *root;
+
+    (void)state;
+    make(&s);
+    root = parsed(slack(&s, "https://lectr.example/alerts"));
+    assert_text(root, "blocks/0/type", "header");
+    assert_text(root, "blocks/0/text/text",
+                "[firing] cost.spike: feature=chat provider=openai model=gpt-4o");
+    assert_text(root, "blocks/1/fields/0/text", "*Observed*\n12.4 USD");
+    assert_text(root, "blocks/1/fields/1/text", "*Expected*\n4.1 USD (3.1 to 5.5)");
+    assert_text(root, "blocks/1/fields/2/text", "*Deviation*\n3.02 x");
+    assert_text(root, "blocks/2/text/text", "Cost was $12.40, 3.0x the usual $4.10.");
+    assert_text(root, "blocks/3/elements/0/url", "https://lectr.example/alerts");
+    json_decref(root);
+    root = parsed(slack(&s, ""));
+    assert_int_equal(json_array_size(at(root, "blocks")), 3);
+    json_decref(root);
+}
+
+static void pagerduty_has_one_incident_an_episode(void **state)
+{
+    static const struct {
+        char *severity;
+        const char *told;
+    } severities[] = {{"critical", "critical"}, {"warning", "warning"}, {"info", "info"},
+                      {"error", "error"},       {"odd", "error"},       {NULL, "error"}};
+    struct sample s;
+    json_t *root;
+
+    (void)state;
+    make(&s);
+    for (size_t i = 0; i < sizeof(severities) / sizeof(severities[0]); i++) {
+        s.alert.severity = severities[i].severity;
+        root = parsed(pagerduty(&s));
+        assert_text(root, "payload/severity", severities[i].told);
+        assert_text(root, "routing_key", "key1");
+        assert_text(root, "event_action", "trigger");
+        assert_text(root, "dedup_key", s.alert.fingerprint);
+        assert_text(root, "payload/custom_details/rule", "cost.spike");
+        assert_text(root, "payload/timestamp", "2026-01-01T12:00:00Z");
+        assert_text(root, "links/0/href", "https://runbooks.example/lectr#cost-spike");
+        json_decref(root);
+    }
+    resolve(&s);
+    root = parsed(pagerduty(&s));
+    assert_text(root, "event_action", "resolve");
+    assert_text(root, "dedup_key", s.alert.fingerprint);
+    assert_null(json_object_get(root, "payload"));
+    json_decref(root);
+}
+
+static void times_have_the_digits_it_takes(void **state)
+{
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } cases[] = {
+        {0, "1970-01-01T00:00:00Z"},
+        {START_NS + 1, "2026-01-01T12:00:00.000000001Z"},
+        {START_NS + 120 * NSEC_PER_MSEC, "2026-01-01T12:00:00.12Z"},
+    };
+    char text[NOTICE_TIME_BYTES];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        notice_time(cases[i].ns, text);
+        assert_string_equal(text, cases[i].text);
+    }
+    notice_time(UINT64_MAX, text);
+}
+
+/* A body beyond the buffer is refused, not cut. */
+static void a_full_buffer_is_told(void **state)
+{
+    struct sample s;
+    struct buf b;
+
+    (void)state;
+    make(&s);
+    buf_init(&b, 100);
+    assert_int_not_equal(cloudevent_format(&s.alert, &b), 0);
+    buf_fini(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cloudevent_is_the_envelope_and_the_data),
+        cmocka_unit_test(what_is_not_known_is_null),
+        cmocka_unit_test(an_empty_alert_is_told),
+        cmocka_unit_test(alertmanager_labels_are_the_identity),
+        cmocka_unit_test(hostile_names_stay_text),
+        cmocka_unit_test(long_texts_are_cut_between_characters),
+        cmocka_unit_test(slack_has_header_fields_reason_and_link),
+        cmocka_unit_test(pagerduty_has_one_incident_an_episode),
+        cmocka_unit_test(times_have_the_digits_it_takes),
+        cmocka_unit_test(a_full_buffer_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
