@@ -22,7 +22,7 @@ collector record sketch rollup baseline alert
 # Third-party header -> the files that own it.
 owners='
 ^bpf/           ^bpf/|^agent/capture[a-z_]*\.c$
-^openssl/       ^agent/(tls|cert|ca|trust)[a-z_]*\.[ch]$|^tests/bench/
+^openssl/       ^agent/(tls|cert|ca|trust)[a-z_]*\.[ch]$|^collector/sign\.c$|^tests/bench/
 ^nats/          ^agent/publish\.c$|^collector/bus\.c$|^collector/ctl/[a-z_]+\.c$
 ^uv\.h$         ^agent/loop\.c$
 ^llhttp         ^agent/http1\.c$
