@@ -1,41 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "collector/bus.h"
+#include "collector/bus_priv.h"
 
 #include "proto/base/clock.h"
 #include "proto/subject.h"
 
 #include <errno.h>
-#include <nats/nats.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ACK_WAIT_MS 30000
 #define API_WAIT_MS 5000
 #define PUBLISH_WAIT_MS 3000
 /* The stream finds a message that is published twice within this time. */
 #define DUPLICATE_WINDOW_MS 120000
 #define ASYNC_PENDING_MAX 4000
+/* Read at a time; the library's 32 KiB are fifty messages. */
+#define READ_BYTES (256 * 1024)
 
-struct bus {
-    natsOptions *options;
-    natsConnection *connection;
-    jsCtx *js;
-    natsSubscription *pull;
-    natsSubscription *watch;
-    void (*watch_each)(void *ctx, const struct bus_message *message);
-    void *watch_ctx;
-    uint64_t async_errors; /* written by the library's thread, atomically */
-    char stream[128];
-    int64_t stream_max_age_ns, stream_max_bytes;
-    char durable[128];
-    char error[256];
-};
-
-struct bus_batch {
-    natsMsgList list;
-};
-
-static int fail(struct bus *b, const char *what, natsStatus status)
+int bus_fail(struct bus *b, const char *what, natsStatus status)
 {
     const char *detail = nats_GetLastError(NULL);
 
@@ -65,6 +46,14 @@ static void on_publish_error(jsCtx *js, jsPubAckErr *error, void *ctx)
     __atomic_add_fetch(&b->async_errors, 1, __ATOMIC_RELAXED);
 }
 
+static void on_reconnected(natsConnection *connection, void *ctx)
+{
+    struct bus *b = ctx;
+
+    (void)connection;
+    atomic_fetch_add(&b->reconnects, 1);
+}
+
 static natsStatus set_options(struct bus *b, const struct bus_settings *settings)
 {
     natsStatus s = natsOptions_Create(&b->options);
@@ -79,6 +68,10 @@ static natsStatus set_options(struct bus *b, const struct bus_settings *settings
         s = natsOptions_SetReconnectWait(b->options, 250);
     if (s == NATS_OK)
         s = natsOptions_SetPingInterval(b->options, 5000);
+    if (s == NATS_OK)
+        s = natsOptions_SetIOBufSize(b->options, READ_BYTES);
+    if (s == NATS_OK)
+        s = natsOptions_SetReconnectedCB(b->options, on_reconnected, b);
     if (s == NATS_OK && settings->creds && settings->creds[0])
         s = natsOptions_SetUserCredentialsFromFiles(b->options, settings->creds, NULL);
     if (s == NATS_OK && settings->ca_file && settings->ca_file[0])
@@ -114,6 +107,7 @@ int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
     if (!b)
         return -ENOMEM;
     snprintf(b->stream, sizeof(b->stream), "%s", settings->stream ? settings->stream : "");
+    b->is_per_part = settings->is_per_part;
     b->stream_max_age_ns = (int64_t)settings->stream_max_age_h * 3600 * (int64_t)NSEC_PER_SEC;
     b->stream_max_bytes = (int64_t)settings->stream_max_bytes;
     snprintf(b->durable, sizeof(b->durable), "%s", settings->durable ? settings->durable : "");
@@ -121,7 +115,7 @@ int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
     if (s == NATS_OK)
         s = connect_bus(b);
     if (s != NATS_OK) {
-        r = fail(b, "connect", s);
+        r = bus_fail(b, "connect", s);
         bus_close(&b);
         return r;
     }
@@ -135,7 +129,7 @@ void bus_close(struct bus **bus)
 
     if (!b)
         return;
-    natsSubscription_Destroy(b->pull);
+    bus_pull_close(b);
     natsSubscription_Destroy(b->watch);
     jsCtx_Destroy(b->js);
     natsConnection_Destroy(b->connection);
@@ -166,10 +160,10 @@ int bus_ensure_stream(struct bus *b)
     if (s == NATS_OK)
         return 0;
     if (s != NATS_NOT_FOUND)
-        return fail(b, "stream", s);
+        return bus_fail(b, "stream", s);
     s = jsStreamConfig_Init(&config);
     if (s != NATS_OK)
-        return fail(b, "stream", s);
+        return bus_fail(b, "stream", s);
     config.Name = b->stream;
     config.Subjects = subjects;
     config.SubjectsLen = 1;
@@ -180,125 +174,7 @@ int bus_ensure_stream(struct bus *b)
     s = js_AddStream(NULL, b->js, &config, NULL, &code);
     /* Somebody else was faster: as good. */
     if (s != NATS_OK && code != JSStreamNameExistErr)
-        return fail(b, "create the stream", s);
-    return 0;
-}
-
-/* What a collector that died had not acked would come again only after the ack
- * wait, behind what is newer; minutes would be judged without it. So the consumer
- * is made anew from the first message that was not acked: in order and at once. */
-static natsStatus resume_in_order(struct bus *b, jsSubOptions *options)
-{
-    jsConsumerInfo *info = NULL;
-    jsErrCode code = 0;
-    natsStatus s = js_GetConsumerInfo(&info, b->js, b->stream, b->durable, NULL, &code);
-
-    if (s == NATS_NOT_FOUND)
-        return NATS_OK;
-    if (s != NATS_OK)
-        return s;
-    if (info->NumAckPending > 0) {
-        options->Config.DeliverPolicy = js_DeliverByStartSequence;
-        options->Config.OptStartSeq = info->AckFloor.Stream + 1;
-        s = js_DeleteConsumer(b->js, b->stream, b->durable, NULL, &code);
-    } else {
-        /* The library compares what is asked for with what is there. */
-        options->Config.DeliverPolicy = info->Config->DeliverPolicy;
-        options->Config.OptStartSeq = info->Config->OptStartSeq;
-    }
-    jsConsumerInfo_Destroy(info);
-    return s;
-}
-
-int bus_consume(struct bus *b)
-{
-    jsSubOptions options;
-    jsErrCode code = 0;
-    natsStatus s;
-    int r = bus_ensure_stream(b);
-
-    if (r < 0)
-        return r;
-    natsSubscription_Destroy(b->pull);
-    b->pull = NULL;
-    s = jsSubOptions_Init(&options);
-    if (s != NATS_OK)
-        return fail(b, "consume", s);
-    options.Stream = b->stream;
-    options.ManualAck = true;
-    options.Config.DeliverPolicy = js_DeliverAll;
-    options.Config.AckPolicy = js_AckExplicit;
-    options.Config.AckWait = ACK_WAIT_MS * (int64_t)NSEC_PER_MSEC;
-    options.Config.MaxAckPending = BUS_ACKS_PENDING_MAX;
-    s = resume_in_order(b, &options);
-    if (s != NATS_OK)
-        return fail(b, "consumer", s);
-    s = js_PullSubscribe(&b->pull, b->js, SUBJECT_ALL, b->durable, NULL, &options, &code);
-    return s == NATS_OK ? 0 : fail(b, "consume", s);
-}
-
-int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_batch)
-{
-    struct bus_batch *batch = calloc(1, sizeof(*batch));
-    jsErrCode code = 0;
-    natsStatus s;
-
-    if (!batch)
-        return -ENOMEM;
-    s = natsSubscription_Fetch(&batch->list, b->pull, max, wait_ms, &code);
-    if (s != NATS_OK && s != NATS_TIMEOUT) {
-        free(batch);
-        return fail(b, "fetch", s);
-    }
-    *ret_batch = batch;
-    return 0;
-}
-
-int bus_batch_count(const struct bus_batch *batch)
-{
-    return batch->list.Count;
-}
-
-struct bus_message bus_batch_at(const struct bus_batch *batch, int index)
-{
-    natsMsg *msg = batch->list.Msgs[index];
-    struct bus_message m = {
-        .subject = natsMsg_GetSubject(msg),
-        .data = slice_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)),
-    };
-    jsMsgMetaData *meta = NULL;
-
-    if (natsMsg_GetMetaData(&meta, msg) == NATS_OK)
-        m.stream_seq = meta->Sequence.Stream;
-    jsMsgMetaData_Destroy(meta);
-    return m;
-}
-
-void bus_batch_ack(struct bus_batch *batch)
-{
-    for (int i = 0; i < batch->list.Count; i++)
-        natsMsg_Ack(batch->list.Msgs[i], NULL);
-}
-
-void bus_batch_free(struct bus_batch **batch)
-{
-    if (!*batch)
-        return;
-    natsMsgList_Destroy(&(*batch)->list);
-    free(*batch);
-    *batch = NULL;
-}
-
-int bus_pending(struct bus *b, uint64_t *ret_pending)
-{
-    jsConsumerInfo *info = NULL;
-    jsErrCode code = 0;
-    natsStatus s = js_GetConsumerInfo(&info, b->js, b->stream, b->durable, NULL, &code);
-
-    if (s != NATS_OK)
-        return fail(b, "consumer info", s);
-    *ret_pending = info->NumPending + (uint64_t)info->NumAckPending;
-    jsConsumerInfo_Destroy(info);
+        return bus_fail(b, "create the stream", s);
     return 0;
 }
 
@@ -313,7 +189,7 @@ int bus_publish(struct bus *b, const char *subject, const char *id, struct slice
         options.MaxWait = PUBLISH_WAIT_MS;
         s = js_Publish(NULL, b->js, subject, data.data, (int)data.len, &options, &code);
     }
-    return s == NATS_OK ? 0 : fail(b, "publish", s);
+    return s == NATS_OK ? 0 : bus_fail(b, "publish", s);
 }
 
 int bus_publish_async(struct bus *b, const char *subject, const char *id, struct slice data)
@@ -327,7 +203,7 @@ int bus_publish_async(struct bus *b, const char *subject, const char *id, struct
         options.MaxWait = PUBLISH_WAIT_MS;
         s = js_PublishAsync(b->js, subject, data.data, (int)data.len, &options);
     }
-    return s == NATS_OK ? 0 : fail(b, "publish", s);
+    return s == NATS_OK ? 0 : bus_fail(b, "publish", s);
 }
 
 int bus_flush(struct bus *b, uint32_t wait_ms)
@@ -340,7 +216,7 @@ int bus_flush(struct bus *b, uint32_t wait_ms)
         s = js_PublishAsyncComplete(b->js, &options);
     }
     if (s != NATS_OK)
-        return fail(b, "flush", s);
+        return bus_fail(b, "flush", s);
     return __atomic_exchange_n(&b->async_errors, 0, __ATOMIC_RELAXED) ? -EIO : 0;
 }
 
@@ -368,5 +244,5 @@ int bus_watch(struct bus *b, const char *subject,
     s = natsConnection_Subscribe(&b->watch, b->connection, subject, on_watch, b);
     if (s == NATS_OK)
         s = natsConnection_Flush(b->connection);
-    return s == NATS_OK ? 0 : fail(b, "watch", s);
+    return s == NATS_OK ? 0 : bus_fail(b, "watch", s);
 }

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * NATS: sole nats.h user of the collector and of lectrctl.
+ * NATS, for the collector and lectrctl; bus*.c are the only users of nats.h there.
  *
- * The collector reads the whole contract through one durable pull consumer with
- * explicit acks: a message that was not acked comes again. A connection that is
- * lost is made again by the library, for ever.
+ * What is consumed comes in lanes, each with a durable pull consumer of its own:
+ * lane 0 takes the whole contract, or (per part) lane n what ends in part n. A
+ * lane is in order. One ack for the last message that was stored acks all that
+ * came before it, so a delivery that got lost on the way must never be passed
+ * over: deliveries are counted, and at a hole, after a reconnect or at a
+ * take-over the consumer is made anew from the first message that was not
+ * acked. What was received and not acked comes again then.
+ *
+ * A connection that is lost is made again by the library, for ever.
  */
 #pragma once
 
@@ -14,8 +20,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Messages that may be under way without an ack. */
-#define BUS_ACKS_PENDING_MAX 20000
+#define BUS_LANES 64
+/* Asked for and not fetched yet, over all lanes. */
+#define BUS_AHEAD_MAX 32768
+/* The same in bytes, in the worst case of messages as large as the server allows. */
+#define BUS_AHEAD_BYTES (64 * 1024 * 1024)
 
 struct bus;
 struct bus_batch;
@@ -27,14 +36,17 @@ struct bus_settings {
     const char *stream;
     uint32_t stream_max_age_h; /* of a stream that is made; 0: no limit */
     uint64_t stream_max_bytes;
-    const char *durable;
-    const char *name; /* shown by the server */
+    const char *durable; /* beginning of the consumers' names */
+    bool is_per_part;    /* a lane for each part, else lane 0 for all */
+    const char *name;    /* shown by the server */
 };
 
 struct bus_message {
     const char *subject;
     struct slice data;
     uint64_t stream_seq; /* position in the JetStream stream, 0 outside */
+    unsigned lane;
+    const char *reply;
 };
 
 /* -ECONNREFUSED and others while the server cannot be reached: try again. */
@@ -46,20 +58,23 @@ bool bus_is_connected(const struct bus *b);
 
 /* Makes the stream (lectr.v1.>) when it is absent. */
 int bus_ensure_stream(struct bus *b) LECTR_MUST_USE;
-/* The same, and the consumer. */
-int bus_consume(struct bus *b) LECTR_MUST_USE;
-/* Up to `max` messages; returns as soon as there are some, and with an empty
- * batch after wait_ms. -EIO: the consumer must be made again. */
-int bus_fetch(struct bus *b, int max, uint32_t wait_ms,
+/* Takes over the lane; what another one has not acked comes first. */
+int bus_attach(struct bus *b, unsigned lane) LECTR_MUST_USE;
+/* Stops to ask for messages of the lane and drops what is on its way. */
+void bus_detach(struct bus *b, unsigned lane);
+/* Up to `max` messages of the attached lanes. Waits up to wait_ms for the first one; when few are
+ * there, linger_ms for more. Messages are asked for only here: who does not fetch is not sent
+ * more than BUS_AHEAD_MAX. The batch is borrowed until the next call or bus_batch_free.
+ * -errno: not connected, or a lane cannot be attached anew; try again. */
+int bus_fetch(struct bus *b, int max, uint32_t wait_ms, uint32_t linger_ms,
               struct bus_batch **ret_batch) LECTR_MUST_USE;
 int bus_batch_count(const struct bus_batch *batch);
 /* Borrowed from the batch. */
-struct bus_message bus_batch_at(const struct bus_batch *batch, int index);
-/* After the commit. An ack that gets lost only means that the message comes again. */
-void bus_batch_ack(struct bus_batch *batch);
-void bus_batch_free(struct bus_batch **batch);
-/* Messages of the stream not delivered or not acked yet. */
-int bus_pending(struct bus *b, uint64_t *ret_pending) LECTR_MUST_USE;
+const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index);
+/* After the commit: all of the lane up to the last one in the batch. An ack that gets lost only
+ * means that messages come again. */
+void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane);
+void bus_batch_free(struct bus_batch *batch);
 
 /* Into the stream, once for each `id`; returns when the server has it. */
 int bus_publish(struct bus *b, const char *subject, const char *id,

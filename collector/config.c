@@ -244,7 +244,7 @@ static bool has_ratio(const struct config *c)
 
 static bool has_batch(const struct config *c)
 {
-    return c->ingest.batch >= 1 && c->ingest.batch <= 10000;
+    return c->ingest.batch >= 1 && c->ingest.batch <= 30000;
 }
 
 static bool has_listen(const struct config *c)
@@ -294,7 +294,7 @@ static const struct rule rules[] = {
     {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
-    {"ingest.batch", "1 to 10000", has_batch},
+    {"ingest.batch", "1 to 30000", has_batch},
     {"detect.clock", "auto or event", has_clock},
     {"detect.windows_s", "rising multiples of 60, at most 3600", has_windows},
     {"detect.history_h", "24 to 672: a day must have been seen", has_history},
@@ -368,7 +368,7 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->limits.workloads = OR(f->limits.workloads, 2000);
     c->limits.series = OR(f->limits.series, 20000);
     c->limits.forget_d = OR(f->limits.forget_d, 30);
-    c->ingest.batch = OR(f->ingest.batch, 1000);
+    c->ingest.batch = OR(f->ingest.batch, 20000);
     c->detect.enabled = OR(d->enabled, true);
     c->detect.open_minute = OR(d->open_minute, true);
     c->detect.windows_count = d->windows_s ? d->windows_s_count : 4;

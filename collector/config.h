@@ -45,7 +45,7 @@ struct config {
     } http;
 
     struct config_ingest {
-        uint32_t batch; /* messages in one transaction, default 1000 */
+        uint32_t batch; /* at most, in one transaction, default 20000 */
     } ingest;
 
     struct config_detect {

@@ -9,13 +9,14 @@ $(B)/lectr-collector: $(COLLECTOR_OBJ) $(B)/liblectr.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COLLECTOR_LIBS)
 
 # Objects that lectrctl shares with the collector are named in CTL_SHARED.
-CTL_SHARED := $(B)/obj/collector/bus.o $(B)/obj/collector/text.o
+BUS_OBJ := $(patsubst %,$(B)/obj/collector/%.o,bus bus_pull bus_ref)
+CTL_SHARED := $(BUS_OBJ) $(B)/obj/collector/text.o
 $(B)/lectrctl: $(CTL_OBJ) $(CTL_SHARED) $(B)/liblectr.a
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COLLECTOR_LIBS)
 
 # Seeded, back-dated calls for the demo and the tests.
-$(B)/tests/harness/synth: $(B)/obj/tests/harness/synth.o $(B)/obj/collector/bus.o $(B)/liblectr.a
+$(B)/tests/harness/synth: $(B)/obj/tests/harness/synth.o $(BUS_OBJ) $(B)/liblectr.a
 	@mkdir -p $(@D)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COLLECTOR_LIBS)

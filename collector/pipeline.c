@@ -15,6 +15,9 @@
 #include <string.h>
 
 #define FETCH_WAIT_MS 100
+/* A commit for a few messages costs as much as one for hundreds. */
+#define LINGER_MS 40
+#define WHOLE_LANE 0
 #define RETRY_MS 500
 #define PRUNE_EVERY_S 3600
 
@@ -161,9 +164,7 @@ static int write_batch(struct pipeline *p, const struct bus_batch *batch, struct
     int r = 0;
 
     for (int i = 0; i < bus_batch_count(batch) && r == 0; i++) {
-        struct bus_message m = bus_batch_at(batch, i);
-
-        r = take_message(p, &m, tally);
+        r = take_message(p, bus_batch_at(batch, i), tally);
     }
     if (r == 0)
         r = rollup_fold(p->rollup);
@@ -218,7 +219,7 @@ static void take_batch(struct pipeline *p, struct bus_batch *batch, const atomic
 
         p->stats.store_ok = r == 0;
         if (r == 0) {
-            bus_batch_ack(batch);
+            bus_ack(p->bus, batch, WHOLE_LANE);
             return;
         }
         p->stats.store_errors++;
@@ -245,7 +246,7 @@ static int reach_bus(struct pipeline *p)
     if (!p->bus)
         r = bus_open(&settings, &p->bus);
     if (r == 0)
-        r = bus_consume(p->bus);
+        r = bus_attach(p->bus, WHOLE_LANE);
     if (r < 0) {
         p->stats.bus_errors++;
         if (!p->said_away)
@@ -269,7 +270,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
         nap(RETRY_MS);
         return;
     }
-    r = bus_fetch(p->bus, (int)p->config->ingest.batch, FETCH_WAIT_MS, &batch);
+    r = bus_fetch(p->bus, (int)p->config->ingest.batch, FETCH_WAIT_MS, LINGER_MS, &batch);
     if (r < 0) {
         log_warn("fetch failed, consuming anew", "reason=%s", bus_error(p->bus));
         p->stats.bus_errors++;
@@ -279,7 +280,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
     }
     if (bus_batch_count(batch) > 0)
         take_batch(p, batch, stop);
-    bus_batch_free(&batch);
+    bus_batch_free(batch);
 }
 
 static int prune(struct pipeline *p, int64_t now_s)

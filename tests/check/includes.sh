@@ -23,7 +23,7 @@ collector record sketch rollup baseline alert
 owners='
 ^bpf/           ^bpf/|^agent/capture[a-z_]*\.c$
 ^openssl/       ^agent/(tls|cert|ca|trust)[a-z_]*\.[ch]$|^collector/sign\.c$|^tests/bench/
-^nats/          ^agent/publish\.c$|^collector/bus\.c$|^collector/ctl/[a-z_]+\.c$
+^nats/          ^agent/publish\.c$|^collector/bus[a-z_]*\.[ch]$|^collector/ctl/[a-z_]+\.c$
 ^uv\.h$         ^agent/loop\.c$
 ^llhttp         ^agent/http1\.c$
 ^nghttp2/       ^agent/http2\.c$|^tests/
