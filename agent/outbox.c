@@ -134,7 +134,7 @@ static int append_loss(struct outbox *o, const char *instance, const struct fold
     gap.start_time_unix_nano = loss->first_wall_ns;
     gap.end_time_unix_nano = loss->last_wall_ns;
     STAMP(o, &gap, loss->last_wall_ns);
-    r = subject_gap(gap.org, subject);
+    r = subject_gap(gap.org, gap.provider, gap.part, subject);
     return r < 0 ? r : append(o, &gap.base, subject, use_reserve);
 }
 
@@ -233,7 +233,7 @@ int outbox_gap(struct outbox *o, Lectr__V1__Gap *gap)
     pthread_mutex_lock(&o->lock);
     STAMP(o, &stamped, wall_ns);
     if (r == 0)
-        r = subject_gap(stamped.org, subject);
+        r = subject_gap(stamped.org, stamped.provider, stamped.part, subject);
     r = append_event(o, &stamped.base, subject, r, wall_ns);
     pthread_mutex_unlock(&o->lock);
     if (r == 0)
@@ -252,7 +252,7 @@ int outbox_coverage(struct outbox *o, Lectr__V1__Coverage *coverage)
     pthread_mutex_lock(&o->lock);
     STAMP(o, &stamped, wall_ns);
     if (r == 0)
-        r = subject_coverage(stamped.org, subject);
+        r = subject_coverage(stamped.org, stamped.provider, stamped.part, subject);
     r = append_event(o, &stamped.base, subject, r, wall_ns);
     pthread_mutex_unlock(&o->lock);
     if (r == 0)

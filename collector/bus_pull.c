@@ -115,14 +115,14 @@ static natsStatus drop_consumer(struct bus *b, const char *name)
 
 static natsStatus make_consumer(struct bus *b, unsigned lane, const char *name, uint64_t floor)
 {
-    char filter[sizeof(SUBJECT_ROOT) + 24];
+    char filter[sizeof(SUBJECT_PART_FORMAT) + 10];
     jsConsumerConfig config;
     jsErrCode code = 0;
     natsStatus s = jsConsumerConfig_Init(&config);
 
     if (s != NATS_OK)
         return s;
-    snprintf(filter, sizeof(filter), b->is_per_part ? SUBJECT_ROOT ".*.*.*.%u" : SUBJECT_ALL, lane);
+    snprintf(filter, sizeof(filter), b->is_per_part ? SUBJECT_PART_FORMAT : SUBJECT_ALL, lane);
     config.Durable = name;
     config.FilterSubject = filter;
     config.AckPolicy = js_AckAll;

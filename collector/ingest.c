@@ -72,6 +72,9 @@ static const char *take_envelope(const struct envelope *e, const struct subject 
      * speak for another one. */
     if (strcmp(subject->org, org) != 0)
         return "org differs from the subject's";
+    /* And not for a part of which another one keeps the numbers. */
+    if (subject->has_part && subject->part != e->part)
+        return "part differs from the subject's";
     COPY(rec->instance, e->instance);
     rec->part = e->part;
     rec->seq = e->seq;

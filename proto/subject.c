@@ -7,10 +7,11 @@
 static const struct {
     bool has_name;
     bool has_part;
+    bool may_end; /* right after <org>, as it once did */
 } shapes[EVENT__COUNT] = {
     [EVENT_CALL] = {.has_name = true, .has_part = true},
-    [EVENT_GAP] = {0},
-    [EVENT_COVERAGE] = {0},
+    [EVENT_GAP] = {.has_name = true, .has_part = true, .may_end = true},
+    [EVENT_COVERAGE] = {.has_name = true, .has_part = true, .may_end = true},
     [EVENT_ALERT] = {.has_name = true},
     [EVENT_ROLLUP] = {.has_name = true},
     [EVENT_CLOUDEVENT] = {.has_name = true},
@@ -76,14 +77,16 @@ int subject_call(const char *org, const char *provider, uint32_t part,
     return build(EVENT_CALL, org, provider, part, ret_subject);
 }
 
-int subject_gap(const char *org, char ret_subject[SUBJECT_BYTES])
+int subject_gap(const char *org, const char *provider, uint32_t part,
+                char ret_subject[SUBJECT_BYTES])
 {
-    return build(EVENT_GAP, org, NULL, 0, ret_subject);
+    return build(EVENT_GAP, org, provider, part, ret_subject);
 }
 
-int subject_coverage(const char *org, char ret_subject[SUBJECT_BYTES])
+int subject_coverage(const char *org, const char *provider, uint32_t part,
+                     char ret_subject[SUBJECT_BYTES])
 {
-    return build(EVENT_COVERAGE, org, NULL, 0, ret_subject);
+    return build(EVENT_COVERAGE, org, provider, part, ret_subject);
 }
 
 int subject_alert(const char *org, const char *kind, char ret_subject[SUBJECT_BYTES])
@@ -188,14 +191,17 @@ int subject_parse(const char *text, struct subject *ret_subject)
 {
     struct cursor c = cursor_of(slice_str(text));
     struct subject s = {0};
+    bool is_short;
 
     if (!slice_eq(take_token(&c), slice_str("lectr")) || !slice_eq(take_token(&c), slice_str("v1")))
         return -EINVAL;
     take_type(&c, &s.type);
     take_name(&c, s.org);
-    if (!c.failed && shapes[s.type].has_name)
+    is_short = !c.failed && shapes[s.type].may_end && c.rest.len == 0;
+    if (!c.failed && !is_short && shapes[s.type].has_name)
         take_name(&c, s.name);
-    if (!c.failed && shapes[s.type].has_part)
+    s.has_part = !c.failed && !is_short && shapes[s.type].has_part;
+    if (s.has_part)
         s.part = take_part(&c);
     if (c.failed || c.rest.len > 0)
         return -EINVAL;

@@ -14,14 +14,19 @@
 #define SUBJECT_ROOT "lectr.v1"
 /* Everything of this contract; what the stream stores. */
 #define SUBJECT_ALL "lectr.v1.>"
+/* printf: what agents publish in one part. */
+#define SUBJECT_PART_FORMAT "lectr.v1.*.*.*.%u"
 #define SUBJECT_NAME_BYTES 64 /* longest name, without NUL */
 #define SUBJECT_TOKEN_BYTES (3 * SUBJECT_NAME_BYTES + 1)
 #define SUBJECT_BYTES (2 * SUBJECT_TOKEN_BYTES + 32)
 
-/* `name`: the provider of a call, the kind of an alert or cloudevent, the window of a rollup;
- * empty for gap and coverage. `part`: of a call, else 0. */
+/* `name`: the provider of a call, gap or coverage, the kind of an alert or
+ * cloudevent, the window of a rollup. `part`: of a call, gap or coverage, else 0. Gap and coverage
+ * once ended after the organisation; that form is read, not built: has_part is
+ * false, the name empty. */
 struct subject {
     enum event_type type;
+    bool has_part;
     char org[SUBJECT_NAME_BYTES + 1];
     char name[SUBJECT_NAME_BYTES + 1];
     uint32_t part;
@@ -31,8 +36,10 @@ struct subject {
 int subject_token(const char *name, char ret_token[SUBJECT_TOKEN_BYTES]) LECTR_MUST_USE;
 int subject_call(const char *org, const char *provider, uint32_t part,
                  char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
-int subject_gap(const char *org, char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
-int subject_coverage(const char *org, char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
+int subject_gap(const char *org, const char *provider, uint32_t part,
+                char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
+int subject_coverage(const char *org, const char *provider, uint32_t part,
+                     char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 int subject_alert(const char *org, const char *kind,
                   char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 int subject_cloudevent(const char *org, const char *kind,
@@ -40,5 +47,5 @@ int subject_cloudevent(const char *org, const char *kind,
 int subject_rollup(const char *org, const char *window,
                    char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 
-/* -EINVAL: not a subject that the functions above could have built. */
+/* -EINVAL: not a subject that the functions above build, or once built. */
 int subject_parse(const char *text, struct subject *ret_subject) LECTR_MUST_USE;

@@ -10,7 +10,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const subjects[] = {
-    "lectr.v1.call.acme.openai.3", "lectr.v1.gap.acme",   "lectr.v1.coverage.acme",
+    "lectr.v1.call.acme.openai.3", "lectr.v1.gap.acme",   "lectr.v1.coverage.acme.openai.3",
     "lectr.v1.alert.acme.cost",    "lectr.v1.call.acme.", "lectr.v1.rollup.acme.1m",
 };
 

@@ -14,9 +14,9 @@ static int build(const struct subject *s, char ret_subject[SUBJECT_BYTES])
     case EVENT_CALL:
         return subject_call(s->org, s->name, s->part, ret_subject);
     case EVENT_GAP:
-        return subject_gap(s->org, ret_subject);
+        return subject_gap(s->org, s->name, s->part, ret_subject);
     case EVENT_COVERAGE:
-        return subject_coverage(s->org, ret_subject);
+        return subject_coverage(s->org, s->name, s->part, ret_subject);
     case EVENT_ALERT:
         return subject_alert(s->org, s->name, ret_subject);
     case EVENT_CLOUDEVENT:
@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(text);
     memcpy(text, data, size);
     text[size] = '\0';
-    if (subject_parse(text, &s) == 0) {
+    if (subject_parse(text, &s) == 0 && (s.has_part || s.type >= EVENT_ALERT)) {
         assert(build(&s, built) == 0);
         assert(strcmp(built, text) == 0);
     }

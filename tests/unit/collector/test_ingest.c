@@ -425,10 +425,13 @@ static void test_gap_and_coverage(void **state)
     SET(&cov, end_time_unix_nano, 9);
     SET(&cov, seen_connections, 10);
     SET(&cov, metered_connections, 8);
-    assert_int_equal(decode_as(&cov.base, "lectr.v1.coverage.default", &rec, &reason), 0);
+    assert_int_equal(decode_as(&cov.base, "lectr.v1.coverage.default.=.1", &rec, &reason), 0);
     assert_int_equal(rec.kind, RECORD_COVERAGE);
     assert_int_equal(rec.seen, 10);
     assert_int_equal(rec.metered, 8);
+    assert_int_equal(decode_as(&cov.base, "lectr.v1.coverage.default.=.2", &rec, &reason),
+                     -EBADMSG);
+    assert_string_equal(reason, "part differs from the subject's");
 }
 
 static void test_own_messages_are_left_alone(void **state)

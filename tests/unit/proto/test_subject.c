@@ -14,10 +14,10 @@ static void each_type_has_its_subject(void **state)
     (void)state;
     assert_int_equal(subject_call("acme", "openai", 63, s), 0);
     assert_string_equal(s, "lectr.v1.call.acme.openai.63");
-    assert_int_equal(subject_gap("acme", s), 0);
-    assert_string_equal(s, "lectr.v1.gap.acme");
-    assert_int_equal(subject_coverage("acme", s), 0);
-    assert_string_equal(s, "lectr.v1.coverage.acme");
+    assert_int_equal(subject_gap("acme", "openai", 7, s), 0);
+    assert_string_equal(s, "lectr.v1.gap.acme.openai.7");
+    assert_int_equal(subject_coverage("acme", "", 0, s), 0);
+    assert_string_equal(s, "lectr.v1.coverage.acme.=.0");
     assert_int_equal(subject_alert("acme", "cost.spike", s), 0);
     assert_string_equal(s, "lectr.v1.alert.acme.cost=2Espike");
     assert_int_equal(subject_cloudevent("acme", "cost", s), 0);
@@ -68,7 +68,7 @@ static void length_is_bounded(void **state)
     name[SUBJECT_NAME_BYTES] = '.';
     name[SUBJECT_NAME_BYTES + 1] = '\0';
     strcpy(s, "untouched");
-    assert_int_equal(subject_gap(name, s), -ENAMETOOLONG);
+    assert_int_equal(subject_gap(name, "", 0, s), -ENAMETOOLONG);
     assert_int_equal(subject_alert("acme", name, s), -ENAMETOOLONG);
     assert_string_equal(s, "untouched");
 }
@@ -109,6 +109,23 @@ static void part_comes_back(void **state)
     }
 }
 
+/* As agents before the lanes built them. */
+static void the_short_form_is_read(void **state)
+{
+    struct subject parsed;
+
+    (void)state;
+    assert_int_equal(subject_parse("lectr.v1.gap.acme", &parsed), 0);
+    assert_int_equal(parsed.type, EVENT_GAP);
+    assert_string_equal(parsed.org, "acme");
+    assert_string_equal(parsed.name, "");
+    assert_false(parsed.has_part);
+    assert_int_equal(subject_parse("lectr.v1.coverage.acme.groq.12", &parsed), 0);
+    assert_string_equal(parsed.name, "groq");
+    assert_true(parsed.has_part);
+    assert_int_equal(parsed.part, 12);
+}
+
 static void only_the_canonical_form_is_read(void **state)
 {
     static const char *const wrong[] = {
@@ -123,6 +140,9 @@ static void only_the_canonical_form_is_read(void **state)
         "lectr.v1.gap..",
         "lectr.v1.gap.acme.",
         "lectr.v1.gap.acme.x",
+        "lectr.v1.gap.acme.x.64",
+        "lectr.v1.gap.acme.x.1.2",
+        "lectr.v1.call.acme",
         ".lectr.v1.gap.acme",
         "lectr.v1.gapp.acme",
         "lectr.v1.GAP.acme",
@@ -163,6 +183,7 @@ int main(void)
         cmocka_unit_test(length_is_bounded),
         cmocka_unit_test(every_byte_comes_back),
         cmocka_unit_test(part_comes_back),
+        cmocka_unit_test(the_short_form_is_read),
         cmocka_unit_test(only_the_canonical_form_is_read),
     };
 
