@@ -47,16 +47,16 @@ static bool has_text(const char *s)
 static void workload_name(const Lectr__V1__Workload *w, char *ret_name, size_t size)
 {
     const char *owner;
-    char joined[512];
+    size_t len;
 
-    if (!w) {
-        text_copy(ret_name, size, "");
+    text_copy(ret_name, size, w ? w->namespace_ : "");
+    if (!w)
         return;
-    }
     owner = has_text(w->owner) ? w->owner : has_text(w->process) ? w->process : w->pod;
-    snprintf(joined, sizeof(joined), "%s%s%s", has_text(w->namespace_) ? w->namespace_ : "",
-             has_text(w->namespace_) && has_text(owner) ? "/" : "", owner ? owner : "");
-    text_copy(ret_name, size, joined);
+    len = strlen(ret_name);
+    if (len && has_text(owner) && len + 1 < size)
+        ret_name[len++] = '/';
+    text_copy(ret_name + len, size - len, owner);
 }
 
 static const char *take_envelope(const struct envelope *e, const struct subject *subject,
@@ -375,10 +375,10 @@ static const char *unpack_reason(int error)
     }
 }
 
-int ingest_decode(const char *subject_text, struct slice data, struct record *ret_record,
-                  const char **ret_reason)
+int ingest_decode(struct event_arena *arena, const char *subject_text, struct slice data,
+                  struct record *ret_record, const char **ret_reason)
 {
-    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    ProtobufCMessage *message = NULL;
     struct subject subject;
     const char *reason;
     int r;
@@ -391,7 +391,7 @@ int ingest_decode(const char *subject_text, struct slice data, struct record *re
     ret_record->kind = kind_of[subject.type];
     if (ret_record->kind == RECORD_OTHER)
         return 0;
-    r = event_unpack(subject.type, data, &message);
+    r = event_unpack_in(arena, subject.type, data, &message);
     if (r == -ENOMEM)
         return r;
     reason = r < 0 ? unpack_reason(r) : take_message(&subject, message, ret_record);

@@ -5,10 +5,12 @@
 #include "collector/record.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/slice.h"
+#include "proto/event.h"
 
-/* -EBADMSG with a static reason when the message cannot be used, -ENOMEM; the
+/* `arena`: memory that is used again from call to call.
+ * -EBADMSG with a static reason when the message cannot be used, -ENOMEM; the
  * record is then undefined. Subjects that are not the collector's give RECORD_OTHER.
  * The organisation of the subject (where permissions are given) must be that
  * of the message. */
-int ingest_decode(const char *subject_text, struct slice data, struct record *ret_record,
-                  const char **ret_reason) LECTR_MUST_USE;
+int ingest_decode(struct event_arena *arena, const char *subject_text, struct slice data,
+                  struct record *ret_record, const char **ret_reason) LECTR_MUST_USE;

@@ -27,6 +27,7 @@ struct pipeline {
     struct rollup *rollup;
     struct watch *watch;
     struct bus *bus;
+    struct event_arena arena;
     bool is_consuming;
     bool said_away; /* the bus being away is told once */
     int64_t pruned_s;
@@ -90,6 +91,7 @@ void pipeline_free(struct pipeline **pipeline)
     if (!p)
         return;
     bus_close(&p->bus);
+    event_arena_fini(&p->arena);
     watch_free(&p->watch);
     rollup_free(&p->rollup);
     store_close(&p->store);
@@ -123,7 +125,7 @@ static int take_message(struct pipeline *p, const struct bus_message *m, struct 
     struct record rec;
     const char *reason = NULL;
     bool is_new = false;
-    int r = ingest_decode(m->subject, m->data, &rec, &reason);
+    int r = ingest_decode(&p->arena, m->subject, m->data, &rec, &reason);
 
     if (r == -EBADMSG) {
         tally->malformed++;

@@ -37,10 +37,16 @@ void text_copy(char *to, size_t size, const char *from)
     size_t used = 0;
 
     while (*p) {
-        size_t n = utf8_length(p);
-        bool bad = n == 0 || is_control(p, n);
-        size_t out = bad ? 1 : n;
+        size_t n, out;
+        bool bad;
 
+        if (*p >= 0x20 && *p < 0x7f && used + 2 <= size) {
+            to[used++] = (char)*p++;
+            continue;
+        }
+        n = utf8_length(p);
+        bad = n == 0 || is_control(p, n);
+        out = bad ? 1 : n;
         if (used + out + 1 > size)
             break;
         if (bad)

@@ -5,6 +5,7 @@
 #include "proto/base/utf8.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <sys/random.h>
 
 static const struct {
@@ -24,11 +25,28 @@ const char *event_type_name(enum event_type type)
     return types[type].name;
 }
 
+/* Nearly all text is. */
+static bool is_ascii(const char *text)
+{
+    size_t len = strlen(text), at = 0;
+    uint64_t word, seen = 0;
+
+    for (; at + sizeof(word) <= len; at += sizeof(word)) {
+        memcpy(&word, text + at, sizeof(word));
+        seen |= word;
+    }
+    word = 0;
+    memcpy(&word, text + at, len - at);
+    return ((seen | word) & UINT64_C(0x8080808080808080)) == 0;
+}
+
 /* Replaces what is not UTF-8 when `repair`; false when there was any. */
 static bool check_text(char *text, bool repair)
 {
     bool valid = true;
 
+    if (is_ascii(text))
+        return true;
     for (size_t i = 0; text[i];) {
         size_t len = utf8_sequence((const uint8_t *)text + i);
 
@@ -151,23 +169,124 @@ static bool has_identity(enum event_type type, const ProtobufCMessage *message)
            i.part < EVENT_PARTS && i.seq > 0 && i.end_ns >= i.start_ns;
 }
 
-int event_unpack(enum event_type type, struct slice bytes, ProtobufCMessage **ret_message)
+static int unpack(ProtobufCAllocator *allocator, enum event_type type, struct slice bytes,
+                  ProtobufCMessage **ret_message)
 {
-    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    ProtobufCMessage *message;
+    int r = 0;
 
     if (bytes.len > EVENT_MAX_BYTES)
         return -EMSGSIZE;
     if (!types[type].descriptor)
         return -EBADMSG;
-    message = protobuf_c_message_unpack(types[type].descriptor, NULL, bytes.len, bytes.data);
+    message = protobuf_c_message_unpack(types[type].descriptor, allocator, bytes.len, bytes.data);
     if (!message)
         return -EBADMSG;
     if (!check_strings(message, false))
-        return -EILSEQ;
-    if (!has_identity(type, message))
-        return -EINVAL;
-    *ret_message = TAKE_PTR(message);
+        r = -EILSEQ;
+    else if (!has_identity(type, message))
+        r = -EINVAL;
+    if (r < 0)
+        protobuf_c_message_free_unpacked(message, allocator);
+    else
+        *ret_message = message;
+    return r;
+}
+
+int event_unpack(enum event_type type, struct slice bytes, ProtobufCMessage **ret_message)
+{
+    return unpack(NULL, type, bytes, ret_message);
+}
+
+/* --- the arena --- */
+
+#define ARENA_BYTES ((size_t)64 * 1024)
+#define ARENA_ALIGN _Alignof(max_align_t)
+
+struct more {
+    struct more *next;
+    max_align_t bytes[];
+};
+
+static void *arena_more(struct event_arena *a, size_t size)
+{
+    struct more *more = malloc(sizeof(*more) + size);
+
+    if (!more)
+        return NULL;
+    more->next = a->more;
+    a->more = more;
+    a->more_bytes += size;
+    return more->bytes;
+}
+
+static void *arena_alloc(void *ctx, size_t size)
+{
+    struct event_arena *a = ctx;
+    void *p;
+
+    size = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+    if (size > a->size - a->used)
+        return arena_more(a, size);
+    p = a->block + a->used;
+    a->used += size;
+    return p;
+}
+
+static void arena_leave(void *ctx, void *p)
+{
+    (void)ctx;
+    (void)p;
+}
+
+static void free_more(struct event_arena *a)
+{
+    struct more *next;
+
+    for (struct more *more = a->more; more; more = next) {
+        next = more->next;
+        free(more);
+    }
+    a->more = NULL;
+    a->more_bytes = 0;
+}
+
+/* One block that would have held the last message. */
+static int arena_reset(struct event_arena *a)
+{
+    size_t size = a->size + a->more_bytes;
+    uint8_t *block;
+
+    free_more(a);
+    a->used = 0;
+    if (size < ARENA_BYTES)
+        size = ARENA_BYTES;
+    if (size == a->size)
+        return 0;
+    block = malloc(size);
+    if (!block)
+        return a->block ? 0 : -ENOMEM;
+    free(a->block);
+    a->block = block;
+    a->size = size;
     return 0;
+}
+
+int event_unpack_in(struct event_arena *arena, enum event_type type, struct slice bytes,
+                    ProtobufCMessage **ret_message)
+{
+    ProtobufCAllocator allocator = {
+        .alloc = arena_alloc, .free = arena_leave, .allocator_data = arena};
+    int r = arena_reset(arena);
+
+    return r < 0 ? r : unpack(&allocator, type, bytes, ret_message);
+}
+
+void event_arena_fini(struct event_arena *arena)
+{
+    free_more(arena);
+    free(arena->block);
+    *arena = (struct event_arena){0};
 }
 
 void event_free(ProtobufCMessage **message)

@@ -44,6 +44,20 @@ int event_unpack(enum event_type type, struct slice bytes,
                  ProtobufCMessage **ret_message) LECTR_MUST_USE;
 void event_free(ProtobufCMessage **message);
 
+/* Memory for messages that are decoded one after the other; zeroed is empty. Grows to what the
+ * largest message took, which is bounded by EVENT_MAX_BYTES. */
+struct event_arena {
+    uint8_t *block;
+    size_t size, used;
+    void *more;        /* blocks beyond it, of the last message */
+    size_t more_bytes; /* their sizes together */
+};
+/* As event_unpack(), but the message lives in the arena until the next call: it is not freed. */
+int event_unpack_in(struct event_arena *arena, enum event_type type, struct slice bytes,
+                    ProtobufCMessage **ret_message) LECTR_MUST_USE;
+void event_arena_fini(struct event_arena *arena);
+#define CLEAN_EVENT_ARENA __attribute__((cleanup(event_arena_fini)))
+
 static inline void event_cleanup_free(ProtobufCMessage **message)
 {
     event_free(message);

@@ -25,13 +25,14 @@ static void check_text(const char *text, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static struct event_arena arena;
     const char *reason = NULL;
     struct record rec;
     int r;
 
     if (size == 0)
         return 0;
-    r = ingest_decode(subjects[data[0] % (sizeof(subjects) / sizeof(subjects[0]))],
+    r = ingest_decode(&arena, subjects[data[0] % (sizeof(subjects) / sizeof(subjects[0]))],
                       slice_of(data + 1, size - 1), &rec, &reason);
     assert(r == 0 || (r == -EBADMSG && reason));
     if (r < 0 || rec.kind == RECORD_OTHER)

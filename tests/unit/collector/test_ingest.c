@@ -75,6 +75,14 @@ static void make_call(struct parts *p)
     SET(&p->call, outcome, LECTR__V1__OUTCOME__OUTCOME_OK);
 }
 
+static int decode(const char *subject, struct slice data, struct record *ret_record,
+                  const char **ret_reason)
+{
+    CLEAN_EVENT_ARENA struct event_arena arena = {0};
+
+    return ingest_decode(&arena, subject, data, ret_record, ret_reason);
+}
+
 static int decode_as(const ProtobufCMessage *m, const char *subject, struct record *ret_record,
                      const char **ret_reason)
 {
@@ -82,7 +90,7 @@ static int decode_as(const ProtobufCMessage *m, const char *subject, struct reco
     size_t bytes = 0;
 
     assert_int_equal(event_pack(m, packed, sizeof(packed), &bytes), 0);
-    return ingest_decode(subject, slice_of(packed, bytes), ret_record, ret_reason);
+    return decode(subject, slice_of(packed, bytes), ret_record, ret_reason);
 }
 
 static void test_call(void **state)
@@ -358,14 +366,13 @@ static void test_malformed(void **state)
     const char *reason = NULL;
 
     (void)state;
-    assert_int_equal(ingest_decode("lectr.v1.call.acme.openai.3",
-                                   slice_of(garbage, sizeof(garbage)), &rec, &reason),
-                     -EBADMSG);
+    assert_int_equal(
+        decode("lectr.v1.call.acme.openai.3", slice_of(garbage, sizeof(garbage)), &rec, &reason),
+        -EBADMSG);
     assert_non_null(reason);
-    assert_int_equal(ingest_decode("lectr.v1.call.acme.openai.3", slice_of(NULL, 0), &rec, &reason),
+    assert_int_equal(decode("lectr.v1.call.acme.openai.3", slice_of(NULL, 0), &rec, &reason),
                      -EBADMSG);
-    assert_int_equal(ingest_decode("lectr.v1.nonsense", slice_of(NULL, 0), &rec, &reason),
-                     -EBADMSG);
+    assert_int_equal(decode("lectr.v1.nonsense", slice_of(NULL, 0), &rec, &reason), -EBADMSG);
     make_call(&p);
     p.call.has_seq = false;
     assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason),
@@ -389,7 +396,7 @@ static void test_every_cut(void **state)
     make_call(&p);
     assert_int_equal(event_pack(&p.call.base, packed, sizeof(packed), &bytes), 0);
     for (size_t n = 0; n < bytes; n++) {
-        int r = ingest_decode("lectr.v1.call.acme.openai.3", slice_of(packed, n), &rec, &reason);
+        int r = decode("lectr.v1.call.acme.openai.3", slice_of(packed, n), &rec, &reason);
 
         assert_true(r == 0 || r == -EBADMSG);
     }
@@ -440,9 +447,9 @@ static void test_own_messages_are_left_alone(void **state)
     const char *reason = NULL;
 
     (void)state;
-    assert_int_equal(ingest_decode("lectr.v1.alert.acme.cost", slice_of("x", 1), &rec, &reason), 0);
+    assert_int_equal(decode("lectr.v1.alert.acme.cost", slice_of("x", 1), &rec, &reason), 0);
     assert_int_equal(rec.kind, RECORD_OTHER);
-    assert_int_equal(ingest_decode("lectr.v1.rollup.acme.1m", slice_of("x", 1), &rec, &reason), 0);
+    assert_int_equal(decode("lectr.v1.rollup.acme.1m", slice_of("x", 1), &rec, &reason), 0);
     assert_int_equal(rec.kind, RECORD_OTHER);
 }
 

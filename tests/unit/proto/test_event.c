@@ -72,6 +72,44 @@ static void a_call_survives_the_wire(void **state)
     assert_false(got->has_attempt);
 }
 
+/* Small and large in turns: each is whole, and the arena ends as large as the largest. */
+static void an_arena_is_used_again(void **state)
+{
+    enum { ROWS = 3000 };
+    static Lectr__V1__Usage row = LECTR__V1__USAGE__INIT, *rows[ROWS];
+    static uint8_t packed[2][EVENT_MAX_BYTES];
+    CLEAN_EVENT_ARENA struct event_arena arena = {0};
+    Lectr__V1__Call c = small_call();
+    size_t len[2], size = 0;
+
+    (void)state;
+    row.kind = (char *)"input";
+    for (int i = 0; i < ROWS; i++)
+        rows[i] = &row;
+    c.usage = rows;
+    assert_int_equal(event_pack(&c.base, packed[0], EVENT_MAX_BYTES, &len[0]), 0);
+    c.n_usage = ROWS;
+    assert_int_equal(event_pack(&c.base, packed[1], EVENT_MAX_BYTES, &len[1]), 0);
+    for (int i = 0; i < 6; i++) {
+        ProtobufCMessage *message = NULL;
+        const Lectr__V1__Call *got;
+
+        assert_int_equal(
+            event_unpack_in(&arena, EVENT_CALL, slice_of(packed[i % 2], len[i % 2]), &message), 0);
+        got = (const Lectr__V1__Call *)message;
+        assert_string_equal(got->id, ID);
+        assert_int_equal(got->n_usage, i % 2 ? ROWS : 0);
+        if (i % 2)
+            assert_string_equal(got->usage[ROWS - 1]->kind, "input");
+        if (i == 2)
+            size = arena.size;
+        assert_int_equal(
+            event_unpack_in(&arena, EVENT_CALL, slice_of(packed[0], len[0] - 1), &message),
+            -EBADMSG);
+    }
+    assert_int_equal(arena.size, size);
+}
+
 static void json_follows_the_mapping(void **state)
 {
     Lectr__V1__Usage row = LECTR__V1__USAGE__INIT, *rows[] = {&row, &row};
@@ -311,6 +349,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_survives_the_wire),
+        cmocka_unit_test(an_arena_is_used_again),
         cmocka_unit_test(json_follows_the_mapping),
         cmocka_unit_test(json_prints_every_type),
         cmocka_unit_test(json_stops_at_the_limit),
