@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/cells.h"
+
+#include "collector/recent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+struct key {
+    int64_t series;
+    int64_t bucket;
+    uint32_t seconds;
+    uint32_t lane;
+};
+
+struct entry {
+    struct recent recent; /* first: the lists know only this */
+    struct key key;
+    struct rollup_cell cell;
+    int64_t revision;
+    UT_hash_handle hh;
+};
+
+struct touch_key {
+    int64_t bucket;
+    uint32_t seconds;
+    uint32_t lane;
+};
+
+struct touch {
+    struct touch_key key;
+    UT_hash_handle hh;
+};
+
+struct cells {
+    const struct cells_store *store;
+    struct entry *entries;
+    struct recent_list list;
+    struct touch *touches; /* buckets of the batch */
+    /* Buckets from here on that are not in memory are not in the store. */
+    int64_t fresh_from[CELLS_LANES][ROLLUP__COUNT];
+};
+
+static size_t bytes_of(const struct entry *e)
+{
+    const struct rollup_cell *c = &e->cell;
+    size_t bins = (size_t)c->latency.bins_count + c->ttft.bins_count + c->added.bins_count;
+    size_t names = (size_t)c->error_types.count + c->usage.count;
+
+    /* A name is an item and a string of its own. */
+    return sizeof(*e) + bins * sizeof(uint64_t) + names * (sizeof(struct tally_item) + 48);
+}
+
+static enum rollup_resolution resolution_of(uint32_t seconds)
+{
+    return seconds == rollup_seconds[ROLLUP_MINUTE] ? ROLLUP_MINUTE
+           : seconds == rollup_seconds[ROLLUP_HOUR] ? ROLLUP_HOUR
+                                                    : ROLLUP_DAY;
+}
+
+static void forget(void *ctx, struct recent *item)
+{
+    struct cells *c = ctx;
+    struct entry *e = (struct entry *)item;
+    int64_t *fresh_from = &c->fresh_from[e->key.lane][resolution_of(e->key.seconds)];
+
+    if (e->key.bucket >= *fresh_from)
+        *fresh_from = e->key.bucket + e->key.seconds;
+    HASH_DEL(c->entries, e);
+    rollup_cell_fini(&e->cell);
+    free(e);
+}
+
+int cells_new(const struct cells_store *store, size_t bytes_max, struct cells **ret_cells)
+{
+    struct cells *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return -ENOMEM;
+    c->store = store;
+    recent_init(&c->list, bytes_max, forget, c);
+    for (unsigned lane = 0; lane < CELLS_LANES; lane++)
+        for (int i = 0; i < ROLLUP__COUNT; i++)
+            c->fresh_from[lane][i] = INT64_MAX;
+    *ret_cells = c;
+    return 0;
+}
+
+static void clear_touches(struct cells *c)
+{
+    struct touch *t, *next;
+
+    HASH_ITER(hh, c->touches, t, next)
+    {
+        HASH_DEL(c->touches, t);
+        free(t);
+    }
+}
+
+void cells_free(struct cells **cells)
+{
+    if (!*cells)
+        return;
+    clear_touches(*cells);
+    recent_forget_all(&(*cells)->list);
+    free(*cells);
+    *cells = NULL;
+}
+
+static bool is_of_lane(const void *ctx, const struct recent *item)
+{
+    return ((const struct entry *)(const void *)item)->key.lane == *(const unsigned *)ctx;
+}
+
+void cells_drop_lane(struct cells *c, unsigned lane)
+{
+    recent_forget_if(&c->list, is_of_lane, &lane);
+    for (int i = 0; i < ROLLUP__COUNT; i++)
+        c->fresh_from[lane][i] = INT64_MAX;
+}
+
+void cells_take_lane(struct cells *c, unsigned lane, int64_t newest_s)
+{
+    cells_drop_lane(c, lane);
+    for (int i = 0; i < ROLLUP__COUNT; i++)
+        c->fresh_from[lane][i] = newest_s == INT64_MIN ? INT64_MIN : newest_s + 1;
+}
+
+/* --- a batch --- */
+
+static int load(struct cells *c, const struct key *key, struct entry **ret_entry)
+{
+    struct entry *e = calloc(1, sizeof(*e));
+    int r = 0;
+
+    if (!e)
+        return -ENOMEM;
+    e->key = *key;
+    e->cell.seconds = key->seconds;
+    e->cell.bucket = key->bucket;
+    e->cell.series = key->series;
+    if (key->bucket < c->fresh_from[key->lane][resolution_of(key->seconds)])
+        r = c->store->load(c->store->ctx, key->lane, &e->cell, &e->revision);
+    if (r < 0) {
+        rollup_cell_fini(&e->cell);
+        free(e);
+        return r;
+    }
+    HASH_ADD(hh, c->entries, key, sizeof(e->key), e);
+    recent_add(&c->list, &e->recent, bytes_of(e));
+    *ret_entry = e;
+    return 0;
+}
+
+static int note_touch(struct cells *c, const struct key *key)
+{
+    struct touch_key wanted = {.bucket = key->bucket, .seconds = key->seconds, .lane = key->lane};
+    struct touch *t;
+
+    HASH_FIND(hh, c->touches, &wanted, sizeof(wanted), t);
+    if (t)
+        return 0;
+    t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    t->key = wanted;
+    HASH_ADD(hh, c->touches, key, sizeof(t->key), t);
+    return 0;
+}
+
+static int merge(struct cells *c, const struct key *key, const struct rollup_cell *minute)
+{
+    struct entry *e;
+    int r = 0;
+
+    HASH_FIND(hh, c->entries, key, sizeof(*key), e);
+    if (!e)
+        r = load(c, key, &e);
+    if (r < 0)
+        return r;
+    if (!e->recent.is_used)
+        r = note_touch(c, key);
+    recent_use(&c->list, &e->recent);
+    return r < 0 ? r : rollup_cell_merge(&e->cell, minute);
+}
+
+static int64_t floor_to(int64_t time_s, uint32_t seconds)
+{
+    int64_t rest = time_s % seconds;
+
+    return time_s - (rest < 0 ? rest + seconds : rest);
+}
+
+int cells_merge(struct cells *c, unsigned lane, const struct rollup_cell *minute)
+{
+    int r = 0;
+
+    for (int i = 0; i < ROLLUP__COUNT && r == 0; i++) {
+        struct key key = {
+            .series = minute->series,
+            .bucket = floor_to(minute->bucket, rollup_seconds[i]),
+            .seconds = rollup_seconds[i],
+            .lane = lane,
+        };
+
+        r = merge(c, &key, minute);
+    }
+    return r;
+}
+
+static int save_entry(void *ctx, struct recent *item)
+{
+    const struct cells *c = ctx;
+    struct entry *e = (struct entry *)item;
+
+    return c->store->put(c->store->ctx, e->key.lane, &e->cell, ++e->revision);
+}
+
+int cells_save(struct cells *c)
+{
+    int r = recent_each_used(&c->list, save_entry, c);
+
+    for (const struct touch *t = c->touches; t && r == 0; t = t->hh.next)
+        r = c->store->touch(c->store->ctx, t->key.lane, t->key.seconds, t->key.bucket);
+    return r;
+}
+
+static int count_bytes(void *ctx, struct recent *item)
+{
+    (void)ctx;
+    item->bytes = bytes_of((const struct entry *)(const void *)item);
+    return 0;
+}
+
+void cells_committed(struct cells *c)
+{
+    int r = recent_each_used(&c->list, count_bytes, c);
+
+    (void)r; /* counting cannot fail */
+    clear_touches(c);
+    recent_settle(&c->list);
+}
+
+void cells_rolled_back(struct cells *c)
+{
+    clear_touches(c);
+    recent_forget_used(&c->list);
+}
+
+size_t cells_bytes(const struct cells *c)
+{
+    return c->list.bytes;
+}
