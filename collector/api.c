@@ -340,9 +340,10 @@ static int answer_coverage(const struct api_request *req, struct buf *out)
     int r = read_range(req, "24h", &range, out);
 
     if (r == 0)
-        r = store_each_coverage(req->store, range.from_s, range.to_s, add_coverage_row, rows);
+        r = store_each_coverage(req->store, range.res, range.from_s, range.to_s, add_coverage_row,
+                                rows);
     if (r == 0)
-        r = store_each_gap(req->store, range.from_s, range.to_s, add_gap_row, gaps);
+        r = store_each_gap(req->store, range.res, range.from_s, range.to_s, add_gap_row, gaps);
     if (r == 0)
         r = store_each_unpriced(req->store, range.from_s, range.to_s, UNPRICED_MAX,
                                 add_unpriced_row, unpriced);

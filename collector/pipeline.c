@@ -37,7 +37,7 @@ struct pipeline {
 };
 
 /* What one batch did; counted when it was committed. */
-struct tally {
+struct batch_counts {
     uint64_t calls, gaps, coverages, others, duplicates, malformed;
 };
 
@@ -120,7 +120,8 @@ static int take_call(struct pipeline *p, const struct record *rec, struct slice 
     return r;
 }
 
-static int take_message(struct pipeline *p, const struct bus_message *m, struct tally *tally)
+static int take_message(struct pipeline *p, const struct bus_message *m,
+                        struct batch_counts *counts)
 {
     struct record rec;
     const char *reason = NULL;
@@ -128,30 +129,35 @@ static int take_message(struct pipeline *p, const struct bus_message *m, struct 
     int r = ingest_decode(&p->arena, m->subject, m->data, &rec, &reason);
 
     if (r == -EBADMSG) {
-        tally->malformed++;
-        return store_add_malformed(p->store, m->stream_seq, m->subject, reason, m->data.len);
+        counts->malformed++;
+        return store_add_malformed(p->store, 0,
+                                   &(struct store_malformed){.stream_seq = m->stream_seq,
+                                                             .subject = m->subject,
+                                                             .reason = reason,
+                                                             .bytes = m->data.len,
+                                                             .payload = m->data});
     }
     if (r < 0)
         return r;
     if (rec.kind == RECORD_OTHER) {
-        tally->others++;
+        counts->others++;
         return 0;
     }
     r = store_claim(p->store, rec.instance, rec.part, rec.seq, &is_new);
     if (r < 0 || !is_new) {
-        tally->duplicates += r == 0;
+        counts->duplicates += r == 0;
         return r;
     }
     watch_note(p->watch, &rec);
     switch (rec.kind) {
     case RECORD_CALL:
-        tally->calls++;
+        counts->calls++;
         return take_call(p, &rec, m->data);
     case RECORD_GAP:
-        tally->gaps++;
+        counts->gaps++;
         return store_add_gap(p->store, &rec);
     default:
-        tally->coverages++;
+        counts->coverages++;
         return store_add_coverage(p->store, &rec);
     }
 }
@@ -161,19 +167,20 @@ static int merge_cell(void *ctx, const struct rollup_cell *cell)
     return store_merge_cell(ctx, cell);
 }
 
-static int write_batch(struct pipeline *p, const struct bus_batch *batch, struct tally *tally)
+static int write_batch(struct pipeline *p, const struct bus_batch *batch,
+                       struct batch_counts *counts)
 {
     int r = 0;
 
     for (int i = 0; i < bus_batch_count(batch) && r == 0; i++) {
-        r = take_message(p, bus_batch_at(batch, i), tally);
+        r = take_message(p, bus_batch_at(batch, i), counts);
     }
     if (r == 0)
         r = rollup_fold(p->rollup);
     if (r == 0)
         r = rollup_each(p->rollup, merge_cell, p->store);
     if (r == 0)
-        r = store_number_add(p->store, "duplicates", (int64_t)tally->duplicates);
+        r = store_number_add(p->store, "duplicates", (int64_t)counts->duplicates);
     if (r == 0)
         r = watch_keep(p->watch);
     return r;
@@ -182,7 +189,7 @@ static int write_batch(struct pipeline *p, const struct bus_batch *batch, struct
 /* All of the batch or nothing of it. */
 static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
 {
-    struct tally tally = {0};
+    struct batch_counts counts = {0};
     uint64_t began_ns = clock_mono_ns(), took_ns;
     int r;
 
@@ -190,7 +197,7 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
     r = store_begin(p->store);
     if (r < 0)
         return r;
-    r = write_batch(p, batch, &tally);
+    r = write_batch(p, batch, &counts);
     if (r == 0)
         r = store_commit(p->store);
     if (r < 0) {
@@ -200,12 +207,12 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
         return r;
     }
     took_ns = clock_mono_ns() - began_ns;
-    p->stats.calls += tally.calls;
-    p->stats.gaps += tally.gaps;
-    p->stats.coverages += tally.coverages;
-    p->stats.others += tally.others;
-    p->stats.duplicates += tally.duplicates;
-    p->stats.malformed += tally.malformed;
+    p->stats.calls += counts.calls;
+    p->stats.gaps += counts.gaps;
+    p->stats.coverages += counts.coverages;
+    p->stats.others += counts.others;
+    p->stats.duplicates += counts.duplicates;
+    p->stats.malformed += counts.malformed;
     p->stats.batches++;
     p->stats.commit_ns_total += took_ns;
     if (took_ns > p->stats.commit_ns_max)

@@ -42,9 +42,7 @@ void rollup_reset(struct rollup *r)
     HASH_ITER(hh, r->entries, e, next)
     {
         HASH_DEL(r->entries, e);
-        sketch_fini(&e->cell.latency);
-        sketch_fini(&e->cell.ttft);
-        sketch_fini(&e->cell.added);
+        rollup_cell_fini(&e->cell);
         free(e);
     }
 }
@@ -77,23 +75,6 @@ static struct rollup_cell *cell_at(struct rollup *r, int64_t time_s, uint32_t se
     e->cell.series = series;
     HASH_ADD(hh, r->entries, key, sizeof(e->key), e);
     return &e->cell;
-}
-
-static void add_error(struct rollup_cell *cell, const char *type, uint64_t calls)
-{
-    for (uint32_t i = 0; i < cell->errors_count; i++)
-        if (strcmp(cell->errors[i].type, type) == 0) {
-            cell->errors[i].calls += calls;
-            return;
-        }
-    if (cell->errors_count == ROLLUP_ERROR_TYPES_MAX - 1)
-        type = "other";
-    if (cell->errors_count == ROLLUP_ERROR_TYPES_MAX) {
-        cell->errors[ROLLUP_ERROR_TYPES_MAX - 1].calls += calls;
-        return;
-    }
-    memccpy(cell->errors[cell->errors_count].type, type, 0, sizeof(cell->errors[0].type) - 1);
-    cell->errors[cell->errors_count++].calls = calls;
 }
 
 static void add_sums(struct rollup_sums *s, const struct record *rec)
@@ -133,8 +114,8 @@ int rollup_add(struct rollup *r, int64_t series, const struct record *rec)
         return -ENOMEM;
     add_sums(&cell->sums, rec);
     if (rec->error_type[0])
-        add_error(cell, rec->error_type, 1);
-    if (rec->latency_us.known)
+        ret = tally_add(&cell->error_types, rec->error_type, 1);
+    if (ret == 0 && rec->latency_us.known)
         ret = sketch_add(&cell->latency, rec->latency_us.value);
     if (ret == 0 && rec->ttft_us.known)
         ret = sketch_add(&cell->ttft, rec->ttft_us.value);
@@ -148,6 +129,7 @@ void rollup_sums_add(struct rollup_sums *into, const struct rollup_sums *from)
     into->calls += from->calls;
     into->errors += from->errors;
     into->synthetic += from->synthetic;
+    into->retries += from->retries;
     into->input += from->input;
     into->cached_input += from->cached_input;
     into->cache_write += from->cache_write;
@@ -165,14 +147,36 @@ void rollup_sums_add(struct rollup_sums *into, const struct rollup_sums *from)
     into->cost_squares += from->cost_squares;
 }
 
-static int merge_cell(struct rollup_cell *into, const struct rollup_cell *from)
+void rollup_cell_fini(struct rollup_cell *cell)
+{
+    sketch_fini(&cell->latency);
+    sketch_fini(&cell->ttft);
+    sketch_fini(&cell->added);
+    tally_fini(&cell->error_types);
+    tally_fini(&cell->usage);
+    cell->sums = (struct rollup_sums){0};
+}
+
+void rollup_cell_reset(struct rollup_cell *cell)
+{
+    sketch_reset(&cell->latency);
+    sketch_reset(&cell->ttft);
+    sketch_reset(&cell->added);
+    tally_fini(&cell->error_types);
+    tally_fini(&cell->usage);
+    cell->sums = (struct rollup_sums){0};
+}
+
+int rollup_cell_merge(struct rollup_cell *into, const struct rollup_cell *from)
 {
     int r;
 
     rollup_sums_add(&into->sums, &from->sums);
-    for (uint32_t i = 0; i < from->errors_count; i++)
-        add_error(into, from->errors[i].type, from->errors[i].calls);
-    r = sketch_merge(&into->latency, &from->latency);
+    r = tally_merge(&into->error_types, &from->error_types);
+    if (r == 0)
+        r = tally_merge(&into->usage, &from->usage);
+    if (r == 0)
+        r = sketch_merge(&into->latency, &from->latency);
     if (r == 0)
         r = sketch_merge(&into->ttft, &from->ttft);
     if (r == 0)
@@ -192,7 +196,7 @@ int rollup_fold(struct rollup *r)
         for (int i = ROLLUP_HOUR; i < ROLLUP__COUNT; i++) {
             struct rollup_cell *cell =
                 cell_at(r, e->cell.bucket, rollup_seconds[i], e->cell.series);
-            int ret = cell ? merge_cell(cell, &e->cell) : -ENOMEM;
+            int ret = cell ? rollup_cell_merge(cell, &e->cell) : -ENOMEM;
 
             if (ret < 0)
                 return ret;

@@ -10,10 +10,8 @@
 
 #include "collector/record.h"
 #include "collector/sketch.h"
+#include "collector/tally.h"
 #include "proto/base/cleanup.h"
-
-/* Distinct error types kept per cell; the rest is counted as "other". */
-#define ROLLUP_ERROR_TYPES_MAX 16
 
 enum rollup_resolution {
     ROLLUP_MINUTE,
@@ -26,6 +24,7 @@ extern const uint32_t rollup_seconds[ROLLUP__COUNT];
 
 struct rollup_sums {
     uint64_t calls, errors, synthetic;
+    uint64_t retries; /* calls that were not the first attempt */
     uint64_t input, cached_input, cache_write, output, reasoning; /* tokens, disjoint */
     uint64_t input_total, output_total;
     /* Calls whose number is not known: never counted as zero. */
@@ -35,19 +34,14 @@ struct rollup_sums {
     double cost_squares; /* sum of (USD)^2 of calls with a known cost */
 };
 
-struct rollup_error_type {
-    char type[64];
-    uint64_t calls;
-};
-
 struct rollup_cell {
     uint32_t seconds;
     int64_t bucket; /* start, Unix seconds */
     int64_t series; /* the store's number of the series */
     struct rollup_sums sums;
     struct sketch latency, ttft, added; /* us */
-    struct rollup_error_type errors[ROLLUP_ERROR_TYPES_MAX];
-    uint32_t errors_count;
+    struct tally error_types;           /* calls */
+    struct tally usage;                 /* kind/unit/source, e.g. input/token/reported */
 };
 
 struct rollup;
@@ -65,4 +59,10 @@ int rollup_fold(struct rollup *r) LECTR_MUST_USE;
 int rollup_each(struct rollup *r, int (*each)(void *ctx, const struct rollup_cell *cell),
                 void *ctx) LECTR_MUST_USE;
 
+/* Releases what the cell holds; it is then empty, its key is left. */
+void rollup_cell_fini(struct rollup_cell *cell);
+/* Empties it, keeps memory of the sketches. */
+void rollup_cell_reset(struct rollup_cell *cell);
+/* Adds the sums, sketches and tallies. -ENOMEM: `into` may then hold part of it. */
+int rollup_cell_merge(struct rollup_cell *into, const struct rollup_cell *from) LECTR_MUST_USE;
 void rollup_sums_add(struct rollup_sums *into, const struct rollup_sums *from);

@@ -1,231 +1,211 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/store_lane.h"
 #include "collector/store_priv.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <string.h>
 
-/* A writer waits this long for another process (a backup, say). */
-#define BUSY_MS 5000
+static _Thread_local struct db_error_text open_error;
 
-static int exec_sql(struct store *s, const char *sql)
-{
-    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
-}
-
-static int schema_version(struct store *s, int *ret_version)
-{
-    sqlite3_stmt *stmt = NULL;
-    int r = -EIO;
-
-    if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &stmt, NULL) == SQLITE_OK &&
-        sqlite3_step(stmt) == SQLITE_ROW) {
-        *ret_version = sqlite3_column_int(stmt, 0);
-        r = 0;
-    }
-    sqlite3_finalize(stmt);
-    return r;
-}
-
-/* Each step and its version number are one transaction. */
-static int migrate(struct store *s)
-{
-    int version = 0;
-    int r = schema_version(s, &version);
-
-    if (r < 0)
-        return r;
-    if (version > STORE_SCHEMA_VERSION)
-        return -ENOTSUP;
-    for (; version < STORE_SCHEMA_VERSION; version++) {
-        char set_version[64];
-
-        snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %d", version + 1);
-        r = exec_sql(s, "BEGIN IMMEDIATE");
-        if (r == 0)
-            r = exec_sql(s, store_schema[version]);
-        if (r == 0)
-            r = exec_sql(s, set_version);
-        if (r == 0)
-            r = exec_sql(s, "COMMIT");
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int open_with(const char *path, int flags, const char *settings, struct store **ret_store)
+static int open_with(const char *where, enum db_mode mode, struct store **ret_store)
 {
     CLEAN_STORE struct store *s = calloc(1, sizeof(*s));
     int r;
 
     if (!s)
         return -ENOMEM;
-    if (sqlite3_open_v2(path, &s->db, flags, NULL) != SQLITE_OK)
-        return sqlite3_system_errno(s->db) ? -sqlite3_system_errno(s->db) : -EIO;
-    sqlite3_busy_timeout(s->db, BUSY_MS);
-    r = exec_sql(s, settings);
-    if (r < 0)
-        return r;
-    *ret_store = TAKE_PTR(s);
-    return 0;
-}
-
-int store_open(const char *path, struct store **ret_store)
-{
-    /* NORMAL would survive a kill; FULL also keeps an acked batch through a power loss. */
-    static const char settings[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                                   "PRAGMA wal_autocheckpoint = 2000; PRAGMA cache_size = -32000;"
-                                   "PRAGMA temp_store = MEMORY;";
-    CLEAN_STORE struct store *s = NULL;
-    int r = open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                      settings, &s);
-
+    call_block_init(&s->calls);
+    r = db_open(where, mode, store_sql, STMT__COUNT, &s->db, &open_error);
+    if (r == 0 && mode == DB_WRITER) {
+        r = store_migrate(s->db);
+        if (r == -ENOTSUP)
+            snprintf(open_error.text, sizeof(open_error.text), "written by a newer version");
+        else if (r < 0)
+            snprintf(open_error.text, sizeof(open_error.text), "%s", db_error(s->db));
+    }
     if (r == 0)
-        r = migrate(s);
-    if (r < 0)
-        return r;
-    *ret_store = TAKE_PTR(s);
-    return 0;
+        *ret_store = TAKE_PTR(s);
+    return r;
 }
 
-int store_open_reader(const char *path, struct store **ret_store)
+int store_open(const char *where, struct store **ret_store)
 {
-    return open_with(path, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
-                     "PRAGMA query_only = 1; PRAGMA cache_size = -16000;", ret_store);
+    return open_with(where, DB_WRITER, ret_store);
+}
+
+int store_open_reader(const char *where, struct store **ret_store)
+{
+    return open_with(where, DB_READER, ret_store);
 }
 
 void store_close(struct store **store)
 {
     if (!*store)
         return;
-    for (int i = 0; i < STMT__COUNT; i++)
-        sqlite3_finalize((*store)->stmts[i]);
-    sqlite3_close((*store)->db);
+    call_block_fini(&(*store)->calls);
+    db_close(&(*store)->db);
     free(*store);
     *store = NULL;
 }
 
 const char *store_error(const struct store *s)
 {
-    return s && s->db ? sqlite3_errmsg(s->db) : "not open";
-}
-
-sqlite3_stmt *store_stmt(struct store *s, enum store_stmt which)
-{
-    sqlite3_stmt **slot = &s->stmts[which];
-
-    if (!*slot && sqlite3_prepare_v3(s->db, store_sql[which], -1, SQLITE_PREPARE_PERSISTENT, slot,
-                                     NULL) != SQLITE_OK)
-        return NULL;
-    sqlite3_reset(*slot);
-    sqlite3_clear_bindings(*slot);
-    return *slot;
-}
-
-int store_step(sqlite3_stmt *stmt)
-{
-    int r;
-
-    if (!stmt)
-        return -EIO;
-    r = sqlite3_step(stmt);
-    if (r == SQLITE_ROW)
-        return 1;
-    sqlite3_reset(stmt);
-    return r == SQLITE_DONE ? 0 : -EIO;
-}
-
-int store_run(sqlite3_stmt *stmt)
-{
-    int r;
-
-    do
-        r = store_step(stmt);
-    while (r > 0);
-    return r;
-}
-
-void store_reset(sqlite3_stmt *const *stmt)
-{
-    if (*stmt)
-        sqlite3_reset(*stmt);
-}
-
-void store_bind_text(sqlite3_stmt *stmt, int index, const char *text)
-{
-    sqlite3_bind_text(stmt, index, text, -1, SQLITE_STATIC);
-}
-
-void store_bind_blob(sqlite3_stmt *stmt, int index, struct slice blob)
-{
-    sqlite3_bind_blob64(stmt, index, blob.len ? (const void *)blob.data : "", blob.len,
-                        SQLITE_STATIC);
-}
-
-struct slice store_column_blob(sqlite3_stmt *stmt, int index)
-{
-    const void *data = sqlite3_column_blob(stmt, index);
-
-    return slice_of(data, (size_t)sqlite3_column_bytes(stmt, index));
-}
-
-const char *store_column_text(sqlite3_stmt *stmt, int index)
-{
-    const unsigned char *text = sqlite3_column_text(stmt, index);
-
-    return text ? (const char *)text : "";
+    return s ? db_error(s->db) : open_error.text;
 }
 
 int store_begin(struct store *s)
 {
-    return store_run(store_stmt(s, STMT_BEGIN));
+    return db_begin(s->db);
 }
 
 int store_commit(struct store *s)
 {
-    return store_run(store_stmt(s, STMT_COMMIT));
+    int r = store_flush_calls(s);
+
+    return r < 0 ? r : db_commit(s->db);
 }
 
 void store_rollback(struct store *s)
 {
-    /* Fails when SQLite rolled back already: the same result. */
-    int r = store_run(store_stmt(s, STMT_ROLLBACK));
-
-    (void)r;
+    call_block_reset(&s->calls);
+    db_rollback(s->db);
 }
+
+/* --- numbers --- */
 
 int store_number_get(struct store *s, const char *name, int64_t *ret_value)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_NUMBER_GET);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_NUMBER_GET);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    store_bind_text(stmt, 1, name);
-    r = store_step(stmt);
+    db_bind_text(stmt, 1, name);
+    r = db_step(stmt);
     if (r < 0)
         return r;
-    *ret_value = r ? sqlite3_column_int64(stmt, 0) : 0;
+    *ret_value = r ? db_int(stmt, 0) : 0;
     return 0;
 }
 
-static int change_number(struct store *s, enum store_stmt which, const char *name, int64_t value)
+static int change_number(struct store *s, enum store_stmt which, int64_t lane, const char *name,
+                         int64_t value)
 {
-    sqlite3_stmt *stmt = store_stmt(s, which);
+    struct db_stmt *stmt = db_stmt(s->db, which);
 
-    if (!stmt)
-        return -EIO;
-    store_bind_text(stmt, 1, name);
-    sqlite3_bind_int64(stmt, 2, value);
-    return store_run(stmt);
+    db_bind_text(stmt, 1, name);
+    db_bind_int(stmt, 2, lane);
+    db_bind_int(stmt, 3, value);
+    return db_run(stmt);
 }
 
 int store_number_set(struct store *s, const char *name, int64_t value)
 {
-    return change_number(s, STMT_NUMBER_SET, name, value);
+    return change_number(s, STMT_NUMBER_SET, 0, name, value);
 }
 
 int store_number_add(struct store *s, const char *name, int64_t by)
 {
-    return by == 0 ? 0 : change_number(s, STMT_NUMBER_ADD, name, by);
+    return store_number_add_lane(s, 0, name, by);
+}
+
+int store_number_add_lane(struct store *s, int64_t lane, const char *name, int64_t by)
+{
+    return by == 0 ? 0 : change_number(s, STMT_NUMBER_ADD, lane, name, by);
+}
+
+/* --- lanes --- */
+
+unsigned store_lanes(const struct store *s)
+{
+    return db_is_shared(s->db) ? STORE_PARTS : 1;
+}
+
+int64_t store_lane_of(const struct store *s, uint32_t part)
+{
+    return part % store_lanes(s);
+}
+
+int store_touch(struct store *s, int64_t lane, uint32_t seconds, int64_t bucket)
+{
+    struct db_stmt *stmt = db_stmt(s->db, STMT_TOUCH);
+
+    db_bind_int(stmt, 1, lane);
+    db_bind_int(stmt, 2, seconds);
+    db_bind_int(stmt, 3, bucket);
+    return db_run(stmt);
+}
+
+int store_each_touched(struct store *s, unsigned limit,
+                       int (*each)(void *ctx, const struct store_touched *touched), void *ctx)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_TOUCHED_EACH);
+    int r;
+
+    db_bind_int(stmt, 1, limit);
+    while ((r = db_step(stmt)) > 0) {
+        struct store_touched touched = {
+            .lane = db_int(stmt, 0),
+            .seconds = (uint32_t)db_int(stmt, 1),
+            .bucket = db_int(stmt, 2),
+            .revision = db_int(stmt, 3),
+        };
+
+        r = each(ctx, &touched);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
+int store_clear_touched(struct store *s, const struct store_touched *touched)
+{
+    struct db_stmt *stmt = db_stmt(s->db, STMT_TOUCHED_CLEAR);
+
+    db_bind_int(stmt, 1, touched->lane);
+    db_bind_int(stmt, 2, touched->seconds);
+    db_bind_int(stmt, 3, touched->bucket);
+    db_bind_int(stmt, 4, touched->revision);
+    return db_run(stmt);
+}
+
+int store_get_lane_state(struct store *s, int64_t lane, struct store_lane_state *ret_state)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_LANE_GET);
+    int r;
+
+    db_bind_int(stmt, 1, lane);
+    r = db_step(stmt);
+    if (r < 0)
+        return r;
+    *ret_state = (struct store_lane_state){.lane = lane};
+    if (r)
+        ret_state->watermark_ns = (uint64_t)db_int(stmt, 0);
+    return 0;
+}
+
+int store_put_lane_state(struct store *s, const struct store_lane_state *state)
+{
+    struct db_stmt *stmt = db_stmt(s->db, STMT_LANE_PUT);
+
+    db_bind_int(stmt, 1, state->lane);
+    db_bind_int(stmt, 2, (int64_t)state->watermark_ns);
+    return db_run(stmt);
+}
+
+int store_each_lane_state(struct store *s,
+                          int (*each)(void *ctx, const struct store_lane_state *state), void *ctx)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_LANE_EACH);
+    int r;
+
+    while ((r = db_step(stmt)) > 0) {
+        struct store_lane_state state = {
+            .lane = db_int(stmt, 0),
+            .watermark_ns = (uint64_t)db_int(stmt, 1),
+        };
+
+        r = each(ctx, &state);
+        if (r < 0)
+            return r;
+    }
+    return r;
 }

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the collector keeps, in one SQLite file (WAL).
+ * What the collector keeps: in one SQLite file, or in PostgreSQL, where several
+ * collectors share the work.
  *
- * One writer: everything that a batch of messages changed, the numbers of the
- * messages included, is one transaction between store_begin() and
- * store_commit(); a message is acked after that. Readers open the file for
- * themselves (store_open_reader) and see whole transactions only.
+ * Everything that a batch of messages changed, the numbers of the messages
+ * included, is one transaction between store_begin() and store_commit(); a message
+ * is acked after that. Who only reads opens the store for itself
+ * (store_open_reader) and sees whole transactions only.
  *
- * Functions return 0 or -errno: -EIO for what SQLite reports, with its text in
- * store_error().
+ * A lane is what one writer owns at a time: rows that are summed up carry their
+ * lane and are merged when they are read. See store_lane.h.
+ *
+ * Functions return 0 or -errno: -EIO for what the database reports, -ENOTCONN
+ * when it is away, -EAGAIN when the transaction has to be tried again; the text is
+ * in store_error(). Inside a transaction the failure of a write may be told by a
+ * later call, store_commit() at the latest.
  */
 #pragma once
 
@@ -20,17 +26,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_SCHEMA_VERSION 2
+#define STORE_SCHEMA_VERSION 3
+/* Parts of the subject space; numbers of parts are below. */
+#define STORE_PARTS 64
 /* Malformed messages that are remembered; all are counted. */
 #define STORE_MALFORMED_MAX 1000
+#define STORE_MALFORMED_BYTES_MAX (64 * 1024)
 /* Models without a cost that are told apart in a minute; the rest are "(other)". */
 #define STORE_UNPRICED_MAX 200
 
 struct store;
 
-/* Creates or migrates forward. -ENOTSUP: written by a newer version. */
-int store_open(const char *path, struct store **ret_store) LECTR_MUST_USE;
-int store_open_reader(const char *path, struct store **ret_store) LECTR_MUST_USE;
+/* `where` is a path or postgresql://... Creates or migrates forward. -ENOTSUP: written
+ * by a newer version. Why it failed is in store_error(NULL), for this thread. */
+int store_open(const char *where, struct store **ret_store) LECTR_MUST_USE;
+int store_open_reader(const char *where, struct store **ret_store) LECTR_MUST_USE;
 void store_close(struct store **store);
 static inline void store_cleanup_close(struct store **store)
 {
@@ -46,7 +56,8 @@ void store_rollback(struct store *s);
 
 /* --- numbers of messages: (instance, part, seq), kept for ever as intervals --- */
 
-/* True when this number was not there yet; it is from now on. */
+/* The plain form, for one writer that keeps nothing in memory: true when this number was not there
+ * yet; it is from now on. */
 int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t seq,
                 bool *ret_is_new) LECTR_MUST_USE;
 
@@ -56,7 +67,7 @@ struct store_loss {
     uint64_t missing;  /* numbers below the highest of their stream that are not */
 };
 int store_loss(struct store *s, struct store_loss *ret_loss) LECTR_MUST_USE;
-/* Every hole: first and last missing number of a stream. Oldest streams first. */
+/* Every hole: first and last missing number of a stream. */
 struct store_hole {
     const char *instance;
     uint32_t part;
@@ -66,7 +77,7 @@ int store_each_hole(struct store *s, unsigned limit,
                     int (*each)(void *ctx, const struct store_hole *hole),
                     void *ctx) LECTR_MUST_USE;
 
-/* --- writing --- */
+/* --- writing, the plain form: into lane 0, read and written back --- */
 
 /* Number of the record's series (org, feature, provider, model, workload).
  * Beyond `series_max` series, new ones of an organisation share the feature "(other)". */
@@ -78,18 +89,34 @@ int store_add_gap(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_unpriced(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_coverage(struct store *s, const struct record *rec) LECTR_MUST_USE;
 int store_add_call(struct store *s, const struct record *rec, struct slice payload) LECTR_MUST_USE;
-/* Once for each position in the JetStream stream, however often it is delivered.
- * The content is not stored, for nobody knows what it is: it stays in the stream. */
-int store_add_malformed(struct store *s, uint64_t stream_seq, const char *subject,
-                        const char *reason, size_t bytes) LECTR_MUST_USE;
 
-/* Small durable numbers: counters and marks. Absent reads as 0. */
+/* Once for each position in the JetStream stream, however often it is delivered.
+ * The first STORE_MALFORMED_BYTES_MAX bytes are kept, so that a newer version can try again. */
+struct store_malformed {
+    uint64_t stream_seq;
+    const char *subject;
+    const char *reason;
+    size_t bytes; /* of the message */
+    struct slice payload;
+};
+int store_add_malformed(struct store *s, int64_t lane,
+                        const struct store_malformed *m) LECTR_MUST_USE;
+/* Those that are kept, beyond `after_seq`, oldest first. */
+int store_each_malformed(struct store *s, uint64_t after_seq, unsigned limit,
+                         int (*each)(void *ctx, const struct store_malformed *m),
+                         void *ctx) LECTR_MUST_USE;
+/* One that was understood at last; it stays counted. */
+int store_remove_malformed(struct store *s, uint64_t stream_seq) LECTR_MUST_USE;
+
+/* Small durable numbers: counters and marks, the sum over the lanes. Absent reads as 0. */
 int store_number_get(struct store *s, const char *name, int64_t *ret_value) LECTR_MUST_USE;
 int store_number_set(struct store *s, const char *name, int64_t value) LECTR_MUST_USE;
 int store_number_add(struct store *s, const char *name, int64_t by) LECTR_MUST_USE;
+/* Two lanes never wait for each other here. */
+int store_number_add_lane(struct store *s, int64_t lane, const char *name,
+                          int64_t by) LECTR_MUST_USE;
 
-/* Deletes cells of a resolution (coverage and gaps go with the minutes), and calls that ended
- * before. */
+/* Deletes cells, coverage and gaps of a resolution, and calls that ended before. */
 int store_prune_cells(struct store *s, enum rollup_resolution res, int64_t before_s) LECTR_MUST_USE;
 int store_prune_calls(struct store *s, uint64_t before_ns) LECTR_MUST_USE;
 

@@ -5,35 +5,33 @@
 
 int store_add_alert(struct store *s, const struct store_alert *alert)
 {
-    sqlite3_stmt *stmt = store_stmt(s, STMT_ALERT_ADD);
+    struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_ADD);
 
-    if (!stmt)
-        return -EIO;
-    store_bind_text(stmt, 1, alert->id);
-    store_bind_text(stmt, 2, alert->fingerprint);
-    sqlite3_bind_int(stmt, 3, alert->status);
-    store_bind_text(stmt, 4, alert->org);
-    store_bind_text(stmt, 5, alert->kind);
-    sqlite3_bind_int64(stmt, 6, alert->at_ns);
-    store_bind_blob(stmt, 7, alert->payload);
-    return store_run(stmt);
+    db_bind_text(stmt, 1, alert->id);
+    db_bind_text(stmt, 2, alert->fingerprint);
+    db_bind_int(stmt, 3, alert->status);
+    db_bind_text(stmt, 4, alert->org);
+    db_bind_text(stmt, 5, alert->kind);
+    db_bind_int(stmt, 6, alert->at_ns);
+    db_bind_blob(stmt, 7, alert->payload);
+    return db_run(stmt);
 }
 
-static int each_row(sqlite3_stmt *stmt, int (*each)(void *ctx, const struct store_alert *alert),
+static int each_row(struct db_stmt *stmt, int (*each)(void *ctx, const struct store_alert *alert),
                     void *ctx)
 {
     int r;
 
-    while ((r = store_step(stmt)) > 0) {
+    while ((r = db_step(stmt)) > 0) {
         struct store_alert alert = {
-            .id = store_column_text(stmt, 0),
-            .fingerprint = store_column_text(stmt, 1),
-            .status = sqlite3_column_int(stmt, 2),
-            .org = store_column_text(stmt, 3),
-            .kind = store_column_text(stmt, 4),
-            .at_ns = sqlite3_column_int64(stmt, 5),
-            .payload = store_column_blob(stmt, 6),
-            .row = sqlite3_column_int64(stmt, 7),
+            .id = db_text(stmt, 0),
+            .fingerprint = db_text(stmt, 1),
+            .status = db_int(stmt, 2),
+            .org = db_text(stmt, 3),
+            .kind = db_text(stmt, 4),
+            .at_ns = db_int(stmt, 5),
+            .payload = db_blob(stmt, 6),
+            .row = db_int(stmt, 7),
         };
 
         r = each(ctx, &alert);
@@ -46,33 +44,27 @@ static int each_row(sqlite3_stmt *stmt, int (*each)(void *ctx, const struct stor
 int store_each_unpublished_alert(struct store *s, unsigned limit,
                                  int (*each)(void *ctx, const struct store_alert *alert), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_ALERT_UNPUBLISHED);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_UNPUBLISHED);
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, limit);
+    db_bind_int(stmt, 1, limit);
     return each_row(stmt, each, ctx);
 }
 
 int store_set_alert_published(struct store *s, int64_t row)
 {
-    sqlite3_stmt *stmt = store_stmt(s, STMT_ALERT_PUBLISHED);
+    struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_PUBLISHED);
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, row);
-    return store_run(stmt);
+    db_bind_int(stmt, 1, row);
+    return db_run(stmt);
 }
 
 int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,
                      int (*each)(void *ctx, const struct store_alert *alert), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt =
-        store_stmt(s, active_only ? STMT_ALERT_ACTIVE : STMT_ALERT_LIST);
+    CLEAN_STMT struct db_stmt *stmt =
+        db_stmt(s->db, active_only ? STMT_ALERT_ACTIVE : STMT_ALERT_LIST);
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, since_ns);
-    sqlite3_bind_int64(stmt, 2, limit);
+    db_bind_int(stmt, 1, since_ns);
+    db_bind_int(stmt, 2, limit);
     return each_row(stmt, each, ctx);
 }

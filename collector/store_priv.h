@@ -2,42 +2,45 @@
 /* Shared by store*.c only. */
 #pragma once
 
+#include "collector/call_block.h"
+#include "collector/db.h"
 #include "collector/store.h"
-
-#include <sqlite3.h>
 
 /* Every statement has a place, so that it is prepared once. */
 enum store_stmt {
-    STMT_BEGIN,
-    STMT_COMMIT,
-    STMT_ROLLBACK,
     STMT_NUMBER_GET,
     STMT_NUMBER_SET,
     STMT_NUMBER_ADD,
-    STMT_STREAM_GET,
-    STMT_STREAM_ADD,
+    STMT_INTERVALS_LANE,
+    STMT_INTERVALS_STREAM,
     STMT_INTERVAL_AT,
-    STMT_INTERVAL_ADD,
-    STMT_INTERVAL_EXTEND,
+    STMT_INTERVAL_PUT,
     STMT_INTERVAL_DELETE,
     STMT_LOSS,
     STMT_HOLES,
+    STMT_SERIES_EACH,
     STMT_SERIES_GET,
     STMT_SERIES_ADD,
     STMT_SERIES_COUNT,
     STMT_CELL_GET,
     STMT_CELL_PUT,
-    STMT_CELL_ERROR_ADD,
-    STMT_CELL_ERRORS_COUNT,
+    STMT_CELLS_LANE,
     STMT_GAP_ADD,
     STMT_COVERAGE_ADD,
     STMT_UNPRICED_ADD,
     STMT_UNPRICED_COUNT,
-    STMT_CALL_ADD,
+    STMT_CALL_BLOCK_ADD,
     STMT_MALFORMED_ADD,
     STMT_MALFORMED_TRIM,
+    STMT_MALFORMED_EACH,
+    STMT_MALFORMED_DELETE,
+    STMT_TOUCH,
+    STMT_TOUCHED_EACH,
+    STMT_TOUCHED_CLEAR,
+    STMT_LANE_GET,
+    STMT_LANE_PUT,
+    STMT_LANE_EACH,
     STMT_PRUNE_CELLS,
-    STMT_PRUNE_ERRORS,
     STMT_PRUNE_GAPS,
     STMT_PRUNE_COVERAGE,
     STMT_PRUNE_UNPRICED,
@@ -55,32 +58,26 @@ enum store_stmt {
     STMT_QUERY_CALLS,
     STMT_QUERY_SPAN,
     STMT_QUERY_REVISED,
+    /* migrations */
+    STMT_OLD_ERRORS,
+    STMT_OLD_ERRORS_PUT,
+    STMT_OLD_CALLS,
+    STMT_OLD_CALLS_PUT,
     STMT__COUNT,
 };
 
 struct store {
-    sqlite3 *db;
-    sqlite3_stmt *stmts[STMT__COUNT];
+    struct db *db;
+    struct call_block calls; /* of the running transaction */
 };
 
 extern const char *const store_sql[STMT__COUNT];
-extern const char *const store_schema[STORE_SCHEMA_VERSION];
 
-/* The statement, reset and without bindings; NULL when it cannot be prepared. */
-sqlite3_stmt *store_stmt(struct store *s, enum store_stmt which);
-/* Runs it to the end. */
-int store_run(sqlite3_stmt *stmt) LECTR_MUST_USE;
-/* 1 a row, 0 none, -errno; at the end the statement is reset. */
-int store_step(sqlite3_stmt *stmt) LECTR_MUST_USE;
-/* The text lives as long as the caller's memory does. */
-void store_bind_text(sqlite3_stmt *stmt, int index, const char *text);
-void store_bind_blob(sqlite3_stmt *stmt, int index, struct slice blob);
-struct slice store_column_blob(sqlite3_stmt *stmt, int index);
-const char *store_column_text(sqlite3_stmt *stmt, int index);
-void store_reset(sqlite3_stmt *const *stmt);
-/* Resets at the end of the scope: no reader is left holding an old snapshot. */
-#define CLEAN_STMT __attribute__((cleanup(store_reset)))
+/* Creates the tables or brings them forward. -ENOTSUP: written by a newer version. */
+int store_migrate(struct db *db) LECTR_MUST_USE;
 
 /* Adds the columns of a cell that begin at column 0; their number is STORE_CELL_COLUMNS. */
-#define STORE_CELL_COLUMNS 21
-int store_read_cell(sqlite3_stmt *stmt, struct rollup_cell *into) LECTR_MUST_USE;
+#define STORE_CELL_COLUMNS 24
+int store_read_cell(struct db_stmt *stmt, struct rollup_cell *into) LECTR_MUST_USE;
+/* Writes the calls of the running transaction that are still in memory. */
+int store_flush_calls(struct store *s) LECTR_MUST_USE;

@@ -4,14 +4,85 @@
 #include "collector/store_priv.h"
 
 #include <errno.h>
+#include <string.h>
 
-static sqlite3_stmt *bind_range(sqlite3_stmt *stmt, int index, int64_t from, int64_t to)
+static void bind_range(struct db_stmt *stmt, int index, int64_t from, int64_t to)
 {
-    if (stmt) {
-        sqlite3_bind_int64(stmt, index, from);
-        sqlite3_bind_int64(stmt, index + 1, to);
+    db_bind_int(stmt, index, from);
+    db_bind_int(stmt, index + 1, to);
+}
+
+static void bind_buckets(struct db_stmt *stmt, enum rollup_resolution res, int64_t from, int64_t to)
+{
+    db_bind_int(stmt, 1, rollup_seconds[res]);
+    bind_range(stmt, 2, from, to);
+}
+
+/* --- cells --- */
+
+/* The cell whose lanes are being read, with its name: the row is gone when it is told. */
+struct merging {
+    bool has_cell;
+    struct rollup_cell cell;
+    char *text[5];
+};
+
+static struct store_series_name name_of(const struct merging *m)
+{
+    return (struct store_series_name){m->text[0], m->text[1], m->text[2], m->text[3], m->text[4]};
+}
+
+static void merging_fini(struct merging *m)
+{
+    rollup_cell_fini(&m->cell);
+    for (int i = 0; i < 5; i++)
+        free(m->text[i]);
+}
+
+/* Consecutive cells are often of few series: a name that is the same is not copied again. */
+static int take_name(struct merging *m, struct db_stmt *stmt, int column)
+{
+    for (int i = 0; i < 5; i++) {
+        const char *text = db_text(stmt, column + i);
+        char *copy;
+
+        if (m->text[i] && strcmp(m->text[i], text) == 0)
+            continue;
+        copy = strdup(text);
+        if (!copy)
+            return -ENOMEM;
+        free(m->text[i]);
+        m->text[i] = copy;
     }
-    return stmt;
+    return 0;
+}
+
+static int tell(struct merging *m,
+                int (*each)(void *ctx, const struct store_series_name *name,
+                            const struct rollup_cell *cell),
+                void *ctx)
+{
+    struct store_series_name name = name_of(m);
+
+    if (!m->has_cell)
+        return 0;
+    m->has_cell = false;
+    return each(ctx, &name, &m->cell);
+}
+
+static int begin_cell(struct merging *m, struct db_stmt *stmt)
+{
+    rollup_cell_reset(&m->cell);
+    m->cell.bucket = db_int(stmt, STORE_CELL_COLUMNS);
+    m->cell.series = db_int(stmt, STORE_CELL_COLUMNS + 1);
+    m->has_cell = true;
+    return take_name(m, stmt, STORE_CELL_COLUMNS + 2);
+}
+
+static bool is_same_cell(const struct merging *m, struct db_stmt *stmt)
+{
+    return m->has_cell && m->cell.bucket == db_int(stmt, STORE_CELL_COLUMNS) &&
+           m->cell.series == db_int(stmt, STORE_CELL_COLUMNS + 1);
 }
 
 int store_each_cell(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
@@ -19,83 +90,47 @@ int store_each_cell(struct store *s, enum rollup_resolution res, int64_t from_s,
                                 const struct rollup_cell *cell),
                     void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = bind_range(store_stmt(s, STMT_QUERY_CELLS), 2, from_s, to_s);
-    struct rollup_cell cell = {.seconds = rollup_seconds[res]};
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_QUERY_CELLS);
+    struct merging m = {.cell = {.seconds = rollup_seconds[res]}};
     int r;
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, rollup_seconds[res]);
-    while ((r = store_step(stmt)) > 0) {
-        const int at = STORE_CELL_COLUMNS;
-        struct store_series_name name = {
-            .org = store_column_text(stmt, at + 1),
-            .feature = store_column_text(stmt, at + 2),
-            .provider = store_column_text(stmt, at + 3),
-            .model = store_column_text(stmt, at + 4),
-            .workload = store_column_text(stmt, at + 5),
-        };
-
-        cell.sums = (struct rollup_sums){0};
-        sketch_reset(&cell.latency);
-        sketch_reset(&cell.ttft);
-        sketch_reset(&cell.added);
-        cell.bucket = sqlite3_column_int64(stmt, at);
-        r = store_read_cell(stmt, &cell);
+    bind_buckets(stmt, res, from_s, to_s);
+    while ((r = db_step(stmt)) > 0) {
+        r = 0;
+        if (!is_same_cell(&m, stmt)) {
+            r = tell(&m, each, ctx);
+            if (r == 0)
+                r = begin_cell(&m, stmt);
+        }
         if (r == 0)
-            r = each(ctx, &name, &cell);
+            r = store_read_cell(stmt, &m.cell);
         if (r < 0)
             break;
     }
-    sketch_fini(&cell.latency);
-    sketch_fini(&cell.ttft);
-    sketch_fini(&cell.added);
+    if (r == 0)
+        r = tell(&m, each, ctx);
+    merging_fini(&m);
     return r;
 }
 
-int store_each_error(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
-                     int (*each)(void *ctx, const struct store_error_row *row), void *ctx)
-{
-    CLEAN_STMT sqlite3_stmt *stmt = bind_range(store_stmt(s, STMT_QUERY_ERRORS), 2, from_s, to_s);
-    int r;
+/* --- the rest --- */
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, rollup_seconds[res]);
-    while ((r = store_step(stmt)) > 0) {
-        struct store_error_row row = {
-            .type = store_column_text(stmt, 0),
-            .calls = (uint64_t)sqlite3_column_int64(stmt, 1),
-            .name = {.org = store_column_text(stmt, 2),
-                     .feature = store_column_text(stmt, 3),
-                     .provider = store_column_text(stmt, 4),
-                     .model = store_column_text(stmt, 5)},
-        };
-
-        r = each(ctx, &row);
-        if (r < 0)
-            return r;
-    }
-    return r;
-}
-
-int store_each_gap(struct store *s, int64_t from_s, int64_t to_s,
+int store_each_gap(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
                    int (*each)(void *ctx, const struct store_gap_row *row), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = bind_range(store_stmt(s, STMT_QUERY_GAPS), 1, from_s, to_s);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_QUERY_GAPS);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    while ((r = store_step(stmt)) > 0) {
+    bind_buckets(stmt, res, from_s, to_s);
+    while ((r = db_step(stmt)) > 0) {
         struct store_gap_row row = {
-            .org = store_column_text(stmt, 0),
-            .workload = store_column_text(stmt, 1),
-            .provider = store_column_text(stmt, 2),
-            .reason = store_column_text(stmt, 3),
-            .connections = (uint64_t)sqlite3_column_int64(stmt, 4),
-            .calls_in_flight = (uint64_t)sqlite3_column_int64(stmt, 5),
-            .events_lost = (uint64_t)sqlite3_column_int64(stmt, 6),
+            .org = db_text(stmt, 0),
+            .workload = db_text(stmt, 1),
+            .provider = db_text(stmt, 2),
+            .reason = db_text(stmt, 3),
+            .connections = (uint64_t)db_int(stmt, 4),
+            .calls_in_flight = (uint64_t)db_int(stmt, 5),
+            .events_lost = (uint64_t)db_int(stmt, 6),
         };
 
         r = each(ctx, &row);
@@ -105,21 +140,20 @@ int store_each_gap(struct store *s, int64_t from_s, int64_t to_s,
     return r;
 }
 
-int store_each_coverage(struct store *s, int64_t from_s, int64_t to_s,
+int store_each_coverage(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
                         int (*each)(void *ctx, const struct store_coverage_row *row), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = bind_range(store_stmt(s, STMT_QUERY_COVERAGE), 1, from_s, to_s);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_QUERY_COVERAGE);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    while ((r = store_step(stmt)) > 0) {
+    bind_buckets(stmt, res, from_s, to_s);
+    while ((r = db_step(stmt)) > 0) {
         struct store_coverage_row row = {
-            .org = store_column_text(stmt, 0),
-            .workload = store_column_text(stmt, 1),
-            .provider = store_column_text(stmt, 2),
-            .seen = (uint64_t)sqlite3_column_int64(stmt, 3),
-            .metered = (uint64_t)sqlite3_column_int64(stmt, 4),
+            .org = db_text(stmt, 0),
+            .workload = db_text(stmt, 1),
+            .provider = db_text(stmt, 2),
+            .seen = (uint64_t)db_int(stmt, 3),
+            .metered = (uint64_t)db_int(stmt, 4),
         };
 
         r = each(ctx, &row);
@@ -132,19 +166,18 @@ int store_each_coverage(struct store *s, int64_t from_s, int64_t to_s,
 int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned limit,
                         int (*each)(void *ctx, const struct store_unpriced_row *row), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = bind_range(store_stmt(s, STMT_QUERY_UNPRICED), 1, from_s, to_s);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_QUERY_UNPRICED);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 3, limit);
-    while ((r = store_step(stmt)) > 0) {
+    bind_range(stmt, 1, from_s, to_s);
+    db_bind_int(stmt, 3, limit);
+    while ((r = db_step(stmt)) > 0) {
         struct store_unpriced_row row = {
-            .org = store_column_text(stmt, 0),
-            .provider = store_column_text(stmt, 1),
-            .model = store_column_text(stmt, 2),
-            .basis = store_column_text(stmt, 3),
-            .calls = (uint64_t)sqlite3_column_int64(stmt, 4),
+            .org = db_text(stmt, 0),
+            .provider = db_text(stmt, 1),
+            .model = db_text(stmt, 2),
+            .basis = db_text(stmt, 3),
+            .calls = (uint64_t)db_int(stmt, 4),
         };
 
         r = each(ctx, &row);
@@ -154,69 +187,52 @@ int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned 
     return r;
 }
 
-int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned limit,
-                    int (*each)(void *ctx, struct slice payload), void *ctx)
-{
-    CLEAN_STMT sqlite3_stmt *stmt =
-        bind_range(store_stmt(s, STMT_QUERY_CALLS), 1, (int64_t)from_ns, (int64_t)to_ns);
-    int r;
-
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 3, limit);
-    while ((r = store_step(stmt)) > 0) {
-        r = each(ctx, store_column_blob(stmt, 0));
-        if (r < 0)
-            return r;
-    }
-    return r;
-}
-
 int store_span(struct store *s, enum rollup_resolution res, int64_t *ret_first, int64_t *ret_last)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_QUERY_SPAN);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_QUERY_SPAN);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, rollup_seconds[res]);
-    r = store_step(stmt);
+    db_bind_int(stmt, 1, rollup_seconds[res]);
+    r = db_step(stmt);
     if (r <= 0)
         return r < 0 ? r : -EIO;
-    *ret_first = sqlite3_column_int64(stmt, 0);
-    *ret_last = sqlite3_column_int64(stmt, 1);
+    *ret_first = db_int(stmt, 0);
+    *ret_last = db_int(stmt, 1);
     return 0;
+}
+
+static uint64_t max(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
 }
 
 int store_each_revised(struct store *s, int64_t minute_s,
                        int (*each)(void *ctx, const struct store_revised_row *row), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_QUERY_REVISED);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_QUERY_REVISED);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, minute_s);
-    while ((r = store_step(stmt)) > 0) {
+    db_bind_int(stmt, 1, minute_s);
+    while ((r = db_step(stmt)) > 0) {
         struct store_revised_row row = {
-            .bucket = sqlite3_column_int64(stmt, 0),
-            .series = sqlite3_column_int64(stmt, 1),
-            .revision = sqlite3_column_int64(stmt, 2),
-            .name = {.org = store_column_text(stmt, 3),
-                     .feature = store_column_text(stmt, 4),
-                     .provider = store_column_text(stmt, 5),
-                     .model = store_column_text(stmt, 6),
-                     .workload = store_column_text(stmt, 7)},
-            .sums = {.calls = (uint64_t)sqlite3_column_int64(stmt, 8),
-                     .errors = (uint64_t)sqlite3_column_int64(stmt, 9),
-                     .input_total = (uint64_t)sqlite3_column_int64(stmt, 10),
-                     .output_total = (uint64_t)sqlite3_column_int64(stmt, 11),
-                     .cached_input = (uint64_t)sqlite3_column_int64(stmt, 12),
-                     .input_unknown = (uint64_t)sqlite3_column_int64(stmt, 13),
-                     .cost_low_nanousd = sqlite3_column_int64(stmt, 14),
-                     .cost_expected_nanousd = sqlite3_column_int64(stmt, 15),
-                     .cost_high_nanousd = sqlite3_column_int64(stmt, 16),
-                     .cost_unknown = (uint64_t)sqlite3_column_int64(stmt, 17)},
+            .bucket = minute_s,
+            .series = db_int(stmt, 0),
+            .revision = db_int(stmt, 1),
+            .sums = {.calls = (uint64_t)db_int(stmt, 2),
+                     .errors = (uint64_t)db_int(stmt, 3),
+                     .input_total = (uint64_t)db_int(stmt, 4),
+                     .output_total = (uint64_t)db_int(stmt, 5),
+                     .cached_input = (uint64_t)db_int(stmt, 6),
+                     .input_unknown = max((uint64_t)db_int(stmt, 7), (uint64_t)db_int(stmt, 8)),
+                     .cost_unknown = (uint64_t)db_int(stmt, 9),
+                     .cost_low_nanousd = db_int(stmt, 10),
+                     .cost_expected_nanousd = db_int(stmt, 11),
+                     .cost_high_nanousd = db_int(stmt, 12)},
+            .name = {.org = db_text(stmt, 13),
+                     .feature = db_text(stmt, 14),
+                     .provider = db_text(stmt, 15),
+                     .model = db_text(stmt, 16),
+                     .workload = db_text(stmt, 17)},
         };
 
         r = each(ctx, &row);

@@ -8,8 +8,8 @@ struct store_series_name {
     const char *org, *feature, *provider, *model, *workload;
 };
 
-/* Cells of one resolution with from <= bucket < to, oldest first. The cell's
- * sketches are the store's for the length of the call. */
+/* Cells of one resolution with from <= bucket < to, oldest first, each merged over
+ * its lanes. The cell's sketches and tallies are the store's for the length of the call. */
 int store_each_cell(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
                     int (*each)(void *ctx, const struct store_series_name *name,
                                 const struct rollup_cell *cell),
@@ -28,7 +28,7 @@ struct store_gap_row {
     const char *org, *workload, *provider, *reason;
     uint64_t connections, calls_in_flight, events_lost;
 };
-int store_each_gap(struct store *s, int64_t from_s, int64_t to_s,
+int store_each_gap(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
                    int (*each)(void *ctx, const struct store_gap_row *row),
                    void *ctx) LECTR_MUST_USE;
 
@@ -36,7 +36,7 @@ struct store_coverage_row {
     const char *org, *workload, *provider;
     uint64_t seen, metered;
 };
-int store_each_coverage(struct store *s, int64_t from_s, int64_t to_s,
+int store_each_coverage(struct store *s, enum rollup_resolution res, int64_t from_s, int64_t to_s,
                         int (*each)(void *ctx, const struct store_coverage_row *row),
                         void *ctx) LECTR_MUST_USE;
 
@@ -52,14 +52,14 @@ int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned 
 /* Cells of one minute as they are published. */
 struct store_revised_row {
     struct store_series_name name;
-    int64_t bucket, series, revision;
+    int64_t bucket, series, revision; /* the sum over the lanes */
     struct rollup_sums sums; /* calls, errors, token totals, cached input, cost, unknowns */
 };
 int store_each_revised(struct store *s, int64_t minute_s,
                        int (*each)(void *ctx, const struct store_revised_row *row),
                        void *ctx) LECTR_MUST_USE;
 
-/* Single calls as they came (lectr.v1.Call), newest first. */
+/* Single calls as they came (lectr.v1.Call), newest first; `limit` bounds the memory. */
 int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned limit,
                     int (*each)(void *ctx, struct slice payload), void *ctx) LECTR_MUST_USE;
 

@@ -1,115 +1,134 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The numbers of the messages that were taken in, as intervals. */
+#include "collector/store_lane.h"
 #include "collector/store_priv.h"
 
 #include <errno.h>
 
-static int stream_id(struct store *s, const char *instance, uint32_t part, int64_t *ret_id)
+static int each_interval(struct db_stmt *stmt,
+                         int (*each)(void *ctx, const struct store_interval *interval), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *get = store_stmt(s, STMT_STREAM_GET);
-    sqlite3_stmt *add;
     int r;
 
-    if (!get)
-        return -EIO;
-    store_bind_text(get, 1, instance);
-    sqlite3_bind_int64(get, 2, part);
-    r = store_step(get);
-    if (r < 0)
-        return r;
-    if (r) {
-        *ret_id = sqlite3_column_int64(get, 0);
-        return 0;
+    while ((r = db_step(stmt)) > 0) {
+        struct store_interval interval = {
+            .part = (uint32_t)db_int(stmt, 0),
+            .instance = db_text(stmt, 1),
+            .lo = (uint64_t)db_int(stmt, 2),
+            .hi = (uint64_t)db_int(stmt, 3),
+        };
+
+        r = each(ctx, &interval);
+        if (r < 0)
+            return r;
     }
-    add = store_stmt(s, STMT_STREAM_ADD);
-    if (!add)
-        return -EIO;
-    store_bind_text(add, 1, instance);
-    sqlite3_bind_int64(add, 2, part);
-    r = store_run(add);
-    if (r == 0)
-        *ret_id = sqlite3_last_insert_rowid(s->db);
     return r;
 }
 
+int store_each_interval(struct store *s, int64_t lane,
+                        int (*each)(void *ctx, const struct store_interval *interval), void *ctx)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_INTERVALS_LANE);
+    const bool is_all = store_lanes(s) == 1;
+
+    db_bind_int(stmt, 1, is_all ? 0 : lane);
+    db_bind_int(stmt, 2, is_all ? UINT32_MAX : lane);
+    return each_interval(stmt, each, ctx);
+}
+
+int store_each_interval_of(struct store *s, const char *instance, uint32_t part,
+                           int (*each)(void *ctx, const struct store_interval *interval), void *ctx)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_INTERVALS_STREAM);
+
+    db_bind_int(stmt, 1, part);
+    db_bind_text(stmt, 2, instance);
+    return each_interval(stmt, each, ctx);
+}
+
+int store_put_interval(struct store *s, const struct store_interval *interval)
+{
+    struct db_stmt *stmt = db_stmt(s->db, STMT_INTERVAL_PUT);
+
+    db_bind_int(stmt, 1, interval->part);
+    db_bind_text(stmt, 2, interval->instance);
+    db_bind_int(stmt, 3, (int64_t)interval->lo);
+    db_bind_int(stmt, 4, (int64_t)interval->hi);
+    return db_run(stmt);
+}
+
+int store_delete_interval(struct store *s, const char *instance, uint32_t part, uint64_t lo)
+{
+    struct db_stmt *stmt = db_stmt(s->db, STMT_INTERVAL_DELETE);
+
+    db_bind_int(stmt, 1, part);
+    db_bind_text(stmt, 2, instance);
+    db_bind_int(stmt, 3, (int64_t)lo);
+    return db_run(stmt);
+}
+
+/* --- the plain form --- */
+
 struct interval {
     bool found;
-    int64_t lo, hi;
+    uint64_t lo, hi;
 };
 
-static int interval_at(struct store *s, int64_t stream, int64_t seq, struct interval *ret_interval)
+/* The last one that begins at or below `seq`. */
+static int interval_at(struct store *s, const char *instance, uint32_t part, uint64_t seq,
+                       struct interval *ret_interval)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_INTERVAL_AT);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_INTERVAL_AT);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, stream);
-    sqlite3_bind_int64(stmt, 2, seq);
-    r = store_step(stmt);
+    db_bind_int(stmt, 1, part);
+    db_bind_text(stmt, 2, instance);
+    db_bind_int(stmt, 3, (int64_t)seq);
+    r = db_step(stmt);
     if (r < 0)
         return r;
     *ret_interval = (struct interval){.found = r > 0};
     if (r) {
-        ret_interval->lo = sqlite3_column_int64(stmt, 0);
-        ret_interval->hi = sqlite3_column_int64(stmt, 1);
+        ret_interval->lo = (uint64_t)db_int(stmt, 0);
+        ret_interval->hi = (uint64_t)db_int(stmt, 1);
     }
     return 0;
 }
 
-static int change_interval(struct store *s, enum store_stmt which, int64_t stream, int64_t lo,
-                           int64_t hi)
-{
-    sqlite3_stmt *stmt = store_stmt(s, which);
-
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, stream);
-    sqlite3_bind_int64(stmt, 2, lo);
-    if (which != STMT_INTERVAL_DELETE)
-        sqlite3_bind_int64(stmt, 3, hi);
-    return store_run(stmt);
-}
-
 /* `before` ends below `seq`; the interval that starts right after it is joined. */
-static int insert_seq(struct store *s, int64_t stream, int64_t seq, const struct interval *before)
+static int insert_seq(struct store *s, const char *instance, uint32_t part, uint64_t seq,
+                      const struct interval *before)
 {
+    struct store_interval put = {.instance = instance, .part = part, .lo = seq, .hi = seq};
     struct interval after = {0};
-    bool joins_before = before->found && before->hi == seq - 1;
-    bool joins_after;
-    int64_t hi;
-    int r = interval_at(s, stream, seq + 1, &after);
+    int r = interval_at(s, instance, part, seq + 1, &after);
 
     if (r < 0)
         return r;
-    joins_after = after.found && after.lo == seq + 1;
-    hi = joins_after ? after.hi : seq;
-    if (joins_after) {
-        r = change_interval(s, STMT_INTERVAL_DELETE, stream, after.lo, 0);
+    if (before->found && before->hi == seq - 1)
+        put.lo = before->lo;
+    if (after.found && after.lo == seq + 1) {
+        put.hi = after.hi;
+        r = store_delete_interval(s, instance, part, after.lo);
         if (r < 0)
             return r;
     }
-    if (joins_before)
-        return change_interval(s, STMT_INTERVAL_EXTEND, stream, before->lo, hi);
-    return change_interval(s, STMT_INTERVAL_ADD, stream, seq, hi);
+    return store_put_interval(s, &put);
 }
 
 int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t seq,
                 bool *ret_is_new)
 {
     struct interval before = {0};
-    int64_t stream = 0;
-    int r = stream_id(s, instance, part, &stream);
+    int r = interval_at(s, instance, part, seq, &before);
 
-    if (r == 0)
-        r = interval_at(s, stream, (int64_t)seq, &before);
     if (r < 0)
         return r;
-    if (before.found && before.hi >= (int64_t)seq) {
+    if (before.found && before.hi >= seq) {
         *ret_is_new = false;
         return 0;
     }
-    r = insert_seq(s, stream, (int64_t)seq, &before);
+    r = insert_seq(s, instance, part, seq, &before);
     if (r == 0)
         *ret_is_new = true;
     return r;
@@ -117,15 +136,15 @@ int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t s
 
 int store_loss(struct store *s, struct store_loss *ret_loss)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_LOSS);
-    int r = store_step(stmt);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_LOSS);
+    int r = db_step(stmt);
 
     if (r <= 0)
         return r < 0 ? r : -EIO;
     *ret_loss = (struct store_loss){
-        .streams = (uint64_t)sqlite3_column_int64(stmt, 0),
-        .received = (uint64_t)sqlite3_column_int64(stmt, 1),
-        .missing = (uint64_t)sqlite3_column_int64(stmt, 2),
+        .streams = (uint64_t)db_int(stmt, 0),
+        .received = (uint64_t)db_int(stmt, 1),
+        .missing = (uint64_t)db_int(stmt, 2),
     };
     return 0;
 }
@@ -133,18 +152,16 @@ int store_loss(struct store *s, struct store_loss *ret_loss)
 int store_each_hole(struct store *s, unsigned limit,
                     int (*each)(void *ctx, const struct store_hole *hole), void *ctx)
 {
-    CLEAN_STMT sqlite3_stmt *stmt = store_stmt(s, STMT_HOLES);
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_HOLES);
     int r;
 
-    if (!stmt)
-        return -EIO;
-    sqlite3_bind_int64(stmt, 1, limit);
-    while ((r = store_step(stmt)) > 0) {
+    db_bind_int(stmt, 1, limit);
+    while ((r = db_step(stmt)) > 0) {
         struct store_hole hole = {
-            .instance = store_column_text(stmt, 0),
-            .part = (uint32_t)sqlite3_column_int64(stmt, 1),
-            .first = (uint64_t)sqlite3_column_int64(stmt, 2),
-            .last = (uint64_t)sqlite3_column_int64(stmt, 3),
+            .instance = db_text(stmt, 0),
+            .part = (uint32_t)db_int(stmt, 1),
+            .first = (uint64_t)db_int(stmt, 2),
+            .last = (uint64_t)db_int(stmt, 3),
         };
 
         r = each(ctx, &hole);

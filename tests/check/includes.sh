@@ -16,7 +16,7 @@ bpf         ^bpf/|^vmlinux\.h$
 # Coordinators (conn, pipeline, main, commands) are not in the list: they see every stage.
 flows='
 agent     json body sse http1 http2 provider estimate price meter event spool publish
-collector record sketch rollup baseline alert
+collector record sketch tally rollup baseline alert
 '
 
 # Third-party header -> the files that own it.
@@ -29,10 +29,10 @@ owners='
 ^nghttp2/       ^agent/http2\.c$|^tests/
 ^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider|price_supplement)[a-z_]*\.c$|^collector/(config|alerting_schema|places)\.c$
 ^jansson\.h$    ^agent/price_table\.c$|^collector/.*\.[ch]$|^tests/harness/
-^sqlite3\.h$    ^collector/store[a-z_]*\.[ch]$
+^sqlite3\.h$    ^collector/db_sqlite\.c$
 ^microhttpd\.h$ ^collector/(serve|health)[a-z_]*\.c$|^agent/health\.c$
 ^curl/          ^collector/(export|webhook|ctl/)[a-z_]*\.c$
-^(zlib\.h$|zstd(_errors)?\.h$|brotli/) ^agent/(body|eventstream)[a-z_]*\.c$|^tests/(unit|harness|fuzz)/
+^(zlib\.h$|zstd(_errors)?\.h$|brotli/) ^agent/(body|eventstream)[a-z_]*\.c$|^collector/call_block\.c$|^tests/(unit|harness|fuzz)/
 ^seccomp\.h$ ^agent/seccomp\.c$
 ^(elf\.h$|libelf\.h$|gelf\.h$) ^agent/capture\.c$
 ^uthash\.h$     ^(agent|collector)/

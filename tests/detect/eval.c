@@ -2,8 +2,8 @@
 /*
  * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
  * LINK: collector/tail.c collector/rate.c collector/sketch.c collector/alert.c
- * LINK: collector/text.c collector/rollup.c tests/detect/traffic.c tests/detect/rivals.c
- * LINK: collector/pattern.c collector/latency.c collector/context.c
+ * LINK: collector/text.c collector/rollup.c collector/tally.c tests/detect/traffic.c
+ * tests/detect/rivals.c LINK: collector/pattern.c collector/latency.c collector/context.c
  *
  * The detector, whole, over seeded traffic:
  *

@@ -3,7 +3,7 @@
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
  * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
- * LINK: collector/rate.c collector/tail.c collector/alert.c collector/rollup.c
+ * LINK: collector/rate.c collector/tail.c collector/alert.c collector/rollup.c collector/tally.c
  * LINK: collector/sketch.c collector/text.c collector/context.c
  * LINK: collector/pattern.c collector/latency.c
  */

@@ -4,8 +4,8 @@
  *
  * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
  * LINK: collector/tail.c collector/rate.c collector/sketch.c collector/alert.c
- * LINK: collector/text.c collector/rollup.c tests/detect/traffic.c collector/context.c
- * LINK: collector/pattern.c collector/latency.c
+ * LINK: collector/text.c collector/rollup.c collector/tally.c tests/detect/traffic.c
+ * collector/context.c LINK: collector/pattern.c collector/latency.c
  */
 #include "collector/detect.h"
 #include "tests/detect/traffic.h"

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LINK: collector/store.c collector/store_sql.c collector/store_seq.c
- * LINK: collector/store_rollup.c collector/store_alert.c collector/store_query.c
- * LINK: collector/rollup.c collector/sketch.c collector/text.c
+ * LINK: collector/store.c collector/store_sql.c collector/store_schema.c collector/store_seq.c
+ * LINK: collector/store_cell.c collector/store_rollup.c collector/store_call.c
+ * LINK: collector/store_alert.c collector/store_query.c collector/store_errors.c
+ * LINK: collector/db.c collector/db_sqlite.c collector/call_block.c
+ * LINK: collector/rollup.c collector/sketch.c collector/tally.c collector/text.c
  */
 #include "collector/store.h"
 #include "collector/store_query.h"
@@ -402,8 +404,14 @@ static void test_malformed(void **state)
     assert_int_equal(store_open(path, &s), 0);
     assert_int_equal(store_begin(s), 0);
     for (uint64_t i = 1; i <= STORE_MALFORMED_MAX + 50; i++) {
-        assert_int_equal(store_add_malformed(s, i, "lectr.v1.call.x", "bad", 1), 0);
-        assert_int_equal(store_add_malformed(s, i, "lectr.v1.call.x", "bad", 1), 0);
+        const struct store_malformed m = {.stream_seq = i,
+                                          .subject = "lectr.v1.call.x",
+                                          .reason = "bad",
+                                          .bytes = 3,
+                                          .payload = slice_of("xyz", 3)};
+
+        assert_int_equal(store_add_malformed(s, 0, &m), 0);
+        assert_int_equal(store_add_malformed(s, 0, &m), 0);
     }
     assert_int_equal(store_commit(s), 0);
     assert_int_equal(store_number_get(s, "malformed", &counted), 0);

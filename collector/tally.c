@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/tally.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+void tally_fini(struct tally *t)
+{
+    for (uint32_t i = 0; i < t->count; i++)
+        free(t->items[i].name);
+    free(t->items);
+    *t = (struct tally){0};
+}
+
+/* The place of the name, or where it belongs. */
+static uint32_t find(const struct tally *t, const char *name, bool *ret_found)
+{
+    uint32_t low = 0, high = t->count;
+
+    *ret_found = false;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        int order = strcmp(t->items[mid].name, name);
+
+        if (order == 0) {
+            *ret_found = true;
+            return mid;
+        }
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static uint64_t plus(uint64_t a, uint64_t b)
+{
+    return a > INT64_MAX || b > INT64_MAX - a ? INT64_MAX : a + b;
+}
+
+static int insert(struct tally *t, uint32_t at, const char *name, uint64_t by)
+{
+    CLEAN_FREE char *copy = strdup(name);
+    struct tally_item *items;
+
+    if (!copy)
+        return -ENOMEM;
+    items = realloc(t->items, (t->count + 1) * sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    t->items = items;
+    memmove(&items[at + 1], &items[at], (t->count - at) * sizeof(*items));
+    items[at] = (struct tally_item){.name = TAKE_PTR(copy), .count = plus(0, by)};
+    t->count++;
+    return 0;
+}
+
+/* The last place is kept for TALLY_OTHER. */
+static int add_clean(struct tally *t, const char *name, uint64_t by)
+{
+    bool found;
+    uint32_t at = find(t, name, &found);
+
+    if (!found && strcmp(name, TALLY_OTHER) != 0) {
+        bool has_other;
+
+        find(t, TALLY_OTHER, &has_other);
+        if (t->count + !has_other >= TALLY_NAMES_MAX) {
+            name = TALLY_OTHER;
+            at = find(t, name, &found);
+        }
+    }
+    if (!found)
+        return insert(t, at, name, by);
+    t->items[at].count = plus(t->items[at].count, by);
+    return 0;
+}
+
+/* Half a character is not left behind by the cut. */
+static void clean_name(const char *name, char *ret_clean)
+{
+    size_t len = strnlen(name, TALLY_NAME_BYTES_MAX);
+
+    if (name[len])
+        while (len > 0 && ((unsigned char)name[len] & 0xc0) == 0x80)
+            len--;
+    for (size_t i = 0; i < len; i++)
+        ret_clean[i] = (unsigned char)name[i] < 0x20 ? '?' : name[i];
+    ret_clean[len] = '\0';
+}
+
+int tally_add(struct tally *t, const char *name, uint64_t by)
+{
+    char clean[TALLY_NAME_BYTES_MAX + 1];
+
+    clean_name(name, clean);
+    return add_clean(t, clean, by);
+}
+
+int tally_merge(struct tally *into, const struct tally *from)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < from->count && r == 0; i++)
+        r = add_clean(into, from->items[i].name, from->items[i].count);
+    return r;
+}
+
+uint64_t tally_get(const struct tally *t, const char *name)
+{
+    bool found;
+    uint32_t at = find(t, name, &found);
+
+    return found ? t->items[at].count : 0;
+}
+
+uint64_t tally_sum(const struct tally *t)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < t->count; i++)
+        sum = plus(sum, t->items[i].count);
+    return sum;
+}
+
+int tally_encode(const struct tally *t, struct buf *b)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < t->count && r == 0; i++)
+        r = buf_printf(b, "%s\t%llu\n", t->items[i].name, (unsigned long long)t->items[i].count);
+    return r;
+}
+
+/* Digits only, at most INT64_MAX. */
+static int read_count(struct slice digits, uint64_t *ret_count)
+{
+    uint64_t count = 0;
+
+    if (digits.len == 0 || digits.len > 19)
+        return -EBADMSG;
+    for (size_t i = 0; i < digits.len; i++) {
+        if (digits.data[i] < '0' || digits.data[i] > '9')
+            return -EBADMSG;
+        count = count * 10 + (digits.data[i] - '0');
+    }
+    if (count > INT64_MAX)
+        return -EBADMSG;
+    *ret_count = count;
+    return 0;
+}
+
+static int read_line(struct tally *into, struct slice line)
+{
+    const uint8_t *tab = memchr(line.data, '\t', line.len);
+    char name[TALLY_NAME_BYTES_MAX + 1];
+    uint64_t count = 0;
+    size_t len;
+    int r;
+
+    if (!tab)
+        return -EBADMSG;
+    len = (size_t)(tab - line.data);
+    if (len > TALLY_NAME_BYTES_MAX || memchr(line.data, '\0', len))
+        return -EBADMSG;
+    memcpy(name, line.data, len);
+    name[len] = '\0';
+    r = read_count(slice_of(tab + 1, line.len - len - 1), &count);
+    return r < 0 ? r : tally_add(into, name, count);
+}
+
+int tally_decode_merge(struct tally *into, struct slice text)
+{
+    while (text.len > 0) {
+        const uint8_t *end = memchr(text.data, '\n', text.len);
+        size_t len;
+        int r;
+
+        if (!end)
+            return -EBADMSG;
+        len = (size_t)(end - text.data);
+        r = read_line(into, slice_of(text.data, len));
+        if (r < 0)
+            return r;
+        text = slice_of(end + 1, text.len - len - 1);
+    }
+    return 0;
+}
