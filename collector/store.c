@@ -16,13 +16,8 @@ static int open_with(const char *where, enum db_mode mode, struct store **ret_st
         return -ENOMEM;
     call_block_init(&s->calls);
     r = db_open(where, mode, store_sql, STMT__COUNT, &s->db, &open_error);
-    if (r == 0 && mode == DB_WRITER) {
-        r = store_migrate(s->db);
-        if (r == -ENOTSUP)
-            snprintf(open_error.text, sizeof(open_error.text), "written by a newer version");
-        else if (r < 0)
-            snprintf(open_error.text, sizeof(open_error.text), "%s", db_error(s->db));
-    }
+    if (r == 0 && mode == DB_WRITER)
+        r = store_migrate(s->db, &open_error);
     if (r == 0)
         *ret_store = TAKE_PTR(s);
     return r;

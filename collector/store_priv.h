@@ -74,7 +74,7 @@ struct store {
 extern const char *const store_sql[STMT__COUNT];
 
 /* Creates the tables or brings them forward. -ENOTSUP: written by a newer version. */
-int store_migrate(struct db *db) LECTR_MUST_USE;
+int store_migrate(struct db *db, struct db_error_text *ret_error) LECTR_MUST_USE;
 
 /* Adds the columns of a cell that begin at column 0; their number is STORE_CELL_COLUMNS. */
 #define STORE_CELL_COLUMNS 24

@@ -10,7 +10,7 @@
 #include "collector/tally.h"
 
 #include <errno.h>
-#include <string.h>
+#include <stdio.h>
 
 #define ROLLUP_SUMS                                                                                \
     "calls BIGINT NOT NULL, errors BIGINT NOT NULL, retries BIGINT NOT NULL,"                      \
@@ -267,7 +267,7 @@ static int migrate_locked(struct db *db, bool *ret_is_moved)
     return r < 0 ? r : db_set_version(db, STORE_SCHEMA_VERSION);
 }
 
-int store_migrate(struct db *db)
+int store_migrate(struct db *db, struct db_error_text *ret_error)
 {
     bool is_moved = false;
     int version = 0;
@@ -282,6 +282,8 @@ int store_migrate(struct db *db)
     if (r == 0)
         r = db_commit(db);
     if (r < 0) {
+        snprintf(ret_error->text, sizeof(ret_error->text), "%s",
+                 r == -ENOTSUP ? "written by a newer version" : db_error(db));
         db_rollback(db);
         return r;
     }

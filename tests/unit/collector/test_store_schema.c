@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * LINK: collector/store.c collector/store_sql.c collector/store_schema.c collector/store_seq.c
+ * LINK: collector/store_cell.c collector/store_rollup.c collector/store_call.c
+ * LINK: collector/store_alert.c collector/store_query.c collector/store_errors.c
+ * LINK: collector/db.c collector/db_sqlite.c collector/call_block.c
+ * LINK: collector/rollup.c collector/sketch.c collector/tally.c collector/text.c
+ */
+/* Files of every version that was released, opened by this one. */
+#include "collector/store_lane.h"
+#include "proto/base/clock.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOON_S INT64_C(1767268800)
+#define CALLS 24
+
+static char folder[] = "/tmp/lectr-test-schema-XXXXXX";
+static char path[64];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof(path), "%s/db", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+    return system(command);
+}
+
+static int empty_folder(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -f '%s'/*", folder);
+    return system(command);
+}
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void write_version(int version)
+{
+    CLEAN_FILE FILE *f = NULL;
+    CLEAN_FREE char *sql = calloc(1, 64 * 1024);
+    char name[64];
+
+    snprintf(name, sizeof(name), "tests/unit/collector/store-v%d.sql", version);
+    f = fopen(name, "re");
+    assert_non_null(f);
+    assert_non_null(sql);
+    assert_true(fread(sql, 1, 64 * 1024 - 1, f) > 0);
+    run_sql(sql);
+}
+
+struct sums {
+    unsigned rows;
+    uint64_t calls, errors, timeouts, unknown, latencies;
+    int64_t expected;
+};
+
+static int add_cell(void *ctx, const struct store_series_name *name, const struct rollup_cell *cell)
+{
+    struct sums *sums = ctx;
+
+    assert_string_equal(name->org, "acme");
+    sums->rows++;
+    sums->calls += cell->sums.calls;
+    sums->errors += cell->sums.errors;
+    sums->timeouts += tally_get(&cell->error_types, "timeout");
+    sums->unknown += cell->sums.output_unknown;
+    sums->latencies += cell->latency.count;
+    sums->expected += cell->sums.cost_expected_nanousd;
+    return 0;
+}
+
+static int add_error(void *ctx, const struct store_error_row *row)
+{
+    *(uint64_t *)ctx += strcmp(row->type, "rate_limit") == 0 ? row->calls : 0;
+    return 0;
+}
+
+static int add_gap(void *ctx, const struct store_gap_row *row)
+{
+    *(uint64_t *)ctx += row->connections;
+    return 0;
+}
+
+static int add_coverage(void *ctx, const struct store_coverage_row *row)
+{
+    *(uint64_t *)ctx += row->seen;
+    return 0;
+}
+
+static int add_unpriced(void *ctx, const struct store_unpriced_row *row)
+{
+    *(uint64_t *)ctx += row->calls;
+    return 0;
+}
+
+static int count_touched(void *ctx, const struct store_touched *touched)
+{
+    (void)touched;
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+static void assert_rollups(struct store *s)
+{
+    static const unsigned rows[] = {CALLS, CALLS, 6};
+    unsigned touched = 0;
+
+    for (int res = 0; res < ROLLUP__COUNT; res++) {
+        struct sums sums = {0};
+        uint64_t limits = 0, connections = 0, seen = 0;
+
+        assert_int_equal(store_each_cell(s, res, 0, INT64_MAX, add_cell, &sums), 0);
+        assert_int_equal(sums.rows, rows[res]);
+        assert_int_equal(sums.calls, CALLS);
+        assert_int_equal(sums.errors, 8);
+        assert_int_equal(sums.timeouts, 4);
+        assert_int_equal(sums.unknown, 6);
+        assert_int_equal(sums.latencies, CALLS);
+        assert_int_equal(sums.expected, 19000);
+        assert_int_equal(store_each_error(s, res, 0, INT64_MAX, add_error, &limits), 0);
+        assert_int_equal(limits, 4);
+        assert_int_equal(store_each_gap(s, res, 0, INT64_MAX, add_gap, &connections), 0);
+        assert_int_equal(connections, 6);
+        assert_int_equal(store_each_coverage(s, res, 0, INT64_MAX, add_coverage, &seen), 0);
+        assert_int_equal(seen, 30);
+    }
+    /* What was published before is not published again. */
+    assert_int_equal(store_each_touched(s, 10, count_touched, &touched), 0);
+    assert_int_equal(touched, 0);
+}
+
+/* "call 23" ... "call 0" */
+static int next_call(void *ctx, struct slice payload)
+{
+    unsigned *left = ctx;
+    char expected[32];
+
+    snprintf(expected, sizeof(expected), "call %u", --*left);
+    assert_true(slice_eq(payload, slice_str(expected)));
+    return 0;
+}
+
+static int find_malformed(void *ctx, const struct store_malformed *m)
+{
+    ++*(unsigned *)ctx;
+    assert_int_equal(m->stream_seq, 77);
+    assert_string_equal(m->reason, "not a Call");
+    assert_int_equal(m->payload.len, 0);
+    return 0;
+}
+
+static int find_alert(void *ctx, const struct store_alert *alert)
+{
+    ++*(unsigned *)ctx;
+    assert_string_equal(alert->id, "id-2");
+    return 0;
+}
+
+static void assert_rest(struct store *s)
+{
+    struct store_loss loss;
+    unsigned left = CALLS, malformed = 0, alerts = 0;
+    int64_t number = 0;
+    bool is_new = true;
+
+    assert_int_equal(store_loss(s, &loss), 0);
+    assert_int_equal(loss.streams, 2);
+    assert_int_equal(loss.received, CALLS);
+    assert_int_equal(store_claim(s, "0198-a", 3, 2, &is_new), 0);
+    assert_false(is_new);
+    assert_int_equal(store_each_call(s, 0, INT64_MAX, 100, next_call, &left), 0);
+    assert_int_equal(left, 0);
+    assert_int_equal(store_number_get(s, "duplicates", &number), 0);
+    assert_int_equal(number, 4);
+    assert_int_equal(store_number_get(s, "closed_s", &number), 0);
+    assert_int_equal(number, NOON_S + 600);
+    assert_int_equal(store_each_malformed(s, 0, 10, find_malformed, &malformed), 0);
+    assert_int_equal(malformed, 1);
+    assert_int_equal(store_each_unpublished_alert(s, 10, find_alert, &alerts), 0);
+    assert_int_equal(alerts, 1);
+}
+
+static void test_version_1(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    write_version(1);
+    assert_int_equal(store_open(path, &s), 0);
+    assert_rollups(s);
+    assert_rest(s);
+}
+
+static void test_version_2(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    uint64_t unpriced = 0;
+
+    (void)state;
+    write_version(2);
+    assert_int_equal(store_open(path, &s), 0);
+    assert_rollups(s);
+    assert_int_equal(store_each_unpriced(s, 0, INT64_MAX, 10, add_unpriced, &unpriced), 0);
+    assert_int_equal(unpriced, 5);
+    assert_rest(s);
+}
+
+/* Nothing is moved a second time, and what moved can be written to. */
+static void test_opened_again(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct store_series_name name = {"acme", "new", "p", "m", "w"};
+    int64_t series = 0, again = 0;
+
+    (void)state;
+    write_version(2);
+    assert_int_equal(store_open(path, &s), 0);
+    assert_int_equal(store_add_series(s, &name, &series), 0);
+    store_close(&s);
+    assert_int_equal(store_open(path, &s), 0);
+    assert_rollups(s);
+    assert_int_equal(store_add_series(s, &name, &again), 0);
+    assert_int_equal(series, again);
+    assert_true(series > 6);
+}
+
+/* A step that fails leaves the file as it was. */
+static void test_failed_migration_changes_nothing(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    write_version(2);
+    run_sql("CREATE TABLE old_call(x INTEGER)");
+    assert_true(store_open(path, &s) < 0);
+    assert_non_null(strstr(store_error(NULL), "old_call"));
+    run_sql("DROP TABLE old_call");
+    assert_int_equal(store_open(path, &s), 0);
+    assert_rollups(s);
+    assert_rest(s);
+}
+
+static void test_newer_version_is_refused(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    char sql[64];
+
+    (void)state;
+    snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", STORE_SCHEMA_VERSION + 1);
+    run_sql(sql);
+    assert_int_equal(store_open(path, &s), -ENOTSUP);
+    assert_string_equal(store_error(NULL), "written by a newer version");
+}
+
+/* All that CREATE said, and whether pages can be given back. */
+static void read_schema(char *ret_schema, size_t size)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    size_t used = 0;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT sql FROM sqlite_master WHERE sql NOT NULL UNION ALL"
+                                        " SELECT auto_vacuum FROM pragma_auto_vacuum"
+                                        " ORDER BY 1",
+                                        -1, &stmt, NULL),
+                     SQLITE_OK);
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        used += (size_t)snprintf(ret_schema + used, size - used, "%s\n",
+                                 (const char *)sqlite3_column_text(stmt, 0));
+        assert_true(used < size);
+    }
+    assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* An old file becomes what a new one is from the start. */
+static void test_moved_is_like_new(void **state)
+{
+    static char fresh[16384], moved[16384];
+    struct store *s = NULL;
+
+    (void)state;
+    assert_int_equal(store_open(path, &s), 0);
+    store_close(&s);
+    read_schema(fresh, sizeof(fresh));
+    assert_int_equal(empty_folder(NULL), 0);
+    write_version(1);
+    assert_int_equal(store_open(path, &s), 0);
+    store_close(&s);
+    read_schema(moved, sizeof(moved));
+    assert_string_equal(fresh, moved);
+    assert_non_null(strstr(fresh, "2\n"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_version_1, empty_folder),
+        cmocka_unit_test_teardown(test_version_2, empty_folder),
+        cmocka_unit_test_teardown(test_opened_again, empty_folder),
+        cmocka_unit_test_teardown(test_failed_migration_changes_nothing, empty_folder),
+        cmocka_unit_test_teardown(test_newer_version_is_refused, empty_folder),
+        cmocka_unit_test_teardown(test_moved_is_like_new, empty_folder),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
