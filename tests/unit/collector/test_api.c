@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * LINK: collector/api.c collector/metrics.c collector/view.c collector/config.c
- * LINK: collector/store.c collector/store_sql.c collector/store_schema.c collector/store_seq.c
- * LINK: collector/store_cell.c collector/store_rollup.c collector/store_call.c
- * LINK: collector/store_alert.c collector/store_query.c collector/store_errors.c
- * LINK: collector/db.c collector/db_sqlite.c collector/call_block.c
- * LINK: collector/rollup.c collector/sketch.c collector/tally.c collector/text.c
+ * LINK: @store
  */
 #include "collector/api.h"
 #include "proto/base/clock.h"
