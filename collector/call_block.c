@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <zstd.h>
 
-#define LEVEL 3
+#define LEVEL 1
 #define VARINT_BYTES_MAX 10
 
 void call_block_init(struct call_block *b)

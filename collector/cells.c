@@ -210,6 +210,17 @@ int cells_merge(struct cells *c, unsigned lane, const struct rollup_cell *minute
     return r;
 }
 
+int cells_touch(struct cells *c, unsigned lane, int64_t minute_s)
+{
+    int r = 0;
+
+    for (int i = 0; i < ROLLUP__COUNT && r == 0; i++)
+        r = note_touch(c, &(struct key){.bucket = floor_to(minute_s, rollup_seconds[i]),
+                                        .seconds = rollup_seconds[i],
+                                        .lane = lane});
+    return r;
+}
+
 static int save_entry(void *ctx, struct recent *item)
 {
     const struct cells *c = ctx;

@@ -49,6 +49,8 @@ void cells_drop_lane(struct cells *c, unsigned lane);
 /* Adds what happened in a minute of a series to its minute, hour and day. After a failure the
  * batch must be rolled back. */
 int cells_merge(struct cells *c, unsigned lane, const struct rollup_cell *minute) LECTR_MUST_USE;
+/* Something else in this minute has changed, that is no cell. */
+int cells_touch(struct cells *c, unsigned lane, int64_t minute_s) LECTR_MUST_USE;
 int cells_save(struct cells *c) LECTR_MUST_USE;
 void cells_committed(struct cells *c);
 void cells_rolled_back(struct cells *c);

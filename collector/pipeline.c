@@ -2,8 +2,7 @@
 #include "collector/pipeline.h"
 
 #include "collector/bus.h"
-#include "collector/ingest.h"
-#include "collector/rollup.h"
+#include "collector/intake.h"
 #include "collector/store.h"
 #include "collector/watch.h"
 #include "proto/base/clock.h"
@@ -24,21 +23,15 @@
 struct pipeline {
     const struct config *config;
     struct store *store;
-    struct rollup *rollup;
+    struct intake *intake;
     struct watch *watch;
     struct bus *bus;
-    struct event_arena arena;
     bool is_consuming;
     bool said_away; /* the bus being away is told once */
     int64_t pruned_s;
     pthread_mutex_t lock; /* of shared */
     struct pipeline_stats shared;
     struct pipeline_stats stats; /* the loop's own */
-};
-
-/* What one batch did; counted when it was committed. */
-struct batch_counts {
-    uint64_t calls, gaps, coverages, others, duplicates, malformed;
 };
 
 static void share_stats(struct pipeline *p)
@@ -72,7 +65,9 @@ int pipeline_new(const struct config *config, struct pipeline **ret_pipeline)
     if (r < 0)
         log_error("store cannot be opened", "path=%s error=%s", config->store.path, strerror(-r));
     if (r == 0)
-        r = rollup_new(&p->rollup);
+        r = intake_new(config, p->store, &p->intake);
+    if (r == 0)
+        r = intake_take_lane(p->intake, WHOLE_LANE);
     if (r == 0)
         r = watch_new(config, p->store, &p->watch);
     if (r == 0) {
@@ -91,9 +86,8 @@ void pipeline_free(struct pipeline **pipeline)
     if (!p)
         return;
     bus_close(&p->bus);
-    event_arena_fini(&p->arena);
     watch_free(&p->watch);
-    rollup_free(&p->rollup);
+    intake_free(&p->intake);
     store_close(&p->store);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -105,108 +99,58 @@ static void nap(uint32_t ms)
     usleep(ms * 1000);
 }
 
-static int take_call(struct pipeline *p, const struct record *rec, struct slice payload)
-{
-    uint64_t keep_ns = p->config->retention.calls_h * 3600 * NSEC_PER_SEC;
-    int64_t series = 0;
-    int r = store_series(p->store, rec, p->config->store.series_max, &series);
-
-    if (r == 0)
-        r = rollup_add(p->rollup, series, rec);
-    if (r == 0 && !rec->cost.known)
-        r = store_add_unpriced(p->store, rec);
-    if (r == 0 && keep_ns && rec->end_ns + keep_ns > clock_wall_ns())
-        r = store_add_call(p->store, rec, payload);
-    return r;
-}
-
-static int take_message(struct pipeline *p, const struct bus_message *m,
-                        struct batch_counts *counts)
-{
-    struct record rec;
-    const char *reason = NULL;
-    bool is_new = false;
-    int r = ingest_decode(&p->arena, m->subject, m->data, &rec, &reason);
-
-    if (r == -EBADMSG) {
-        counts->malformed++;
-        return store_add_malformed(p->store, 0,
-                                   &(struct store_malformed){.stream_seq = m->stream_seq,
-                                                             .subject = m->subject,
-                                                             .reason = reason,
-                                                             .bytes = m->data.len,
-                                                             .payload = m->data});
-    }
-    if (r < 0)
-        return r;
-    if (rec.kind == RECORD_OTHER) {
-        counts->others++;
-        return 0;
-    }
-    r = store_claim(p->store, rec.instance, rec.part, rec.seq, &is_new);
-    if (r < 0 || !is_new) {
-        counts->duplicates += r == 0;
-        return r;
-    }
-    watch_note(p->watch, &rec);
-    switch (rec.kind) {
-    case RECORD_CALL:
-        counts->calls++;
-        return take_call(p, &rec, m->data);
-    case RECORD_GAP:
-        counts->gaps++;
-        return store_add_gap(p->store, &rec);
-    default:
-        counts->coverages++;
-        return store_add_coverage(p->store, &rec);
-    }
-}
-
-static int merge_cell(void *ctx, const struct rollup_cell *cell)
-{
-    return store_merge_cell(ctx, cell);
-}
-
-static int write_batch(struct pipeline *p, const struct bus_batch *batch,
-                       struct batch_counts *counts)
+static int take_messages(struct pipeline *p, const struct bus_batch *batch)
 {
     int r = 0;
 
+    intake_begin(p->intake);
     for (int i = 0; i < bus_batch_count(batch) && r == 0; i++) {
-        r = take_message(p, bus_batch_at(batch, i), counts);
+        const struct bus_message *m = bus_batch_at(batch, i);
+
+        r = intake_message(p->intake, &(struct intake_message){.subject = m->subject,
+                                                               .data = m->data,
+                                                               .stream_seq = m->stream_seq,
+                                                               .lane = m->lane});
     }
+    return r < 0 ? r : intake_prepare(p->intake);
+}
+
+static int write_batch(struct pipeline *p)
+{
+    int r = store_begin(p->store);
+
+    if (r < 0)
+        return r;
+    r = intake_write(p->intake);
     if (r == 0)
-        r = rollup_fold(p->rollup);
+        r = watch_keep(p->watch, intake_latest_ns(p->intake));
     if (r == 0)
-        r = rollup_each(p->rollup, merge_cell, p->store);
-    if (r == 0)
-        r = store_number_add(p->store, "duplicates", (int64_t)counts->duplicates);
-    if (r == 0)
-        r = watch_keep(p->watch);
+        r = store_commit(p->store);
+    if (r < 0)
+        store_rollback(p->store);
     return r;
 }
 
-/* All of the batch or nothing of it. */
-static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
+static int note_minute(void *ctx, int64_t minute_s, uint64_t calls)
 {
-    struct batch_counts counts = {0};
-    uint64_t began_ns = clock_mono_ns(), took_ns;
-    int r;
+    watch_note(ctx, minute_s, calls);
+    return 0;
+}
 
-    rollup_reset(p->rollup);
-    r = store_begin(p->store);
-    if (r < 0)
-        return r;
-    r = write_batch(p, batch, &counts);
-    if (r == 0)
-        r = store_commit(p->store);
-    if (r < 0) {
-        log_error("batch not stored, trying again", "error=%s sqlite=%s", strerror(-r),
-                  store_error(p->store));
-        store_rollback(p->store);
-        return r;
-    }
-    took_ns = clock_mono_ns() - began_ns;
+static int tell_watch(struct pipeline *p)
+{
+    uint64_t latest_ns = intake_latest_ns(p->intake);
+
+    if (latest_ns)
+        watch_note_latest(p->watch, latest_ns);
+    return intake_each_minute(p->intake, note_minute, p->watch);
+}
+
+static void count_batch(struct pipeline *p, uint64_t took_ns)
+{
+    struct intake_counts counts;
+
+    intake_get_counts(p->intake, &counts);
     p->stats.calls += counts.calls;
     p->stats.gaps += counts.gaps;
     p->stats.coverages += counts.coverages;
@@ -217,7 +161,25 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
     p->stats.commit_ns_total += took_ns;
     if (took_ns > p->stats.commit_ns_max)
         p->stats.commit_ns_max = took_ns;
-    return 0;
+}
+
+/* All of the batch or nothing of it. */
+static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
+{
+    uint64_t began_ns = clock_mono_ns();
+    int r = take_messages(p, batch);
+
+    if (r == 0)
+        r = write_batch(p);
+    if (r < 0) {
+        log_error("batch not stored, trying again", "error=%s database=%s", strerror(-r),
+                  store_error(p->store));
+        intake_roll_back(p->intake);
+        return r;
+    }
+    intake_commit(p->intake);
+    count_batch(p, clock_mono_ns() - began_ns);
+    return tell_watch(p);
 }
 
 /* Keeps the batch until the store takes it: nothing is acked before. */

@@ -23,7 +23,7 @@ struct stream {
     struct recent recent; /* first: the lists know only this */
     struct key key;
     unsigned lane;
-    bool is_wide; /* claimed in the store */
+    bool is_wide; /* the pieces are the batch's only, the others are in the store */
     struct piece *pieces;
     uint32_t count, capacity;
     uint64_t *gone; /* `lo` of stored pieces that were joined to others */
@@ -228,12 +228,29 @@ int seqs_claim(struct seqs *q, unsigned lane, const char *instance, uint32_t par
     if (r < 0)
         return r;
     recent_use(&q->list, &s->recent);
-    if (s->is_wide)
-        return q->store->claim(q->store->ctx, key.instance, part, seq, ret_is_new);
+    if (s->is_wide) {
+        bool has = false;
+
+        r = q->store->has(q->store->ctx, key.instance, part, seq, &has);
+        if (r < 0 || has) {
+            *ret_is_new = false;
+            return r;
+        }
+    }
     return claim(s, seq, ret_is_new);
 }
 
 /* --- the end of a batch --- */
+
+static int save_wide(const struct seqs *q, const struct stream *s)
+{
+    int r = 0;
+
+    for (uint32_t i = 0; i < s->count; i++)
+        for (uint64_t seq = s->pieces[i].lo; seq <= s->pieces[i].hi && r == 0; seq++)
+            r = q->store->claim(q->store->ctx, s->key.instance, s->key.part, seq);
+    return r;
+}
 
 static int save_stream(void *ctx, struct recent *item)
 {
@@ -241,6 +258,8 @@ static int save_stream(void *ctx, struct recent *item)
     struct stream *s = (struct stream *)item;
     int r = 0;
 
+    if (s->is_wide)
+        return save_wide(q, s);
     for (uint32_t i = 0; i < s->gone_count && r == 0; i++)
         r = q->store->drop(q->store->ctx, s->key.instance, s->key.part, s->gone[i]);
     for (uint32_t i = 0; i < s->count && r == 0; i++)
@@ -266,7 +285,7 @@ static int settle_stream(void *ctx, struct recent *item)
             s->pieces[i].is_stored = true;
         }
     s->gone_count = 0;
-    if (s->count > SEQS_PIECES_MAX) {
+    if (s->is_wide || s->count > SEQS_PIECES_MAX) {
         free(s->pieces);
         s->pieces = NULL;
         s->count = s->capacity = 0;

@@ -10,7 +10,7 @@
  *
  * Bounded: streams that were not used for long are forgotten beyond `bytes_max`,
  * and a stream in many pieces (SEQS_PIECES_MAX) is not held at all: its numbers
- * are claimed in the store one by one.
+ * are looked up and claimed in the store one by one.
  */
 #pragma once
 
@@ -34,7 +34,9 @@ struct seqs_store {
                 int (*each)(void *each_ctx, uint64_t lo, uint64_t hi), void *each_ctx);
     int (*put)(void *ctx, const char *instance, uint32_t part, uint64_t lo, uint64_t hi);
     int (*drop)(void *ctx, const char *instance, uint32_t part, uint64_t lo);
-    int (*claim)(void *ctx, const char *instance, uint32_t part, uint64_t seq, bool *ret_is_new);
+    /* For streams that are not held: whether the number is there, and its own way in. */
+    int (*has)(void *ctx, const char *instance, uint32_t part, uint64_t seq, bool *ret_has);
+    int (*claim)(void *ctx, const char *instance, uint32_t part, uint64_t seq);
 };
 
 /* `store` is borrowed. */

@@ -61,6 +61,9 @@ void store_rollback(struct store *s);
 int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t seq,
                 bool *ret_is_new) LECTR_MUST_USE;
 
+int store_has_seq(struct store *s, const char *instance, uint32_t part, uint64_t seq,
+                  bool *ret_has) LECTR_MUST_USE;
+
 struct store_loss {
     uint64_t streams;  /* (instance, part) pairs */
     uint64_t received; /* numbers that are there */

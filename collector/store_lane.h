@@ -61,7 +61,8 @@ int store_put_cell(struct store *s, int64_t lane, const struct rollup_cell *cell
 /* Adds to the rows of the record's minute, hour and day. */
 int store_add_gap_lane(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
 int store_add_coverage_lane(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
-int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
+int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec,
+                            uint64_t calls) LECTR_MUST_USE;
 
 /* An empty block is not written. */
 int store_add_call_block(struct store *s, int64_t lane,

@@ -224,7 +224,7 @@ static int has_place(struct store *s, int64_t lane, const struct record *rec, bo
     return 0;
 }
 
-int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec)
+int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec, uint64_t calls)
 {
     struct db_stmt *stmt;
     bool has = false;
@@ -233,13 +233,13 @@ int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *
     if (r < 0)
         return r;
     stmt = bind_unpriced(s, STMT_UNPRICED_ADD, lane, rec, has ? rec->model_billed : "(other)");
-    db_bind_int(stmt, 7, 1);
+    db_bind_int(stmt, 7, (int64_t)calls);
     return db_run(stmt);
 }
 
 int store_add_unpriced(struct store *s, const struct record *rec)
 {
-    return store_add_unpriced_lane(s, 0, rec);
+    return store_add_unpriced_lane(s, 0, rec, 1);
 }
 
 /* --- malformed --- */

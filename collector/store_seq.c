@@ -116,6 +116,16 @@ static int insert_seq(struct store *s, const char *instance, uint32_t part, uint
     return store_put_interval(s, &put);
 }
 
+int store_has_seq(struct store *s, const char *instance, uint32_t part, uint64_t seq, bool *ret_has)
+{
+    struct interval before = {0};
+    int r = interval_at(s, instance, part, seq, &before);
+
+    if (r == 0)
+        *ret_has = before.found && before.hi >= seq;
+    return r;
+}
+
 int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t seq,
                 bool *ret_is_new)
 {

@@ -153,7 +153,8 @@ const char *const store_sql[STMT__COUNT] = {
                  " ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT ?3",
     [STMT_QUERY_CALLS] = "SELECT first_ns, last_ns, payload FROM call_block"
                          " WHERE last_ns >= ?1 AND first_ns < ?2 ORDER BY last_ns DESC",
-    [STMT_QUERY_SPAN] = "SELECT min(bucket), max(bucket) FROM rollup WHERE seconds = ?1",
+    [STMT_QUERY_SPAN] = "SELECT (SELECT min(bucket) FROM rollup WHERE seconds = ?1),"
+                        " (SELECT max(bucket) FROM rollup WHERE seconds = ?1)",
     [STMT_QUERY_REVISED] =
         "SELECT series" REVISED_SUMS ", org, feature, provider, model, workload"
         " FROM rollup JOIN series ON series.id = rollup.series"

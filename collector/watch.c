@@ -234,22 +234,29 @@ void watch_free(struct watch **watch)
     *watch = NULL;
 }
 
-void watch_note(struct watch *w, const struct record *rec)
+void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
 {
-    if (rec->kind != RECORD_CALL)
-        return;
     w->has_news = true;
-    if (minutes_note(&w->minutes, rec->end_ns, clock_wall_ns())) {
-        w->late++;
-        if (w->late_pending++ == 0)
-            w->late_mono_ns = clock_mono_ns();
-        publish_note_late(w->publish, (int64_t)(rec->end_ns / NSEC_PER_SEC));
-    }
+    if (minute_s >= w->minutes.closed_s)
+        return;
+    if (w->late_pending == 0)
+        w->late_mono_ns = clock_mono_ns();
+    w->late += calls;
+    w->late_pending += calls;
+    publish_note_late(w->publish, minute_s);
 }
 
-int watch_keep(struct watch *w)
+void watch_note_latest(struct watch *w, uint64_t end_ns)
 {
-    return store_number_set(w->store, watermark_mark, (int64_t)w->minutes.watermark_ns);
+    minutes_note(&w->minutes, end_ns, clock_wall_ns());
+}
+
+int watch_keep(struct watch *w, uint64_t end_ns)
+{
+    struct minutes after = w->minutes;
+
+    minutes_note(&after, end_ns, clock_wall_ns());
+    return store_number_set(w->store, watermark_mark, (int64_t)after.watermark_ns);
 }
 
 static int close_one(struct watch *w, int64_t minute_s)

@@ -19,10 +19,12 @@ struct watch;
 int watch_new(const struct config *config, struct store *store,
               struct watch **ret_watch) LECTR_MUST_USE;
 void watch_free(struct watch **watch);
-/* A record that is on its way into the store. */
-void watch_note(struct watch *w, const struct record *rec);
-/* How far event time has come; part of the transaction that is under way. */
-int watch_keep(struct watch *w) LECTR_MUST_USE;
+/* Calls of this minute came into the store. */
+void watch_note(struct watch *w, int64_t minute_s, uint64_t calls);
+/* How far event time has come. */
+void watch_note_latest(struct watch *w, uint64_t end_ns);
+/* The same for the next process; part of the transaction that is under way. */
+int watch_keep(struct watch *w, uint64_t end_ns) LECTR_MUST_USE;
 /* Closes the minutes that are over, judges the running one, publishes. `bus`
  * may be NULL: what is to be published waits in the store. */
 void watch_turn(struct watch *w, struct bus *bus);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/cells.c collector/recent.c collector/rollup.c collector/sketch.c collector/tally.c */
+/* LINK: collector/cells.c collector/recent.c collector/rollup.c collector/sketch.c
+ * collector/tally.c */
 #include "collector/cells.h"
 
 #include <errno.h>
