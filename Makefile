@@ -28,14 +28,14 @@ Q := $(if $(filter 1,$(V)),,@)
 CC := gcc
 CLANG := clang
 WARN := -Wall -Wextra -Werror -Wshadow -Wcast-qual -Wstrict-prototypes -Wmissing-prototypes
-CPPFLAGS += -I. -I$(B)/gen -isystem /usr/share/include -D_GNU_SOURCE \
+CPPFLAGS += -I. -I$(B)/gen -isystem /usr/share/include -isystem /usr/include/postgresql -D_GNU_SOURCE \
             -DLECTR_VERSION=\"$(VERSION)\" -DLECTR_DATADIR=\"$(DATADIR)\" -DLECTR_SYSCONFDIR=\"$(SYSCONFDIR)\"
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(SAN_FLAGS) -fstack-protector-strong -fno-omit-frame-pointer \
           -ffile-prefix-map=$(CURDIR)=. $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 LDFLAGS += $(SAN_FLAGS) -Wl,-z,relro,-z,now -Wl,--as-needed -pthread
 AGENT_LIBS := -lbpf -luv -lssl -lcrypto -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lnghttp2 -lz -lbrotlidec -lzstd \
               -lseccomp -lm
-COLLECTOR_LIBS := -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lmicrohttpd -lsqlite3 -lzstd -lcurl -lcrypto -lm
+COLLECTOR_LIBS := -lnats -lprotobuf-c -lcyaml -lyaml -ljansson -lmicrohttpd -lsqlite3 -lpq -lzstd -lcurl -lcrypto -lm
 
 all: ## build every binary into build/
 	@

@@ -10,6 +10,20 @@ bool db_is_url(const char *where)
     return strncmp(where, "postgresql://", 13) == 0 || strncmp(where, "postgres://", 11) == 0;
 }
 
+void db_describe(const char *where, char *ret_text, size_t size)
+{
+    const char *end = where + strcspn(where, "?#");
+    const char *host;
+
+    if (!db_is_url(where)) {
+        snprintf(ret_text, size, "%s", where);
+        return;
+    }
+    host = memrchr(where, '@', (size_t)(end - where));
+    host = host ? host + 1 : strstr(where, "://") + 3;
+    snprintf(ret_text, size, "postgresql://%.*s", (int)(end - host), host);
+}
+
 static int new_stmts(struct db *db, const char *const *statements, unsigned count)
 {
     db->stmts = calloc(count ? count : 1, sizeof(*db->stmts));
@@ -29,7 +43,7 @@ int db_open(const char *where, enum db_mode mode, const char *const *statements,
 
     if (r < 0)
         return r;
-    db->driver = &db_sqlite;
+    db->driver = db_is_url(where) ? &db_postgres : &db_sqlite;
     db->mode = mode;
     db->where = strdup(where);
     r = db->where ? new_stmts(db, statements, count) : -ENOMEM;

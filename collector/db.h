@@ -12,11 +12,13 @@
  *   $NOW_MS     the database's clock, Unix milliseconds
  *   $FOR_SHARE  ends a SELECT whose rows nobody may change before the commit
  *   $SKIP_BUSY  ends a SELECT of rows to change; rows others hold are left out
+ *   $SCAN       begins a SELECT of many rows: they are read some at a time. Outside a
+ *               transaction nothing is written before its end
  *
  * Functions return 0 or -errno: -EIO for what the database reports, with its
  * text in db_error(); -EAGAIN when the transaction was given up for another's
  * sake and may be tried again, -ENOTCONN when the connection broke (the next
- * db_begin() or statement outside a transaction connects anew).
+ * db_begin() or statement outside a transaction connects anew), -EBUSY in the middle of a scan.
  */
 #pragma once
 
@@ -50,6 +52,8 @@ const char *db_error(const struct db *db);
 bool db_is_shared(const struct db *db);
 /* True when `where` names a PostgreSQL database. */
 bool db_is_url(const char *where);
+/* `where` as it may be logged: without user, password and options. */
+void db_describe(const char *where, char *ret_text, size_t size);
 
 /* Several statements without parameters. */
 int db_exec(struct db *db, const char *script) LECTR_MUST_USE;

@@ -72,7 +72,7 @@ struct db {
     unsigned stmts_count;
 };
 
-extern const struct db_driver db_sqlite;
+extern const struct db_driver db_sqlite, db_postgres;
 
 /* The SQL in the driver's dialect; NUL-terminated. */
 int db_translate(const struct db *db, const char *sql, struct buf *ret_sql) LECTR_MUST_USE;

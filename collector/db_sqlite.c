@@ -10,6 +10,7 @@
 #define BUSY_MS 5000
 
 static const struct db_word words[] = {
+    {"$SCAN ", ""},
     {"$ID", "INTEGER PRIMARY KEY"},
     {"$END", " WITHOUT ROWID"},
     {"$NOW_MS", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"},

@@ -44,7 +44,7 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_NUMBER_ADD] =
         "INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
         " ON CONFLICT(name, lane) DO UPDATE SET value = number.value + excluded.value",
-    [STMT_INTERVALS_LANE] = "SELECT part, instance, lo, hi FROM seq_interval"
+    [STMT_INTERVALS_LANE] = "$SCAN SELECT part, instance, lo, hi FROM seq_interval"
                             " WHERE part >= ?1 AND part <= ?2 ORDER BY part, instance, lo",
     [STMT_INTERVALS_STREAM] = "SELECT part, instance, lo, hi FROM seq_interval"
                               " WHERE part = ?1 AND instance = ?2 ORDER BY lo",
@@ -60,7 +60,7 @@ const char *const store_sql[STMT__COUNT] = {
                    "  coalesce(lag(hi) OVER (PARTITION BY part, instance ORDER BY lo), 0) + 1"
                    "  AS first_seq, lo - 1 AS last_seq FROM seq_interval) AS holes"
                    " WHERE first_seq <= last_seq ORDER BY part, instance, first_seq LIMIT ?1",
-    [STMT_SERIES_EACH] = "SELECT id, org, feature, provider, model, workload FROM series"
+    [STMT_SERIES_EACH] = "$SCAN SELECT id, org, feature, provider, model, workload FROM series"
                          " ORDER BY id",
     [STMT_SERIES_GET] = "SELECT id FROM series WHERE org = ?1 AND feature = ?2 AND provider = ?3"
                         " AND model = ?4 AND workload = ?5",
@@ -75,7 +75,7 @@ const char *const store_sql[STMT__COUNT] = {
                       " lane) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
                       " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
                       " ON CONFLICT(seconds, bucket, series, lane) DO UPDATE SET " CELL_SETS,
-    [STMT_CELLS_LANE] = "SELECT " CELL_COLUMNS ", revision, bucket, series FROM rollup"
+    [STMT_CELLS_LANE] = "$SCAN SELECT " CELL_COLUMNS ", revision, bucket, series FROM rollup"
                         " WHERE seconds = ?1 AND bucket >= ?2 AND bucket < ?3 AND lane = ?4"
                         " ORDER BY bucket, series",
     [STMT_GAP_ADD] = "INSERT INTO gap(seconds, bucket, lane, org, workload, provider, reason,"
@@ -102,8 +102,9 @@ const char *const store_sql[STMT__COUNT] = {
                            " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(stream_seq) DO NOTHING",
     [STMT_MALFORMED_TRIM] = "DELETE FROM malformed WHERE stream_seq <= (SELECT stream_seq FROM"
                             " malformed ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
-    [STMT_MALFORMED_EACH] = "SELECT stream_seq, subject, reason, bytes, payload FROM malformed"
-                            " WHERE stream_seq > ?1 ORDER BY stream_seq LIMIT ?2",
+    [STMT_MALFORMED_EACH] =
+        "$SCAN SELECT stream_seq, subject, reason, bytes, payload FROM malformed"
+        " WHERE stream_seq > ?1 ORDER BY stream_seq LIMIT ?2",
     [STMT_MALFORMED_DELETE] = "DELETE FROM malformed WHERE stream_seq = ?1",
     [STMT_TOUCH] = "INSERT INTO touched(lane, seconds, bucket, revision) VALUES(?1, ?2, ?3, 1)"
                    " ON CONFLICT(lane, seconds, bucket)"
@@ -132,11 +133,12 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_ALERT_ACTIVE] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1 AND seq IN"
                           " (SELECT max(seq) FROM alert GROUP BY fingerprint) AND status != 3"
                           " ORDER BY seq DESC LIMIT ?2",
-    [STMT_QUERY_CELLS] = "SELECT " CELL_COLUMNS ", bucket, series, org, feature, provider, model,"
-                         " workload FROM rollup JOIN series ON series.id = rollup.series"
-                         " WHERE seconds = ?1 AND bucket >= ?2 AND bucket < ?3"
-                         " ORDER BY bucket, series",
-    [STMT_QUERY_ERRORS] = "SELECT error_types, org, feature, provider, model FROM rollup"
+    [STMT_QUERY_CELLS] =
+        "$SCAN SELECT " CELL_COLUMNS ", bucket, series, org, feature, provider, model,"
+        " workload FROM rollup JOIN series ON series.id = rollup.series"
+        " WHERE seconds = ?1 AND bucket >= ?2 AND bucket < ?3"
+        " ORDER BY bucket, series",
+    [STMT_QUERY_ERRORS] = "$SCAN SELECT error_types, org, feature, provider, model FROM rollup"
                           " JOIN series ON series.id = rollup.series"
                           " WHERE seconds = ?1 AND bucket >= ?2 AND bucket < ?3"
                           " AND error_types != ''",
@@ -151,7 +153,7 @@ const char *const store_sql[STMT__COUNT] = {
         "calls") " FROM unpriced"
                  " WHERE bucket >= ?1 AND bucket < ?2 GROUP BY 1, 2, 3, 4"
                  " ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT ?3",
-    [STMT_QUERY_CALLS] = "SELECT first_ns, last_ns, payload FROM call_block"
+    [STMT_QUERY_CALLS] = "$SCAN SELECT first_ns, last_ns, payload FROM call_block"
                          " WHERE last_ns >= ?1 AND first_ns < ?2 ORDER BY last_ns DESC",
     [STMT_QUERY_SPAN] = "SELECT (SELECT min(bucket) FROM rollup WHERE seconds = ?1),"
                         " (SELECT max(bucket) FROM rollup WHERE seconds = ?1)",

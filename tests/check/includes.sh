@@ -30,6 +30,7 @@ owners='
 ^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider|price_supplement)[a-z_]*\.c$|^collector/(config|alerting_schema|places)\.c$
 ^jansson\.h$    ^agent/price_table\.c$|^collector/.*\.[ch]$|^tests/harness/
 ^sqlite3\.h$    ^collector/db_sqlite\.c$
+^libpq-fe\.h$  ^collector/db_(pg\.[ch]|postgres\.c)$
 ^microhttpd\.h$ ^collector/(serve|health)[a-z_]*\.c$|^agent/health\.c$
 ^curl/          ^collector/(export|webhook|ctl/)[a-z_]*\.c$
 ^(zlib\.h$|zstd(_errors)?\.h$|brotli/) ^agent/(body|eventstream)[a-z_]*\.c$|^collector/call_block\.c$|^tests/(unit|harness|fuzz)/

@@ -3,53 +3,13 @@
 #include "collector/store.h"
 #include "collector/store_query.h"
 #include "proto/base/clock.h"
+#include "tests/harness/stores.h"
 
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 
-#include <cmocka.h>
-
 #define NOON_S INT64_C(1767268800)
-
-static char folder[] = "/tmp/lectr-test-store-XXXXXX";
-static char path[64];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof(path), "%s/db", folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf '%s'", folder);
-    return system(command);
-}
-
-static int remove_store(void **state)
-{
-    char name[80];
-
-    (void)state;
-    unlink(path);
-    snprintf(name, sizeof(name), "%s-wal", path);
-    unlink(name);
-    snprintf(name, sizeof(name), "%s-shm", path);
-    unlink(name);
-    return 0;
-}
 
 static bool claim(struct store *s, const char *instance, uint64_t seq)
 {
@@ -78,7 +38,8 @@ static void test_unpriced_models_are_bounded(void **state)
     uint64_t calls[2] = {0};
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     for (unsigned i = 0; i < 2 * (STORE_UNPRICED_MAX + 50); i++) {
         snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i % (STORE_UNPRICED_MAX + 50));
         assert_int_equal(store_add_unpriced(s, &rec), 0);
@@ -99,7 +60,8 @@ static void test_claims(void **state)
     struct store_loss loss;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     assert_true(claim(s, "a", 1));
     assert_false(claim(s, "a", 1));
     assert_true(claim(s, "a", 3));
@@ -137,13 +99,14 @@ static int note_hole(void *ctx, const struct store_hole *hole)
 static void test_claims_against_a_model(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
-    static bool there[401];
+    bool there[401] = {false};
     struct store_loss loss;
     uint64_t z = 12345, received = 0, top = 0;
     struct holes holes = {0};
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     assert_int_equal(store_begin(s), 0);
     for (int i = 0; i < 3000; i++) {
         uint64_t seq;
@@ -250,7 +213,8 @@ static void test_cells_add_up(void **state)
     uint64_t errors = 0;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     write_calls(s, "chat", NOON_S, 3);
     write_calls(s, "chat", NOON_S + 30, 4);
     write_calls(s, "chat", NOON_S + 60, 5);
@@ -275,7 +239,8 @@ static void test_series_are_bounded(void **state)
     int64_t series = 0, last = 0;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     for (int i = 0; i < 20; i++) {
         char name[32];
         struct record rec;
@@ -296,7 +261,8 @@ static void test_rollback_leaves_nothing(void **state)
     struct store_loss loss;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     assert_int_equal(store_begin(s), 0);
     assert_true(claim(s, "a", 1));
     write_calls(s, "chat", NOON_S, 3);
@@ -311,6 +277,7 @@ static void test_rollback_leaves_nothing(void **state)
 static void test_kill_keeps_numbers_and_sums_together(void **state)
 {
     (void)state;
+    STORES_NEEDED();
     for (unsigned round = 0; round < 15; round++) {
         CLEAN_STORE struct store *s = NULL;
         struct store_loss loss;
@@ -319,7 +286,7 @@ static void test_kill_keeps_numbers_and_sums_together(void **state)
         if (pid == 0) {
             struct store *child = NULL;
 
-            if (store_open(path, &child) < 0)
+            if (store_open(stores_where, &child) < 0)
                 _exit(1);
             for (uint64_t seq = 1;; seq++) {
                 if (store_begin(child) < 0)
@@ -334,7 +301,7 @@ static void test_kill_keeps_numbers_and_sums_together(void **state)
         usleep(20000 + 7000 * round);
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
-        assert_int_equal(store_open(path, &s), 0);
+        assert_int_equal(store_open(stores_where, &s), 0);
         assert_int_equal(store_loss(s, &loss), 0);
         assert_int_equal(sum_of(s, ROLLUP_MINUTE).calls, loss.received);
         assert_int_equal(sum_of(s, ROLLUP_DAY).calls, loss.received);
@@ -372,7 +339,8 @@ static void test_alerts(void **state)
     unsigned unpublished = 0;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     assert_int_equal(store_add_alert(s, &alert), 0);
     assert_int_equal(store_add_alert(s, &alert), 0);
     assert_int_equal(store_each_unpublished_alert(s, 10, count_alert, &unpublished), 0);
@@ -395,7 +363,8 @@ static void test_malformed(void **state)
     int64_t counted = 0;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     assert_int_equal(store_begin(s), 0);
     for (uint64_t i = 1; i <= STORE_MALFORMED_MAX + 50; i++) {
         const struct store_malformed m = {.stream_seq = i,
@@ -417,7 +386,8 @@ static void test_prune(void **state)
     CLEAN_STORE struct store *s = NULL;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
     write_calls(s, "chat", NOON_S, 1);
     write_calls(s, "chat", NOON_S + 3600, 1);
     assert_int_equal(store_prune_cells(s, ROLLUP_MINUTE, NOON_S + 3600), 0);
@@ -430,8 +400,9 @@ static void test_reader_sees_whole_transactions(void **state)
     CLEAN_STORE struct store *s = NULL, *reader = NULL;
 
     (void)state;
-    assert_int_equal(store_open(path, &s), 0);
-    assert_int_equal(store_open_reader(path, &reader), 0);
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_int_equal(store_open_reader(stores_where, &reader), 0);
     assert_int_equal(store_begin(s), 0);
     write_calls(s, "chat", NOON_S, 2);
     assert_int_equal(sum_of(reader, ROLLUP_MINUTE).calls, 0);
@@ -442,18 +413,19 @@ static void test_reader_sees_whole_transactions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_claims, remove_store),
-        cmocka_unit_test_teardown(test_unpriced_models_are_bounded, remove_store),
-        cmocka_unit_test_teardown(test_claims_against_a_model, remove_store),
-        cmocka_unit_test_teardown(test_cells_add_up, remove_store),
-        cmocka_unit_test_teardown(test_series_are_bounded, remove_store),
-        cmocka_unit_test_teardown(test_rollback_leaves_nothing, remove_store),
-        cmocka_unit_test_teardown(test_kill_keeps_numbers_and_sums_together, remove_store),
-        cmocka_unit_test_teardown(test_alerts, remove_store),
-        cmocka_unit_test_teardown(test_malformed, remove_store),
-        cmocka_unit_test_teardown(test_prune, remove_store),
-        cmocka_unit_test_teardown(test_reader_sees_whole_transactions, remove_store),
+        cmocka_unit_test_teardown(test_claims, stores_empty),
+        cmocka_unit_test_teardown(test_unpriced_models_are_bounded, stores_empty),
+        cmocka_unit_test_teardown(test_claims_against_a_model, stores_empty),
+        cmocka_unit_test_teardown(test_cells_add_up, stores_empty),
+        cmocka_unit_test_teardown(test_series_are_bounded, stores_empty),
+        cmocka_unit_test_teardown(test_rollback_leaves_nothing, stores_empty),
+        cmocka_unit_test_teardown(test_kill_keeps_numbers_and_sums_together, stores_empty),
+        cmocka_unit_test_teardown(test_alerts, stores_empty),
+        cmocka_unit_test_teardown(test_malformed, stores_empty),
+        cmocka_unit_test_teardown(test_prune, stores_empty),
+        cmocka_unit_test_teardown(test_reader_sees_whole_transactions, stores_empty),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +
+           cmocka_run_group_tests_name("PostgreSQL", tests, stores_setup_postgres, stores_teardown);
 }
