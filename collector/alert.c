@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -57,12 +58,48 @@ const char *alert_rule_kind(enum alert_rule rule)
     return rules[rule].kind;
 }
 
+const char *alert_rule_metric(enum alert_rule rule)
+{
+    return rules[rule].metric;
+}
+
+bool alert_rule_is_down(enum alert_rule rule)
+{
+    return rules[rule].is_down;
+}
+
+const char *alert_level_name(enum alert_level level)
+{
+    static const char *const names[ALERT_LEVEL__COUNT] = {
+        [ALERT_LEVEL_MODEL] = "model",
+        [ALERT_LEVEL_FEATURE] = "feature",
+        [ALERT_LEVEL_PROVIDER] = "provider",
+        [ALERT_LEVEL_ORG] = "org",
+    };
+
+    return names[level];
+}
+
+void alert_limit(struct alert *a, const char *format, ...)
+{
+    va_list args;
+
+    if (a->limits_count == ALERT_LIMITS_MAX)
+        return;
+    va_start(args, format);
+    vsnprintf(a->limits[a->limits_count++], sizeof(a->limits[0]), format, args);
+    va_end(args);
+}
+
 void alert_name(struct alert *a)
 {
     char name[640];
 
-    snprintf(name, sizeof(name), "alert\n%s\n%s\n%s\n%s\n%s\n%lld", a->org, a->feature, a->provider,
-             a->model, rules[a->rule].name, (long long)a->starts_s);
+    /* The level too: a model without a name is not its feature. */
+    snprintf(name, sizeof(name), "alert\n%s\n%s\n%s\n%s\n%s\n%lld%s%s", a->org, a->feature,
+             a->provider, a->model, rules[a->rule].name, (long long)a->starts_s,
+             a->level == ALERT_LEVEL_MODEL ? "" : "\n",
+             a->level == ALERT_LEVEL_MODEL ? "" : alert_level_name(a->level));
     event_uuid_named(slice_str(name), a->fingerprint);
 }
 

@@ -30,11 +30,34 @@ enum alert_rule {
     ALERT_RULE__COUNT,
 };
 
+/* What an alert is about. */
+enum alert_level {
+    ALERT_LEVEL_MODEL, /* of a feature at a provider */
+    ALERT_LEVEL_FEATURE,
+    ALERT_LEVEL_PROVIDER,
+    ALERT_LEVEL_ORG,
+    ALERT_LEVEL__COUNT,
+};
+
+#define ALERT_PARTS_MAX 14
+#define ALERT_RELATED_MAX 8
+#define ALERT_LIMITS_MAX 6
+
+/* A part of the deviation, see attribution.h. */
+struct alert_part {
+    char
+        dimension[16]; /* volume, mix, tokens_per_call, price; workload, model, feature, provider */
+    char value[160];   /* which one; "" for the first four */
+    double amount;     /* in the alert's unit */
+    double share;      /* of the deviation */
+};
+
 struct alert {
     enum alert_status status;
     enum alert_rule rule;
-    char id[37];          /* of this transition; the same when it is found again */
-    char fingerprint[37]; /* of the episode */
+    enum alert_level level; /* names beyond it are "" */
+    char id[37];            /* of this transition; the same when it is found again */
+    char fingerprint[37];   /* of the episode */
     char org[64], feature[96], provider[64], model[160];
     int64_t window_start_s, window_end_s;
     double observed;
@@ -55,11 +78,37 @@ struct alert {
     int64_t starts_s, detected_s;
     int64_t ends_s; /* resolved only */
     bool synthetic;
+    /* From here on 0 is "not known". */
+    double samples_expected;
+    double band_pct;       /* of the windows, that the band holds */
+    uint32_t slot_samples; /* hours like this one (of the week) that were learned from */
+    const char *season;    /* weekly, daily, none; NULL */
+    bool has_impact;
+    double impact_usd; /* cost beyond the usual since the episode's first window began */
+    double impact_usd_per_hour;
+    int64_t impact_from_s; /* that beginning */
+    int64_t onset_s;       /* when the window began to depart */
+    uint32_t affected;     /* models below that depart as well and are not told */
+    uint64_t cost_unknown; /* calls in the window without a cost */
+    int64_t change_s;      /* the last thing that changed, */
+    char change[200];      /* and what that was */
+    struct alert_part parts[ALERT_PARTS_MAX];
+    unsigned parts_count;
+    char related[ALERT_RELATED_MAX][37]; /* fingerprints of what is told as well */
+    unsigned related_count;
+    char limits[ALERT_LIMITS_MAX][96]; /* what the numbers are not */
+    unsigned limits_count;
 };
 
 /* "cost.spike"; "cost" as the subject's kind; metric and unit. */
 const char *alert_rule_name(enum alert_rule rule);
 const char *alert_rule_kind(enum alert_rule rule);
+/* "cost_usd"; "feature". */
+const char *alert_rule_metric(enum alert_rule rule);
+const char *alert_level_name(enum alert_level level);
+bool alert_rule_is_down(enum alert_rule rule);
+/* More than ALERT_LIMITS_MAX are left out. */
+void alert_limit(struct alert *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Names the episode by its series, rule and first window. */
 void alert_name(struct alert *a);
 /* The transition's id: from the fingerprint, the status and the window. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Closed minutes -> alerts. Holds the baseline of every series
- * (org, feature, provider, model) and the episodes that are under way.
+ * (org, feature, provider, model), of the features, providers and organisations
+ * above them, and the episodes that are under way. A deviation is told once, at the
+ * level that explains it (detect_explain.c).
  *
  * Pure, event time only: the same minutes in the same order give the same
  * alerts, whenever they are told. Nothing is stored here; after a start the
@@ -16,7 +18,7 @@
 #include "proto/base/cleanup.h"
 
 /* Series with a baseline; further ones are counted, not judged. */
-#define DETECT_SERIES_MAX 10000
+#define DETECT_SERIES_MAX 100000
 
 struct detect;
 

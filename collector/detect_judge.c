@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/detect_priv.h"
+
+#include <math.h>
+
+/* A shift within this time of another alert on the series is what that one told. */
+#define SHIFT_QUIET_S (12 * 3600)
+#define REBOUND_MIN 90
+#define REBOUND_SLACK 1.5
+
+static uint32_t minutes_since(const struct detect *d, const struct episode *e)
+{
+    int64_t minutes = (d->minute_s - e->ended_s) / MINUTE_S;
+
+    return minutes < 0 ? 0 : minutes > UINT32_MAX ? UINT32_MAX : (uint32_t)minutes;
+}
+
+/* Since the episode before ended. */
+static uint32_t fresh_minutes(const struct detect *d, const struct episode *e)
+{
+    return !e || e->is_active || e->ended_s == 0 ? UINT32_MAX : minutes_since(d, e);
+}
+
+/* The same for what was told of other nodes with the same calls. */
+static uint32_t fresh_around(const struct detect *d, const struct node *n, enum alert_rule rule)
+{
+    uint32_t fresh = UINT32_MAX;
+
+    for (unsigned i = 0; i < d->episodes_count; i++) {
+        const struct episode *e = d->episodes[i];
+
+        if (e->rule == rule && !e->is_active && minutes_since(d, e) < fresh &&
+            explain_is_akin(e->node, n))
+            fresh = minutes_since(d, e);
+    }
+    return fresh;
+}
+
+static enum alert_rule opposite_of(enum alert_rule rule)
+{
+    static const enum alert_rule opposites[] = {
+        [ALERT_CALLS_SPIKE] = ALERT_CALLS_DROP,   [ALERT_CALLS_DROP] = ALERT_CALLS_SPIKE,
+        [ALERT_COST_SPIKE] = ALERT_COST_DROP,     [ALERT_COST_DROP] = ALERT_COST_SPIKE,
+        [ALERT_TOKENS_SPIKE] = ALERT_TOKENS_DROP, [ALERT_TOKENS_DROP] = ALERT_TOKENS_SPIKE,
+    };
+
+    return rule <= ALERT_TOKENS_DROP ? opposites[rule] : ALERT_RULE__COUNT;
+}
+
+/* What was told above is over, and a part of it, which had grown used to it, is back
+ * where it was: no deviation of its own. */
+static bool is_rebound(const struct detect *d, const struct node *n, enum alert_rule rule,
+                       const struct finding *f)
+{
+    const double ratio = f->baseline > 0 ? f->observed / f->baseline : 0;
+
+    for (unsigned i = 0; i < d->episodes_count; i++) {
+        const struct episode *e = d->episodes[i];
+        double told;
+
+        if (e->rule != opposite_of(rule) || e->node == n || e->last.baseline <= 0 ||
+            (!e->is_active && minutes_since(d, e) > REBOUND_MIN) || !explain_is_akin(e->node, n))
+            continue;
+        told = e->peak;
+        if (alert_rule_is_down(rule) ? ratio * told >= 1 / REBOUND_SLACK
+                                     : ratio * told <= REBOUND_SLACK)
+            return true;
+    }
+    return false;
+}
+
+/* Is the rule's deviation told, here or of something with the same calls? */
+static const struct episode *find_told(const struct detect *d, const struct node *n,
+                                       enum alert_rule rule)
+{
+    for (unsigned i = 0; i < d->episodes_count; i++) {
+        const struct episode *e = d->episodes[i];
+
+        if (e->rule == rule && e->is_active && explain_is_akin(e->node, n))
+            return e;
+    }
+    return NULL;
+}
+
+static bool is_told(const struct detect *d, const struct node *n, enum alert_rule rule)
+{
+    return find_told(d, n, rule) != NULL;
+}
+
+static bool was_any_told_lately(const struct detect *d, const struct node *n)
+{
+    for (unsigned i = 0; i < d->episodes_count; i++) {
+        const struct episode *e = d->episodes[i];
+
+        if (e->rule <= ALERT_COST_SHIFT &&
+            (e->is_active || d->minute_s < e->ended_s + SHIFT_QUIET_S) &&
+            explain_is_akin(e->node, n))
+            return true;
+    }
+    return false;
+}
+
+/* Calls cost what they cost: so much more of them explain so much more cost. Where they
+ * are told of something larger, the node may have grown used to them. */
+static bool do_calls_explain(const struct detect *d, const struct node *n, const struct finding *f)
+{
+    const struct episode *told = find_told(d, n, ALERT_CALLS_SPIKE);
+    struct finding calls;
+    double ratio;
+
+    if (!told || f->baseline <= 0)
+        return false;
+    ratio = told->peak;
+    if (stats_look(n->stats, &d->settings, ALERT_CALLS_SPIKE, f->window_s, &calls) &&
+        calls.baseline > 0)
+        ratio = fmax(told->node == n ? 0 : ratio, calls.observed / calls.baseline);
+    return f->observed / f->baseline <= d->settings.ratio_min * ratio;
+}
+
+/* What another rule tells already is not told again. */
+static bool is_explained(const struct detect *d, const struct node *n, enum alert_rule rule,
+                         const struct finding *f)
+{
+    switch (rule) {
+    case ALERT_COST_SPIKE:
+        return do_calls_explain(d, n, f);
+    case ALERT_COST_DROP:
+        return is_told(d, n, ALERT_CALLS_DROP) || stats_are_calls_down(n->stats, &d->settings);
+    case ALERT_TOKENS_DROP:
+        return is_told(d, n, ALERT_CALLS_DROP) || is_told(d, n, ALERT_COST_DROP) ||
+               stats_are_calls_down(n->stats, &d->settings);
+    case ALERT_TOKENS_SPIKE:
+        return is_told(d, n, ALERT_CALLS_SPIKE) || is_told(d, n, ALERT_COST_SPIKE);
+    case ALERT_CALLS_SHIFT:
+    case ALERT_COST_SHIFT:
+        return was_any_told_lately(d, n);
+    default:
+        return false;
+    }
+}
+
+static bool is_calm_anyway(const struct node *n, enum alert_rule rule, const struct turn *turn)
+{
+    const bool is_shift = rule == ALERT_CALLS_SHIFT || rule == ALERT_COST_SHIFT;
+
+    /* A generator that ends is no outage; and a running minute is not over. */
+    return (alert_rule_is_down(rule) || is_shift) && (n->is_synthetic || turn->running_s);
+}
+
+int judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
+               const struct turn *turn, struct finding *ret_finding)
+{
+    const struct episode *e = episode_of(n, rule);
+    struct stats_ask ask = {
+        .rule = rule,
+        .is_active = e && e->is_active,
+        .fresh_min = fresh_minutes(d, e),
+        .running = {turn->running_s ? n->minute : NULL, turn->running_s},
+    };
+    uint32_t fresh;
+    int r;
+
+    *ret_finding = (struct finding){.is_calm = true};
+    if (is_calm_anyway(n, rule, turn))
+        return 0;
+    r = stats_judge(n->stats, &d->settings, &ask, ret_finding);
+    if (r < 0 || !ret_finding->fires || ask.is_active)
+        return r;
+    fresh = fresh_around(d, n, rule);
+    if (fresh < ask.fresh_min) {
+        ask.fresh_min = fresh;
+        r = stats_judge(n->stats, &d->settings, &ask, ret_finding);
+    }
+    if (r == 0 && (is_explained(d, n, rule, ret_finding) || is_rebound(d, n, rule, ret_finding)))
+        *ret_finding = (struct finding){.is_calm = true};
+    return r;
+}
+
+struct stats_amount judge_amount(const struct detect *d, const struct node *n, enum alert_rule rule,
+                                 const struct turn *turn, const struct finding *f)
+{
+    const struct stats_ask ask = {
+        .rule = rule,
+        .fresh_min = UINT32_MAX,
+        .running = {turn->running_s ? n->minute : NULL, turn->running_s},
+    };
+
+    return stats_amount(n->stats, &d->settings, &ask, f);
+}
+
+double judge_excess(const struct detect *d, const struct node *n, enum alert_rule rule,
+                    const struct turn *turn, const struct finding *f)
+{
+    struct stats_amount a = judge_amount(d, n, rule, turn, f);
+
+    if (rule == ALERT_CALLS_SHIFT || rule == ALERT_COST_SHIFT)
+        return fabs(a.observed - a.usual);
+    return alert_rule_is_down(rule) ? a.usual - a.observed : a.observed - a.usual;
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/detect_stats.h"
+
+#include "collector/rate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define MINUTE_S 60
+#define ERROR_SHARE_MIN 0.05
+/* Fewer calls than this part of the usual explain less of anything else. */
+#define CALLS_DOWN 0.67
+#define BAND_PCT 96.0
+#define SEASON_WEEKS 2
+
+struct stats {
+    struct baseline *cost, *calls, *tokens;
+    struct rate errors;
+    struct latency latency;
+};
+
+int stats_new(struct stats **ret_stats)
+{
+    struct stats *st = calloc(1, sizeof(*st));
+    int r = st ? baseline_new(&st->cost) : -ENOMEM;
+
+    if (r == 0)
+        r = baseline_new(&st->calls);
+    if (r == 0)
+        r = baseline_new(&st->tokens);
+    if (r == 0)
+        *ret_stats = TAKE_PTR(st);
+    stats_free(&st);
+    return r;
+}
+
+void stats_free(struct stats **stats)
+{
+    struct stats *st = *stats;
+
+    if (!st)
+        return;
+    baseline_free(&st->cost);
+    baseline_free(&st->calls);
+    baseline_free(&st->tokens);
+    latency_fini(&st->latency);
+    free(st);
+    *stats = NULL;
+}
+
+int stats_copy(const struct stats *from, struct stats **ret_stats)
+{
+    struct buf bytes;
+    struct slice rest;
+    int r;
+
+    buf_init(&bytes, SIZE_MAX);
+    r = stats_save(from, &bytes);
+    rest = buf_slice(&bytes);
+    if (r == 0)
+        r = stats_load(&rest, ret_stats);
+    buf_fini(&bytes);
+    return r;
+}
+
+/* --- learning --- */
+
+static struct baseline_minute cost_minute(const struct rollup_sums *s)
+{
+    return (struct baseline_minute){
+        .count = (float)(s->calls - s->cost_unknown),
+        .sum = (float)(1e-9 * (double)s->cost_expected_nanousd),
+        .squares = (float)s->cost_squares,
+    };
+}
+
+static struct baseline_minute calls_minute(const struct rollup_sums *s)
+{
+    float calls = (float)s->calls;
+
+    return (struct baseline_minute){.count = calls, .sum = calls, .squares = calls};
+}
+
+/* The roll-ups have no squares of tokens: the minute's own mean stands for them, set
+ * against the usual one. */
+static struct baseline_minute tokens_minute(const struct baseline *b, const struct rollup_sums *s)
+{
+    uint64_t unknown = s->input_unknown > s->output_unknown ? s->input_unknown : s->output_unknown;
+    double count = (double)(s->calls - unknown), sum = (double)(s->input_total + s->output_total);
+    double mark = baseline_mean_mark(b), off = sum - count * mark;
+
+    return (struct baseline_minute){
+        .count = (float)count,
+        .sum = (float)sum,
+        .squares = (float)(count <= 0 ? 0
+                           : mark > 0 ? count * mark * mark + off * off
+                                      : sum * sum / count),
+    };
+}
+
+static struct rate_counts error_counts(const struct rollup_sums *s)
+{
+    return (struct rate_counts){.calls = (float)s->calls, .hits = (float)s->errors};
+}
+
+int stats_learn(struct stats *st, const struct baseline_settings *s, int64_t minute,
+                const struct stats_minute *m, bool hold_errors, bool hold_latency)
+{
+    static const struct stats_minute nothing;
+    const struct stats_minute *there = m ? m : &nothing;
+    struct baseline_minute cost = cost_minute(&there->sums), calls = calls_minute(&there->sums);
+    struct baseline_minute tokens = tokens_minute(st->tokens, &there->sums);
+    struct rate_counts errors = error_counts(&there->sums);
+    int r = baseline_learn(st->cost, s, minute, &cost);
+
+    if (r == 0)
+        r = baseline_learn(st->calls, s, minute, &calls);
+    if (r == 0)
+        r = baseline_learn(st->tokens, s, minute, &tokens);
+    rate_learn(&st->errors, minute, &errors, hold_errors);
+    return r < 0 ? r : latency_learn(&st->latency, minute, &there->latency, hold_latency);
+}
+
+/* --- judging --- */
+
+/* The rules over sums. */
+struct sum_rule {
+    const struct baseline *baseline;
+    bool down, is_shift;
+};
+
+static bool sum_rule_of(const struct stats *st, enum alert_rule rule, struct sum_rule *ret_rule)
+{
+    const struct sum_rule sums[] = {
+        [ALERT_CALLS_SPIKE] = {st->calls, false, false},
+        [ALERT_CALLS_DROP] = {st->calls, true, false},
+        [ALERT_COST_SPIKE] = {st->cost, false, false},
+        [ALERT_COST_DROP] = {st->cost, true, false},
+        [ALERT_TOKENS_SPIKE] = {st->tokens, false, false},
+        [ALERT_TOKENS_DROP] = {st->tokens, true, false},
+        [ALERT_CALLS_SHIFT] = {st->calls, false, true},
+        [ALERT_COST_SHIFT] = {st->cost, false, true},
+    };
+
+    if ((size_t)rule >= sizeof(sums) / sizeof(sums[0]))
+        return false;
+    *ret_rule = sums[rule];
+    return true;
+}
+
+static struct baseline_minute minute_of(const struct stats *st, const struct baseline *b,
+                                        const struct rollup_sums *sums)
+{
+    return b == st->cost    ? cost_minute(sums)
+           : b == st->calls ? calls_minute(sums)
+                            : tokens_minute(b, sums);
+}
+
+static void judge_sum(const struct stats *st, const struct baseline_settings *s,
+                      const struct sum_rule *rule, const struct stats_ask *ask,
+                      struct finding *ret_finding)
+{
+    const struct stats_running *running = &ask->running;
+    struct baseline_minute now;
+
+    if (rule->is_shift) {
+        *ret_finding = (struct finding){.is_calm = true};
+        if (!running->minute)
+            baseline_shift(rule->baseline, ret_finding);
+        return;
+    }
+    if (running->minute)
+        now = minute_of(st, rule->baseline, &running->minute->sums);
+    baseline_judge(rule->baseline, s, rule->down, ask->fresh_min, running->minute ? &now : NULL,
+                   running->seconds, ret_finding);
+}
+
+static void judge_errors(const struct stats *st, const struct baseline_settings *s,
+                         const struct stats_running *running, struct finding *ret_finding)
+{
+    struct rate_counts now;
+
+    if (running->minute)
+        now = error_counts(&running->minute->sums);
+    rate_judge(&st->errors, s, ERROR_SHARE_MIN, running->minute ? &now : NULL, running->seconds,
+               ret_finding);
+}
+
+int stats_judge(const struct stats *st, const struct baseline_settings *s,
+                const struct stats_ask *ask, struct finding *ret_finding)
+{
+    const struct stats_running *running = &ask->running;
+    struct sum_rule rule;
+
+    if (sum_rule_of(st, ask->rule, &rule)) {
+        judge_sum(st, s, &rule, ask, ret_finding);
+        return 0;
+    }
+    if (ask->rule == ALERT_LATENCY_P95)
+        return latency_judge(&st->latency, s, ask->is_active,
+                             running->minute ? &running->minute->latency : NULL, running->seconds,
+                             ret_finding);
+    judge_errors(st, s, running, ret_finding);
+    return 0;
+}
+
+bool stats_look(const struct stats *st, const struct baseline_settings *s, enum alert_rule rule,
+                uint32_t window_s, struct finding *ret_finding)
+{
+    struct sum_rule sum;
+
+    if (!sum_rule_of(st, rule, &sum))
+        return false;
+    for (unsigned i = 0; i < s->windows_count; i++)
+        if (s->windows_min[i] * MINUTE_S >= window_s) { /* long ones may begin a little late */
+            baseline_look(sum.baseline, s, i, ret_finding);
+            return ret_finding->window_s != 0;
+        }
+    return false;
+}
+
+/* Of calls that were slow, over the latency's own window. */
+static void look_slow(const struct stats *st, const struct baseline_settings *s,
+                      const struct stats_running *running, struct finding *ret_finding)
+{
+    const struct latency *l = &st->latency;
+    struct rate_counts now = {0};
+
+    if (running->minute && l->bound > 0)
+        now = (struct rate_counts){
+            .calls = (float)running->minute->latency.count,
+            .hits = (float)sketch_count_above(&running->minute->latency, l->bound),
+        };
+    rate_judge(&l->slow, s, 0, running->minute ? &now : NULL, running->seconds, ret_finding);
+}
+
+struct stats_amount stats_amount(const struct stats *st, const struct baseline_settings *s,
+                                 const struct stats_ask *ask, const struct finding *f)
+{
+    struct finding own = {0};
+    struct sum_rule sum;
+    double scale = 1;
+
+    if (!sum_rule_of(st, ask->rule, &sum)) {
+        if (ask->rule == ALERT_LATENCY_P95)
+            look_slow(st, s, &ask->running, &own);
+        else
+            judge_errors(st, s, &ask->running, &own);
+        scale = own.samples;
+    } else if (sum.is_shift) { /* by the hour: each has its own beginning */
+        baseline_shift(sum.baseline, &own);
+        scale = own.fires ? 3600.0 / own.window_s : 0;
+    } else if (ask->running.minute) {
+        judge_sum(st, s, &sum, ask, &own);
+    } else {
+        stats_look(st, s, ask->rule, f->window_s, &own);
+    }
+    return (struct stats_amount){.observed = scale * own.observed, .usual = scale * own.baseline};
+}
+
+bool stats_are_calls_down(const struct stats *st, const struct baseline_settings *s)
+{
+    struct finding f;
+
+    for (unsigned i = 0; i < s->windows_count; i++) {
+        baseline_look(st->calls, s, i, &f);
+        if (f.observed < CALLS_DOWN * f.baseline)
+            return true;
+    }
+    return false;
+}
+
+/* --- what an alert says of it --- */
+
+static uint32_t slot_samples(const struct baseline *b)
+{
+    return b->of_week_hours[(size_t)(b->last_minute / 60 % 168)];
+}
+
+void stats_facts(const struct stats *st, const struct baseline_settings *s, enum alert_rule rule,
+                 struct stats_facts *ret_facts)
+{
+    struct sum_rule sum = {.baseline = st->calls};
+    const bool is_sum = sum_rule_of(st, rule, &sum);
+    const struct baseline *b = sum.baseline;
+    const bool is_weekly = b->hours >= SEASON_WEEKS * 7 * 24;
+
+    *ret_facts = (struct stats_facts){
+        .method = !is_sum     ? "binomial vs bad hour of the last day"
+                  : is_weekly ? "hour_of_week+local"
+                              : "hour_of_day+local",
+        .season = !is_sum     ? "none"
+                  : is_weekly ? "weekly"
+                              : "daily",
+        .history_hours = b->age_min / 60.0,
+        .hours = b->hours,
+        .slot_samples = is_sum ? slot_samples(b) : 0,
+        .band_pct = is_sum ? BAND_PCT : 0,
+        .is_warm = baseline_is_warm(b, s),
+        .is_calibrated = baseline_is_calibrated(b),
+    };
+}
+
+double stats_ratio_least(const struct stats *st, const struct baseline_settings *s,
+                         enum alert_rule rule, uint32_t *ret_window_s)
+{
+    struct sum_rule sum;
+    struct finding f;
+
+    if (!sum_rule_of(st, rule, &sum) || sum.down || sum.is_shift)
+        return 0;
+    baseline_judge(sum.baseline, s, false, UINT32_MAX, NULL, 0, &f);
+    *ret_window_s = f.window_s;
+    return f.ratio_least;
+}
+
+/* --- as bytes --- */
+
+static int put(struct buf *out, const void *bytes, size_t size)
+{
+    return buf_append(out, slice_of(bytes, size));
+}
+
+static bool get(struct slice *from, void *bytes, size_t size)
+{
+    if (from->len < size)
+        return false;
+    memcpy(bytes, from->data, size);
+    *from = slice_of(from->data + size, from->len - size);
+    return true;
+}
+
+static int save_baseline(const struct baseline *b, struct buf *out)
+{
+    int r = put(out, b, sizeof(*b));
+
+    if (r == 0 && b->day)
+        r = put(out, b->day, BASELINE_DAY_MIN * sizeof(*b->day));
+    return r;
+}
+
+static bool load_baseline(struct slice *from, struct baseline *b)
+{
+    struct baseline_minute *day = b->day;
+
+    if (!get(from, b, sizeof(*b))) {
+        b->day = day;
+        return false;
+    }
+    if (b->day) {
+        b->day = day;
+        return get(from, day, BASELINE_DAY_MIN * sizeof(*day));
+    }
+    free(day);
+    return true;
+}
+
+static int save_sketch(const struct sketch *k, struct buf *out)
+{
+    size_t at = out->len;
+    uint32_t length = 0;
+    int r = put(out, &length, sizeof(length));
+
+    if (r == 0)
+        r = sketch_encode(k, out);
+    if (r < 0)
+        return r;
+    length = (uint32_t)(out->len - at - sizeof(length));
+    memcpy(out->data + at, &length, sizeof(length));
+    return 0;
+}
+
+static int load_sketch(struct slice *from, struct sketch *k)
+{
+    uint32_t length;
+    int r;
+
+    *k = (struct sketch){0};
+    if (!get(from, &length, sizeof(length)) || from->len < length)
+        return -EBADMSG;
+    r = sketch_decode_merge(k, slice_of(from->data, length));
+    *from = slice_of(from->data + length, from->len - length);
+    return r;
+}
+
+static int save_latency(const struct latency *l, struct buf *out)
+{
+    int r = put(out, &l->young_min, sizeof(l->young_min));
+
+    if (r == 0)
+        r = put(out, &l->bound, sizeof(l->bound));
+    if (r == 0)
+        r = put(out, &l->slow, sizeof(l->slow));
+    for (int i = 0; i < LATENCY_RING && r == 0; i++)
+        r = save_sketch(&l->ring[i], out);
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = save_sketch(&l->generations[i], out);
+    return r;
+}
+
+static int load_latency(struct slice *from, struct latency *l)
+{
+    int r = 0;
+
+    if (!get(from, &l->young_min, sizeof(l->young_min)) ||
+        !get(from, &l->bound, sizeof(l->bound)) || !get(from, &l->slow, sizeof(l->slow)))
+        return -EBADMSG;
+    for (int i = 0; i < LATENCY_RING && r == 0; i++)
+        r = load_sketch(from, &l->ring[i]);
+    for (int i = 0; i < 2 && r == 0; i++)
+        r = load_sketch(from, &l->generations[i]);
+    return r;
+}
+
+int stats_save(const struct stats *st, struct buf *out)
+{
+    int r = save_baseline(st->cost, out);
+
+    if (r == 0)
+        r = save_baseline(st->calls, out);
+    if (r == 0)
+        r = save_baseline(st->tokens, out);
+    if (r == 0)
+        r = put(out, &st->errors, sizeof(st->errors));
+    return r < 0 ? r : save_latency(&st->latency, out);
+}
+
+int stats_load(struct slice *from, struct stats **ret_stats)
+{
+    struct stats *st = NULL;
+    int r = stats_new(&st);
+
+    if (r < 0)
+        return r;
+    if (!load_baseline(from, st->cost) || !load_baseline(from, st->calls) ||
+        !load_baseline(from, st->tokens) || !get(from, &st->errors, sizeof(st->errors)))
+        r = -EBADMSG;
+    if (r == 0)
+        r = load_latency(from, &st->latency);
+    if (r == 0)
+        *ret_stats = TAKE_PTR(st);
+    stats_free(&st);
+    return r;
+}
