@@ -12,6 +12,8 @@
 #include <time.h>
 
 #define HOURS_OF_WEEK 168.0
+#define PART_TOLD 0.5 /* of the deviation; smaller parts are not in the sentence */
+#define REASON_BYTES 1024
 
 enum unit {
     UNIT_USD,
@@ -170,11 +172,83 @@ static void print_return(const struct alert *a, char *ret_text, size_t size)
                  weeks > a->history_hours / HOURS_OF_WEEK ? "less than " : "", weeks);
 }
 
+static const char *or_unknown(const char *name)
+{
+    return name[0] ? name : "?";
+}
+
+static void print_scope(const struct alert *a, char *ret_text, size_t size)
+{
+    switch (a->level) {
+    case ALERT_LEVEL_MODEL:
+        snprintf(ret_text, size, "feature %s on %s/%s", or_unknown(a->feature),
+                 or_unknown(a->provider), or_unknown(a->model));
+        break;
+    case ALERT_LEVEL_FEATURE:
+        snprintf(ret_text, size, "feature %s", or_unknown(a->feature));
+        break;
+    case ALERT_LEVEL_PROVIDER:
+        snprintf(ret_text, size, "provider %s", or_unknown(a->provider));
+        break;
+    default:
+        snprintf(ret_text, size, "organisation %s", or_unknown(a->org));
+    }
+}
+
+/* " (790 expected)"; "" when not known. */
+static void print_expected(const struct alert *a, char *ret_text, size_t size)
+{
+    ret_text[0] = 0;
+    if (a->samples_expected > 0)
+        snprintf(ret_text, size,
+                 a->samples_expected >= 10 ? " (%.0f expected)" : " (%.1f expected)",
+                 a->samples_expected);
+}
+
+/* "; 98% of it by price, 95% at workload w"; the largest factor and the largest value
+ * that are most of it. */
+static void print_parts(const struct alert *a, char *ret_text, size_t size)
+{
+    const struct alert_part *factor = NULL, *value = NULL;
+    size_t at = 0;
+
+    ret_text[0] = 0;
+    if (a->status == ALERT_RESOLVED)
+        return;
+    for (unsigned i = 0; i < a->parts_count; i++) {
+        const struct alert_part *p = &a->parts[i];
+
+        if (p->share < PART_TOLD)
+            continue;
+        if (!p->value[0] && (!factor || p->share > factor->share))
+            factor = p;
+        if (p->value[0] && (!value || p->share > value->share))
+            value = p;
+    }
+    if (factor)
+        at = (size_t)snprintf(ret_text, size, "; %.0f%% of it by %s", 100 * factor->share,
+                              factor->dimension);
+    if (value && at < size)
+        snprintf(ret_text + at, size - at, "%s %.0f%% at %s %s", factor ? "," : ";",
+                 100 * value->share, value->dimension, value->value);
+}
+
+static void print_impact(const struct alert *a, char *ret_text, size_t size)
+{
+    char usd[32];
+
+    ret_text[0] = 0;
+    if (!a->has_impact)
+        return;
+    print_value(UNIT_USD, fabs(a->impact_usd), usd, sizeof(usd));
+    snprintf(ret_text, size, "; %s %s than usual so far", usd, a->impact_usd < 0 ? "less" : "more");
+}
+
 void alert_reason(const struct alert *a, char *ret_text, size_t size)
 {
     const struct rule *rule = &rules[a->rule];
     char observed[32], usual[32], lower[32], upper[32], window[96], times[32] = "against";
-    char rare[64];
+    char rare[64], scope[400], expected[48], parts[320], impact[64];
 
     print_value(rule->unit, a->observed, observed, sizeof(observed));
     print_value(rule->unit, a->baseline, usual, sizeof(usual));
@@ -182,16 +256,19 @@ void alert_reason(const struct alert *a, char *ret_text, size_t size)
     print_value(rule->unit, a->baseline_upper, upper, sizeof(upper));
     print_window(a, window, sizeof(window));
     print_return(a, rare, sizeof(rare));
+    print_scope(a, scope, sizeof(scope));
+    print_expected(a, expected, sizeof(expected));
+    print_parts(a, parts, sizeof(parts));
+    print_impact(a, impact, sizeof(impact));
     if (has_ratio(a))
         snprintf(times, sizeof(times), a->observed < a->baseline / 10 ? "%.2fx" : "%.1fx",
                  a->observed / a->baseline);
     snprintf(ret_text, size,
-             "%s%s of feature %s on %s/%s in %s was %s, %s the usual %s (%s-%s), %llu calls; "
-             "%.0f h of history%s.",
-             a->status == ALERT_RESOLVED ? "Back to normal: " : "", rule->subject,
-             a->feature[0] ? a->feature : "?", a->provider[0] ? a->provider : "?",
-             a->model[0] ? a->model : "?", window, observed, times, usual, lower, upper,
-             (unsigned long long)a->samples, a->history_hours, rare);
+             "%s%s of %s in %s was %s, %s the usual %s (%s-%s), %llu calls%s; "
+             "%.0f h of history%s%s%s.",
+             a->status == ALERT_RESOLVED ? "Back to normal: " : "", rule->subject, scope, window,
+             observed, times, usual, lower, upper, (unsigned long long)a->samples, expected,
+             a->history_hours, rare, parts, impact);
 }
 
 static char *borrow(const char *text)
@@ -201,7 +278,7 @@ static char *borrow(const char *text)
 
 static int append_packed(const Lectr__V1__Alert *m, struct buf *out)
 {
-    uint8_t packed[4096];
+    uint8_t packed[16384];
     size_t bytes = 0;
     int r = event_pack(&m->base, packed, sizeof(packed), &bytes);
 
@@ -251,22 +328,101 @@ static void fill_numbers(const struct alert *a, Lectr__V1__Alert *message)
 #undef m
 }
 
+/* What the lists of a message point to. */
+struct lists {
+    Lectr__V1__Alert__Label labels[3];
+    Lectr__V1__Alert__Label *label_list[3];
+    Lectr__V1__Alert__Attribution parts[ALERT_PARTS_MAX];
+    Lectr__V1__Alert__Attribution *part_list[ALERT_PARTS_MAX];
+    char *related[ALERT_RELATED_MAX], *limits[ALERT_LIMITS_MAX];
+};
+
+/* A level has the labels that belong to it, empty ones too. */
+static void fill_labels(const struct alert *a, struct lists *l, Lectr__V1__Alert *m)
+{
+    const struct {
+        const char *name, *value;
+        bool is_there;
+    } labels[] = {
+        {"feature", a->feature, a->level == ALERT_LEVEL_MODEL || a->level == ALERT_LEVEL_FEATURE},
+        {"provider", a->provider,
+         a->level == ALERT_LEVEL_MODEL || a->level == ALERT_LEVEL_PROVIDER},
+        {"model", a->model, a->level == ALERT_LEVEL_MODEL},
+    };
+
+    m->n_labels = 0;
+    for (size_t i = 0; i < sizeof(labels) / sizeof(labels[0]); i++) {
+        Lectr__V1__Alert__Label *label = &l->labels[m->n_labels];
+
+        if (!labels[i].is_there && !labels[i].value[0])
+            continue;
+        lectr__v1__alert__label__init(label);
+        label->name = borrow(labels[i].name);
+        label->value = borrow(labels[i].value);
+        l->label_list[m->n_labels++] = label;
+    }
+    m->labels = l->label_list;
+}
+
+static void fill_lists(const struct alert *a, struct lists *l, Lectr__V1__Alert *m)
+{
+    for (unsigned i = 0; i < a->parts_count; i++) {
+        Lectr__V1__Alert__Attribution *part = &l->parts[i];
+
+        lectr__v1__alert__attribution__init(part);
+        part->dimension = borrow(a->parts[i].dimension);
+        if (a->parts[i].value[0])
+            part->value = borrow(a->parts[i].value);
+        part->has_amount = part->has_share = true;
+        part->amount = a->parts[i].amount;
+        part->share = a->parts[i].share;
+        l->part_list[i] = part;
+    }
+    for (unsigned i = 0; i < a->related_count; i++)
+        l->related[i] = borrow(a->related[i]);
+    for (unsigned i = 0; i < a->limits_count; i++)
+        l->limits[i] = borrow(a->limits[i]);
+    m->attribution = l->part_list;
+    m->n_attribution = a->parts_count;
+    m->related = l->related;
+    m->n_related = a->related_count;
+    m->limits = l->limits;
+    m->n_limits = a->limits_count;
+}
+
+static void fill_context(const struct alert *a, Lectr__V1__Alert *message)
+{
+#define m (*message)
+    if (a->samples_expected > 0)
+        SET(samples_expected, a->samples_expected);
+    if (a->band_pct > 0) {
+        SET(baseline_band_pct, a->band_pct);
+        SET(baseline_slot_samples, a->slot_samples);
+    }
+    if (a->season)
+        m.baseline_season = borrow(a->season);
+    if (a->has_impact) {
+        SET(impact_excess_usd, a->impact_usd);
+        SET(impact_excess_usd_per_hour, a->impact_usd_per_hour);
+    }
+    if (a->onset_s)
+        SET(detection_delay_seconds, (double)(a->detected_s - a->onset_s));
+    if (a->change_s) {
+        m.last_change = borrow(a->change);
+        SET(last_change_unix_nano, to_ns(a->change_s));
+    }
+    m.level = borrow(alert_level_name(a->level));
+    SET(affected_series, a->affected);
+#undef m
+}
+
 int alert_pack(const struct alert *a, struct buf *out)
 {
     const struct rule *rule = &rules[a->rule];
-    const char *const labels[][2] = {
-        {"feature", a->feature}, {"provider", a->provider}, {"model", a->model}};
-    Lectr__V1__Alert__Label label[3];
-    Lectr__V1__Alert__Label *label_list[3];
     Lectr__V1__Alert m = LECTR__V1__ALERT__INIT;
-    char reason[512];
+    char reason[REASON_BYTES];
+    struct lists lists;
 
-    for (int i = 0; i < 3; i++) {
-        lectr__v1__alert__label__init(&label[i]);
-        label[i].name = borrow(labels[i][0]);
-        label[i].value = borrow(labels[i][1]);
-        label_list[i] = &label[i];
-    }
     alert_reason(a, reason, sizeof(reason));
     m.id = borrow(a->id);
     m.fingerprint = borrow(a->fingerprint);
@@ -274,15 +430,16 @@ int alert_pack(const struct alert *a, struct buf *out)
     m.severity = borrow(rule->severity);
     m.rule = borrow(rule->name);
     m.org = borrow(a->org);
-    m.labels = label_list;
-    m.n_labels = 3;
     m.metric = borrow(rule->metric);
     m.unit = borrow(rule->unit_name);
     m.baseline_method = borrow(a->method);
     m.direction = borrow(rule->is_down || a->observed < a->baseline ? "down" : "up");
     m.confidence = borrow(a->confidence);
     m.reason = reason;
+    fill_labels(a, &lists, &m);
+    fill_lists(a, &lists, &m);
     fill_numbers(a, &m);
+    fill_context(a, &m);
     return append_packed(&m, out);
 }
 

@@ -2,6 +2,7 @@
 #include "collector/watch.h"
 
 #include "collector/detect.h"
+#include "collector/enrich.h"
 #include "collector/minutes.h"
 #include "collector/publish.h"
 #include "collector/store_query.h"
@@ -75,16 +76,20 @@ static int store_transition(struct watch *w, const struct alert *a)
     return r;
 }
 
-static int on_alert(void *ctx, const struct alert *a)
+static int on_alert(void *ctx, const struct alert *told)
 {
     struct watch *w = ctx;
-    char reason[512];
+    struct alert a = *told;
+    char reason[1024];
+    int r = enrich_alert(w->store, &a);
 
-    alert_reason(a, reason, sizeof(reason));
-    log_info("alert", "rule=%s status=%d fingerprint=%s reason=%s", alert_rule_name(a->rule),
-             a->status, a->fingerprint, reason);
+    if (r < 0)
+        return r;
+    alert_reason(&a, reason, sizeof(reason));
+    log_info("alert", "rule=%s status=%d fingerprint=%s reason=%s", alert_rule_name(a.rule),
+             a.status, a.fingerprint, reason);
     w->alerts++;
-    return store_transition(w, a);
+    return store_transition(w, &a);
 }
 
 /* An episode that the store has as active and the detector, who knows the late

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the stored roll-ups add to an alert: where the deviation comes from
+ * (attribution.h, against the ENRICH_USUAL_HOURS whole hours before the window), since
+ * when it departs, how many calls have no cost.
+ */
+#pragma once
+
+#include "collector/alert.h"
+#include "collector/store.h"
+#include "proto/base/cleanup.h"
+
+#define ENRICH_USUAL_HOURS 24
+/* Before the window it is looked so far for the beginning. */
+#define ENRICH_ONSET_MIN 60
+
+/* Fills parts, onset_s, cost_unknown and what limits them. */
+int enrich_alert(struct store *s, struct alert *alert) LECTR_MUST_USE;
