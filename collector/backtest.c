@@ -50,7 +50,7 @@ int backtest_new(const struct config_detect *settings, int64_t step_s,
     if (r == 0 && step_s >= MINUTE_S && step_s <= STEP_MAX_S) {
         b->step_min = (uint32_t)(step_s / MINUTE_S);
         choose_windows(b, settings);
-        r = baseline_new(&b->baseline);
+        r = baseline_new(NULL, &b->baseline);
     }
     if (r < 0) {
         backtest_free(&b);
@@ -78,7 +78,7 @@ static int learn(struct backtest *b, double amount)
         .squares = (float)(amount * b->piece),
     };
 
-    return baseline_learn(b->baseline, &b->settings, b->next_minute++, &m);
+    return baseline_learn(b->baseline, &b->settings, b->next_minute++, &m, false);
 }
 
 /* The minutes from the row before to the end of this one. */
@@ -92,7 +92,7 @@ static int learn_row(struct backtest *b, int64_t minute, double value)
     if (b->next_minute && minute > b->next_minute + HOLE_MAX_MIN) {
         baseline_free(&b->baseline);
         b->next_minute = 0;
-        r = baseline_new(&b->baseline);
+        r = baseline_new(NULL, &b->baseline);
     }
     if (b->next_minute == 0)
         b->next_minute = minute;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/baseline.h"
 
+#include "collector/first_day.h"
 #include "collector/profile.h"
+#include "collector/window.h"
 
 #include <errno.h>
 #include <math.h>
@@ -24,22 +26,14 @@
 #define NOISE_CALLS_LEAST 3.0
 #define NOISE_PRIOR_MIN 120.0
 #define SHIFT_MAX 3.0
-#define BAND_SIGMAS 2.05 /* 96% */
-#define CALM_SIGMAS 2.5
-#define DROP_RATIO 2.0    /* a drop must at least halve */
-#define RUNNING_LOOKS 4.0 /* independent ones, at most */
 
-int baseline_new(struct baseline **ret_baseline)
+int baseline_new(const struct baseline *calls, struct baseline **ret_baseline)
 {
     struct baseline *b = calloc(1, sizeof(*b));
 
     if (!b)
         return -ENOMEM;
-    b->day = calloc(BASELINE_DAY_MIN, sizeof(*b->day));
-    if (!b->day) {
-        free(b);
-        return -ENOMEM;
-    }
+    b->calls = calls;
     b->local.wander = (float)NOISE_PRIOR;
     shift_init(&b->shift);
     for (int i = 0; i < BASELINE_WINDOWS_MAX; i++) {
@@ -55,75 +49,11 @@ void baseline_free(struct baseline **baseline)
 {
     if (!*baseline)
         return;
-    free((*baseline)->day);
+    first_day_free(&(*baseline)->first);
+    free((*baseline)->fine);
+    free((*baseline)->of_week);
     free(*baseline);
     *baseline = NULL;
-}
-
-/* The logarithm exaggerates how rare few calls are: none where nine are usual is
- * one hour in ten thousand. In units of calls, widened for what is not Poisson. */
-static double deviance_z(double sum, double expected, double mark, double noise, double spread)
-{
-    double seen, usual, deviance;
-
-    if (mark <= 0)
-        return 0;
-    seen = sum / mark;
-    usual = expected / mark;
-    deviance = 2.0 * ((seen > 0 ? seen * log(seen / usual) : 0) - (seen - usual));
-    deviance = sqrt(fmax(deviance, 0) / (spread + noise * usual));
-    return seen < usual ? -deviance : deviance;
-}
-
-/* `expected`: of the profile; `before`: the local state when the window began;
- * `doubt`: what else may be usual. */
-static struct baseline_look make_look(const struct baseline *b, const struct baseline_window *w,
-                                      uint32_t window_min, double sum, double samples,
-                                      double expected, double before, struct profile_doubt doubt)
-{
-    double mark = profile_mean_mark(b);
-    double corrected = expected * exp(before * exp(-(window_min / 2.0) / LOCAL_DECAY_MIN));
-    double variance = (double)w->noise + profile_sampling_variance(b, corrected);
-    double spread = 1.0 + profile_mark_cv2(b), noise = (double)w->noise;
-    double scale = sqrt(variance), most = corrected * exp(doubt.up);
-    double usual = log((sum + mark / 2 + 1e-12) / (corrected + mark / 2 + 1e-12));
-    double beyond = log((sum + mark / 2 + 1e-12) / (most + mark / 2 + 1e-12));
-
-    return (struct baseline_look){
-        .sum = (float)sum,
-        .samples = (float)samples,
-        .expected = (float)corrected,
-        .variance = (float)variance,
-        .z = (float)(beyond / scale),
-        .z_down = (float)deviance_z(sum, corrected * exp(doubt.down), mark, noise, spread),
-        .plain = (float)(usual / scale),
-        .plain_down = (float)deviance_z(sum, corrected, mark, noise, spread),
-    };
-}
-
-/* The local state at a minute, for what came after. A window that a cliff upwards
- * lies in is mostly beyond it. */
-static double state_before(const struct baseline *b, int64_t minute)
-{
-    const struct baseline_local *l = &b->local;
-
-    return l->cliff > minute && l->cliff_up ? 0 : (double)l->states[(size_t)minute % BASELINE_RING];
-}
-
-static struct baseline_look look_at(const struct baseline *b, const struct baseline_window *w,
-                                    int64_t minute, uint32_t window_min)
-{
-    double sum = 0, samples = 0, expected = 0;
-
-    for (uint32_t i = 0; i < window_min; i++) {
-        size_t place = (size_t)(minute - i) % BASELINE_RING;
-
-        sum += (double)b->ring[place].sum;
-        samples += (double)b->ring[place].count;
-        expected += (double)b->expected[place];
-    }
-    return make_look(b, w, window_min, sum, samples, expected, state_before(b, minute - window_min),
-                     profile_doubt(b, minute));
 }
 
 /* --- learning --- */
@@ -135,32 +65,34 @@ static bool tells_noise(const struct baseline *b, double expected)
            fabs((double)b->local.state) <= LOCAL_FITS;
 }
 
-static void learn_noise(struct baseline_window *w, const struct baseline_look *k)
+static double learning_step(const struct baseline_window *w)
 {
-    double floor_variance = (double)(k->variance - w->noise);
-    double z = fmin(fmax((double)k->plain, -3.0), 3.0);
-    double step = fmax(1.0 / (w->learned + NOISE_PRIOR_MIN), 1.0 / WEEK_MIN);
+    return fmax(1.0 / (w->learned + NOISE_PRIOR_MIN), 1.0 / WEEK_MIN);
+}
 
-    w->noise += (float)(step * (z * z * (double)k->variance - floor_variance - (double)w->noise));
+static void learn_noise(struct baseline_window *w, const struct window_look *k)
+{
+    double floor_variance = k->variance - (double)w->noise;
+    double z = fmin(fmax(k->plain, -3.0), 3.0);
+
+    w->noise +=
+        (float)(learning_step(w) * (z * z * k->variance - floor_variance - (double)w->noise));
     w->noise = fmaxf(w->noise, (float)NOISE_LEAST);
 }
 
 /* How far the log rate wanders from the profile, told by a short window. */
-static void learn_wander(struct baseline *b, const struct baseline_window *w, int64_t minute,
-                         uint32_t window_min)
+static void learn_wander(struct baseline *b, const struct baseline_window *w,
+                         const struct window_span *span)
 {
-    double mark = profile_mean_mark(b), expected = 0, floor_variance, residual, step, limit;
+    double mark = profile_mean_mark(b), floor_variance, residual, limit;
 
-    for (uint32_t i = 0; i < window_min; i++)
-        expected += (double)b->expected[(size_t)(minute - i) % BASELINE_RING];
-    if (!tells_noise(b, expected))
+    if (!tells_noise(b, span->expected))
         return;
-    floor_variance = profile_sampling_variance(b, expected);
-    residual = log(((double)w->look.sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12));
+    floor_variance = profile_sampling_variance(b, span->expected);
+    residual = log((span->sum + mark / 2 + 1e-12) / (span->expected + mark / 2 + 1e-12));
     limit = 9.0 * ((double)b->local.wander + floor_variance);
-    step = fmax(1.0 / (w->learned + NOISE_PRIOR_MIN), 1.0 / WEEK_MIN);
-    b->local.wander += (float)(step * (fmin(residual * residual, limit) - floor_variance -
-                                       (double)b->local.wander));
+    b->local.wander += (float)(learning_step(w) * (fmin(residual * residual, limit) -
+                                                   floor_variance - (double)b->local.wander));
     b->local.wander = fminf(fmaxf(b->local.wander, (float)NOISE_LEAST), 1);
 }
 
@@ -169,13 +101,13 @@ static void learn_wander(struct baseline *b, const struct baseline_window *w, in
 static void follow_local(struct baseline *b, int64_t minute)
 {
     struct baseline_local *l = &b->local;
+    size_t place = (size_t)minute % BASELINE_MINUTES;
     double mark = profile_mean_mark(b), state = (double)l->state * exp(-1.0 / LOCAL_DECAY_MIN);
-    double expected = (double)b->expected[minute % BASELINE_RING] * exp(state);
+    double expected = (double)b->expected.minutes[place] * exp(state);
     double prior = (double)l->variance + 2.0 * (double)l->wander / LOCAL_WANDER_MIN;
     double calls = mark > 0 ? fmax(expected / mark, 1e-3) : 1e-3;
     double total = prior + (1.0 + profile_mark_cv2(b)) / calls;
-    double innovation =
-        expected > 0 ? (double)b->ring[minute % BASELINE_RING].sum / expected - 1.0 : 0;
+    double innovation = expected > 0 ? (double)b->sums.minutes[place] / expected - 1.0 : 0;
     double limit = LOCAL_CLIP * sqrt(total), gain = prior / total;
 
     state += gain * fmin(fmax(innovation, -limit), limit);
@@ -183,19 +115,14 @@ static void follow_local(struct baseline *b, int64_t minute)
     l->variance = (float)fmin((1.0 - gain) * prior, (double)l->wander);
 }
 
-static bool is_excursion(const struct baseline_look *k, double sigmas)
+static void learn_window(const struct baseline *b, struct baseline_window *w,
+                         const struct window_look *k, int64_t minute, uint32_t window_min)
 {
-    return (double)k->z > sigmas || (double)k->z_down < -sigmas;
-}
-
-static void learn_window(const struct baseline *b, struct baseline_window *w, int64_t minute,
-                         uint32_t window_min)
-{
-    if (tells_noise(b, (double)w->look.expected))
-        learn_noise(w, &w->look);
-    tail_learn(&w->up, (double)w->look.plain, minute, window_min);
-    tail_learn(&w->down, -(double)w->look.plain_down, minute, window_min);
-    w->learned++;
+    if (tells_noise(b, k->expected))
+        learn_noise(w, k);
+    tail_learn(&w->up, k->plain, minute, window_min);
+    tail_learn(&w->down, -k->plain_down, minute, window_min);
+    w->learned += w->learned < UINT16_MAX;
 }
 
 /* An excursion holds the local state where it was before; one that lasts becomes
@@ -203,28 +130,28 @@ static void learn_window(const struct baseline *b, struct baseline_window *w, in
 static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
 {
     struct baseline_local *l = &b->local;
+    int cliff = minute % 60 == 0 ? profile_cliff(b, minute) : 0;
 
     /* What was learned before a cliff says nothing of what is beyond it. */
-    if (minute % 60 == 0 && profile_is_cliff(b, minute)) {
+    if (cliff) {
         l->state = 0;
         l->variance = l->wander;
-        l->cliff = minute;
-        l->cliff_up = profile_log_of_hour(b, minute) > profile_log_of_hour(b, minute - 1);
+        l->cliff = (uint32_t)minute;
+        l->cliff_up = cliff > 0;
     }
     if (window_min && l->frozen_min == 0)
-        l->state = l->states[(size_t)(minute - window_min) % BASELINE_RING];
+        l->state = (float)window_state(b, minute - window_min);
     if (window_min)
-        l->frozen_min++;
+        l->frozen_min += l->frozen_min < UINT16_MAX;
     else
         l->frozen_min = 0;
     if (!window_min || l->frozen_min > FREEZE_MAX_MIN)
         follow_local(b, minute);
-    l->states[minute % BASELINE_RING] = l->state;
 }
 
-static bool is_unusual(const struct baseline_look *k)
+static bool is_unusual(const struct window_look *k)
 {
-    return (double)k->plain > EXCURSION_SIGMAS || (double)k->plain_down < -EXCURSION_SIGMAS;
+    return k->plain > EXCURSION_SIGMAS || k->plain_down < -EXCURSION_SIGMAS;
 }
 
 /* The shortest window that says that something is going on now; 0: none. Long ones
@@ -234,54 +161,96 @@ static uint32_t find_excursion(const struct baseline *b, const struct baseline_s
     double sigmas = b->local.frozen_min ? EXCURSION_END_SIGMAS : EXCURSION_SIGMAS;
 
     for (unsigned i = 0; i < 2 && i < s->windows_count; i++)
-        if (is_excursion(&b->windows[i].look, sigmas))
+        if (((double)b->windows[i].z > sigmas || (double)b->windows[i].z_down < -sigmas) &&
+            s->windows_min[i] < BASELINE_MINUTES)
             return s->windows_min[i];
     return 0;
 }
 
+static bool is_held(const struct baseline *b)
+{
+    return b->local.frozen_min && b->local.frozen_min <= FREEZE_MAX_MIN;
+}
+
 static void learn_windows(struct baseline *b, const struct baseline_settings *s, int64_t minute,
-                          uint32_t minutes_there)
+                          double sum, uint32_t minutes_there, bool hold)
 {
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
+    struct window_look looks[BASELINE_WINDOWS_MAX];
+    struct window_span spans[BASELINE_WINDOWS_MAX];
+    double log_expected;
     uint32_t beyond_min;
 
-    b->expected[minute % BASELINE_RING] = (float)exp(profile_log_expected(b, minute));
-    for (unsigned i = 0; i < s->windows_count; i++)
-        b->windows[i].look = minutes_there < s->windows_min[i]
-                                 ? (struct baseline_look){0}
-                                 : look_at(b, &b->windows[i], minute, s->windows_min[i]);
-    beyond_min = find_excursion(b, s);
+    profile_turn(b, minute);
+    log_expected = profile_log_expected(b, &b->hour, minute);
+    window_enter(b, minute, sum, exp(log_expected));
     for (unsigned i = 0; i < s->windows_count; i++) {
         struct baseline_window *w = &b->windows[i];
 
-        if (minutes_there < s->windows_min[i] || is_unusual(&w->look) ||
+        w->z = w->z_down = 0;
+        if (minutes_there < s->windows_min[i])
+            continue;
+        spans[i] = window_span(b, minute, s->windows_min[i]);
+        looks[i] = window_look(b, w, &spans[i], log_expected, &b->hour);
+        w->z = (float)looks[i].z;
+        w->z_down = (float)looks[i].z_down;
+    }
+    beyond_min = find_excursion(b, s);
+    for (unsigned i = 0; i < s->windows_count && !hold; i++) {
+        if (minutes_there < s->windows_min[i] || is_unusual(&looks[i]) ||
             (beyond_min && b->local.frozen_min <= FREEZE_MAX_MIN))
             continue;
-        learn_window(b, w, minute, s->windows_min[i]);
+        learn_window(b, &b->windows[i], &looks[i], minute, s->windows_min[i]);
         if (i == recent)
-            learn_wander(b, w, minute, s->windows_min[i]);
+            learn_wander(b, &b->windows[i], &spans[i]);
     }
-    learn_local(b, minute, beyond_min);
+    if (!hold)
+        learn_local(b, minute, beyond_min);
+    window_enter_state(b, minute);
 }
 
 /* The first day again, minute by minute, against what all of it taught. */
-static void go_through_first_day(struct baseline *b, const struct baseline_settings *s)
+static int go_through_first_day(struct baseline *b, const struct baseline_settings *s)
 {
-    struct baseline_minute latest[BASELINE_RING];
-    uint32_t minutes = b->age_min < BASELINE_DAY_MIN ? b->age_min : BASELINE_DAY_MIN;
+    const struct baseline_ring latest = b->sums;
+    double mark = profile_mean_mark(b);
+    uint32_t there = 0;
 
-    memcpy(latest, b->ring, sizeof(latest));
-    for (uint32_t i = 0; i < minutes; i++) {
-        int64_t minute = b->first_minute + i;
+    for (unsigned h = 0; h < b->first->hours; h++) {
+        float sums[60];
+        int64_t minute;
+        uint32_t minutes = first_day_hour(b->first, h, mark, sums, &minute);
 
-        b->ring[minute % BASELINE_RING] = b->day[i];
-        learn_windows(b, s, minute, i + 1);
-        profile_learn_recurring(b, minute);
+        for (uint32_t i = 0; i < minutes; i++) {
+            learn_windows(b, s, minute + i, (double)sums[i], ++there, false);
+            profile_learn_recurring(b, minute + i);
+        }
     }
-    memcpy(b->ring, latest, sizeof(latest));
-    free(b->day);
-    b->day = NULL;
-    profile_survey_day(b);
+    b->sums = latest;
+    first_day_free(&b->first);
+    return profile_survey_day(b);
+}
+
+static int end_first_day(struct baseline *b, const struct baseline_settings *s, int64_t minute)
+{
+    int r = b->hour_minutes ? first_day_close_hour(b->first, b, minute) : 0;
+
+    if (r == 0)
+        r = profile_fit_first_day(b, minute);
+    if (r == 0)
+        r = profile_survey_day(b);
+    /* The running hour is told to the shift rule from its end on. */
+    b->hour_held += b->hour_minutes > 0;
+    return r < 0 ? r : go_through_first_day(b, s);
+}
+
+/* Too much of it was held: another day is needed. */
+static int begin_again(struct baseline *b, int64_t minute)
+{
+    first_day_free(&b->first);
+    b->age_min = b->hours = 0;
+    b->has_first = 0;
+    return first_day_new(minute + 1, &b->first);
 }
 
 /* The level moves, the local state need not make up for it any longer. */
@@ -289,10 +258,8 @@ static void move_level(struct baseline *b, double by)
 {
     b->level += (float)by;
     b->local.state -= (float)by;
-    for (int i = 0; i < BASELINE_RING; i++) {
-        b->local.states[i] -= (float)by;
-        b->expected[i] *= (float)exp(by);
-    }
+    b->hour.number = 0;
+    window_move(b, by);
 }
 
 static void judge_hour(struct baseline *b, const struct baseline_settings *s, int64_t minute)
@@ -300,221 +267,88 @@ static void judge_hour(struct baseline *b, const struct baseline_settings *s, in
     double half = profile_mean_mark(b) / 2;
     struct shift_hour hour = {
         .minute = minute,
-        .sum = (double)b->hour.sum,
+        .sum = (double)b->hour_sum,
         .expected = (double)b->hour_expected,
-        .samples = (double)b->hour.count,
+        .samples = (double)b->hour_count,
     };
 
     hour.departure = log((hour.sum + half + 1e-12) / (hour.expected + half + 1e-12));
     b->shifted =
         shift_learn(&b->shift, &hour, b->age_min / WEEK_MIN, s->target_weeks, s->ratio_min);
     if (b->shifted.direction)
-        move_level(b, fmin(fmax(log(b->shifted.sum / b->shifted.expected), -SHIFT_MAX), SHIFT_MAX));
+        move_level(b,
+                   fmin(fmax(log((double)b->shifted.sum / (double)b->shifted.expected), -SHIFT_MAX),
+                        SHIFT_MAX));
+}
+
+/* `minute` is the last one of its hour. */
+static int close_hour(struct baseline *b, const struct baseline_settings *s, int64_t minute)
+{
+    int r = 0;
+
+    if (b->fitted_hour && b->hour_minutes == 60 && b->hour_held == 0)
+        judge_hour(b, s, minute);
+    if (b->first)
+        r = first_day_close_hour(b->first, b, minute);
+    if (r == -ENOSPC)
+        r = begin_again(b, minute);
+    profile_turn(b, minute);
+    profile_close_hour(b, minute);
+    if (r == 0 && b->fitted_hour)
+        r = profile_survey_day(b);
+    b->hour_sum = b->hour_count = b->hour_expected = 0;
+    b->hour_minutes = b->hour_held = 0;
+    return r;
+}
+
+static void add_to_hour(struct baseline *b, int64_t minute, const struct baseline_minute *m,
+                        bool hold)
+{
+    b->hour_sum += m->sum;
+    b->hour_count += m->count;
+    b->hour_expected += b->fitted_hour ? b->expected.minutes[(size_t)minute % BASELINE_MINUTES] : 0;
+    b->hour_minutes++;
+    b->hour_held += hold;
 }
 
 int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_t minute,
-                   const struct baseline_minute *m)
+                   const struct baseline_minute *m, bool hold)
 {
-    if (b->last_minute && minute != b->last_minute + 1)
+    int r = 0;
+
+    if (minute <= 0 || minute >= UINT32_MAX || (b->last_minute && minute != b->last_minute + 1))
         return -EINVAL;
     if (!b->last_minute)
-        b->first_minute = minute;
-    b->last_minute = minute;
-    b->ring[minute % BASELINE_RING] = *m;
-    if (b->day && b->age_min < BASELINE_DAY_MIN)
-        b->day[b->age_min] = *m;
+        r = first_day_new(minute, &b->first);
+    if (r < 0)
+        return r;
+    b->last_minute = (uint32_t)minute;
     b->age_min++;
-    if (!b->is_fitted || b->local.frozen_min == 0 || b->local.frozen_min > FREEZE_MAX_MIN)
-        profile_learn_marks(b, m);
-    if (b->is_fitted) {
-        learn_windows(b, s, minute, b->age_min);
-        profile_learn_recurring(b, minute);
-    }
     b->shifted = (struct shift_found){0};
-    b->hour.sum += m->sum;
-    b->hour.count += m->count;
-    b->hour_expected += b->is_fitted ? b->expected[minute % BASELINE_RING] : 0;
-    b->hour_minutes++;
-    if ((minute + 1) % 60 == 0) {
-        if (b->is_fitted && b->hour_minutes == 60)
-            judge_hour(b, s, minute);
-        profile_close_hour(b, minute);
-        b->hour_expected = 0;
+    if (!hold && (!b->fitted_hour || !is_held(b)))
+        profile_learn_marks(b, m);
+    if (b->fitted_hour) {
+        learn_windows(b, s, minute, (double)m->sum, b->age_min, hold);
+        if (!hold)
+            profile_learn_recurring(b, minute);
+    } else {
+        window_enter(b, minute, (double)m->sum, 0);
+        first_day_note(b->first, minute, (double)m->sum);
     }
-    if (!b->is_fitted && b->age_min >= BASELINE_DAY_MIN && b->hours >= HOURS_FIRST) {
-        profile_fit_first_day(b);
-        go_through_first_day(b, s);
-    }
-    return 0;
+    add_to_hour(b, minute, m, hold);
+    if ((minute + 1) % 60 == 0)
+        r = close_hour(b, s, minute);
+    if (r == 0 && b->first && b->age_min >= BASELINE_DAY_MIN && b->hours >= HOURS_FIRST)
+        r = end_first_day(b, s, minute);
+    return r;
 }
 
-/* --- judging --- */
-
-bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s)
+size_t baseline_bytes(const struct baseline *b)
 {
-    return b->is_fitted && b->age_min >= s->history_min && b->marks > 0;
-}
+    size_t bytes = sizeof(*b) + (b->of_week ? 168 : 0) + (b->fine ? sizeof(*b->fine) : 0);
 
-double baseline_mean_mark(const struct baseline *b)
-{
-    return profile_mean_mark(b);
-}
-
-bool baseline_is_calibrated(const struct baseline *b)
-{
-    return b->age_min >= 2 * WEEK_MIN && b->windows[0].up.clusters >= 20;
-}
-
-static struct baseline_look look_running(const struct baseline *b, const struct baseline_window *w,
-                                         uint32_t window_min, const struct baseline_minute *running,
-                                         uint32_t running_s)
-{
-    int64_t minute = b->last_minute;
-    double sum = (double)running->sum, samples = (double)running->count;
-    double expected = running_s / 60.0 * exp(profile_log_expected(b, minute + 1));
-
-    for (uint32_t i = 0; i + 1 < window_min; i++) {
-        size_t place = (size_t)(minute - i) % BASELINE_RING;
-
-        sum += (double)b->ring[place].sum;
-        samples += (double)b->ring[place].count;
-        expected += (double)b->expected[place];
-    }
-    return make_look(b, w, window_min, sum, samples, expected,
-                     state_before(b, minute + 1 - window_min), profile_doubt(b, minute + 1));
-}
-
-struct verdict {
-    struct baseline_look look;
-    double z; /* rises with the deviation, up or down */
-    double ratio;
-    double weeks;
-};
-
-/* A series that never saw a weekend cannot tell one from an outage. */
-static bool may_rest(const struct baseline *b)
-{
-    int64_t day = b->last_minute / BASELINE_DAY_MIN % 7; /* 0: Thursday */
-
-    return (day == 2 || day == 3) && b->of_week_hours[profile_hour_of_week(b->last_minute)] == 0;
-}
-
-static bool is_beyond(const struct baseline_settings *s, const struct verdict *v, bool down)
-{
-    return v->z >= CALM_SIGMAS && (down ? v->ratio <= 1.0 / DROP_RATIO : v->ratio >= s->ratio_min);
-}
-
-static void judge_window(const struct baseline *b, const struct baseline_settings *s, unsigned i,
-                         bool down, struct verdict *v)
-{
-    const struct baseline_window *w = &b->windows[i];
-
-    v->z = (double)(down ? -v->look.z_down : v->look.z);
-    v->ratio = v->look.expected > 0 ? (double)v->look.sum / (double)v->look.expected : 0;
-    v->weeks =
-        tail_return_weeks(down ? &w->down : &w->up, v->z, b->age_min / WEEK_MIN, s->windows_min[i]);
-}
-
-static void describe(const struct verdict *v, double length_s, struct finding *ret_finding)
-{
-    double band = BAND_SIGMAS * sqrt((double)v->look.variance);
-    double expected = (double)v->look.expected;
-
-    ret_finding->window_s = (uint32_t)length_s;
-    ret_finding->observed = (double)v->look.sum;
-    ret_finding->baseline = expected;
-    ret_finding->lower = expected * exp(-band);
-    ret_finding->upper = expected * exp(band);
-    ret_finding->samples = (double)v->look.samples;
-    ret_finding->sigmas = v->ratio < 1 ? -fabs(v->z) : v->z;
-    ret_finding->return_weeks = v->weeks;
-}
-
-/* How much more it takes until it is told: of the window at hand. */
-static double ratio_least(const struct baseline *b, const struct baseline_settings *s, unsigned i,
-                          const struct baseline_look *k, double target_weeks)
-{
-    double z = tail_z(&b->windows[i].up, target_weeks, b->age_min / WEEK_MIN, s->windows_min[i]);
-    double half = profile_mean_mark(b) / 2, expected = (double)k->expected;
-    double sum = (expected + half) * exp(z * sqrt((double)k->variance)) - half;
-
-    return expected > 0 ? fmax(sum / expected, s->ratio_min) : 0;
-}
-
-void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
-                    uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
-                    struct finding *ret_finding)
-{
-    struct verdict verdicts[BASELINE_WINDOWS_MAX] = {0};
-    /* Long windows remember: a shorter one must say that it still goes on. */
-    const unsigned recent = s->windows_count > 1 ? 1 : 0;
-    unsigned best = recent;
-    /* Windows overlap and the tail errs on the safe side: four count as one, which is
-     * measured, not derived. A running minute is looked at again and again. */
-    const double target = s->target_weeks * (running ? RUNNING_LOOKS : 1.0);
-    bool fires = false;
-
-    *ret_finding = (struct finding){.is_calm = true};
-    if (!baseline_is_warm(b, s) || (down && may_rest(b)))
-        return;
-    for (unsigned i = 0; i < s->windows_count; i++) {
-        verdicts[i].look =
-            running ? look_running(b, &b->windows[i], s->windows_min[i], running, running_s)
-                    : b->windows[i].look;
-        judge_window(b, s, i, down, &verdicts[i]);
-    }
-    for (unsigned i = 0; i < s->windows_count && s->windows_min[i] <= fresh_min; i++) {
-        bool hit = verdicts[i].weeks >= target && is_beyond(s, &verdicts[i], down) &&
-                   is_beyond(s, &verdicts[recent], down);
-
-        if (hit && (!fires || verdicts[i].z > verdicts[best].z))
-            best = i;
-        fires |= hit;
-        ret_finding->windows_agree |= (uint32_t)hit << i;
-    }
-    describe(&verdicts[best],
-             60.0 * (s->windows_min[best] - (running ? 1 : 0)) + (running ? running_s : 0),
-             ret_finding);
-    ret_finding->fires = fires;
-    ret_finding->tail_events = (down ? &b->windows[best].down : &b->windows[best].up)->clusters;
-    if (!down)
-        ret_finding->ratio_least = ratio_least(b, s, best, &verdicts[best].look, target);
-    ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down);
-}
-
-void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,
-                   struct finding *ret_finding)
-{
-    struct verdict v = {0};
-    bool down;
-
-    *ret_finding = (struct finding){.is_calm = true};
-    if (!baseline_is_warm(b, s))
-        return;
-    v.look = b->windows[window].look;
-    down = v.look.sum < v.look.expected;
-    judge_window(b, s, window, down, &v);
-    describe(&v, 60.0 * s->windows_min[window], ret_finding);
-    ret_finding->is_calm = !is_beyond(s, &v, down);
-}
-
-void baseline_shift(const struct baseline *b, struct finding *ret_finding)
-{
-    const struct shift_found *f = &b->shifted;
-    double band = BAND_SIGMAS * sqrt((double)b->shift.variance);
-
-    *ret_finding = (struct finding){.is_calm = true};
-    if (!f->direction)
-        return;
-    *ret_finding = (struct finding){
-        .fires = true,
-        .window_s = f->hours * 3600,
-        .observed = f->sum,
-        .baseline = f->expected,
-        .lower = f->expected * exp(-band),
-        .upper = f->expected * exp(band),
-        .samples = f->samples,
-        .return_weeks = f->weeks,
-        .tail_events = f->tail_events,
-    };
+    if (b->first)
+        bytes += sizeof(*b->first) + b->first->count * sizeof(float) +
+                 (b->first->hour ? 60 * sizeof(float) : 0);
+    return bytes;
 }

@@ -115,14 +115,14 @@ static int judge_rule(struct detect *d, enum alert_rule rule, const struct turn 
     for (struct node *n = d->tree.nodes; n; n = n->hh.next) {
         struct episode *e = episode_of(n, rule);
         struct finding f;
-        int r;
+        int r = 0;
 
         if (!n->stats || (turn->running_s && !n->minute))
             continue;
-        r = judge_node(d, n, rule, turn, &f);
-        if (r == 0 && e && e->is_active)
+        judge_node(d, n, rule, turn, &f);
+        if (e && e->is_active)
             r = episode_step(d, e, &f, turn);
-        else if (r == 0 && f.fires)
+        else if (f.fires)
             r = add_candidate(candidates, n, &f);
         if (r < 0)
             return r;

@@ -136,7 +136,7 @@ static void fill_basis(const struct detect *d, const struct node *n, const struc
     a->baseline_samples = facts.hours;
     a->slot_samples = facts.slot_samples;
     a->band_pct = facts.band_pct;
-    a->confidence = facts.is_calibrated ? "calibrated" : facts.is_warm ? "provisional" : "warming";
+    a->confidence = facts.confidence;
     a->samples_expected = 0;
     if (strcmp(alert_rule_kind(a->rule), "calls") == 0)
         a->samples_expected = f->baseline;

@@ -70,51 +70,46 @@ static bool does_explain(struct stats_amount whole, struct stats_amount part)
 }
 
 /* The child that explains it; of two (a feature, a provider) the one that departs more. */
-static int find_holder(struct detect *d, struct node *n, enum alert_rule rule,
-                       const struct turn *turn, const struct finding *f, struct node **ret_holder)
+static struct node *find_holder(struct detect *d, struct node *n, enum alert_rule rule,
+                                const struct turn *turn, const struct finding *f)
 {
     struct stats_amount whole = judge_amount(d, n, rule, turn, f);
+    struct node *holder = NULL;
     double furthest = -1;
 
     for (unsigned dimension = 0; dimension < 2; dimension++)
         for (struct node *c = node_next(n, dimension, NULL); c; c = node_next(n, dimension, c)) {
             struct node *source = node_source(c);
             struct finding own;
-            int r;
 
             if (!does_explain(whole, judge_amount(d, source, rule, turn, f)))
                 continue;
-            r = judge_node(d, source, rule, turn, &own);
-            if (r < 0)
-                return r;
+            judge_node(d, source, rule, turn, &own);
             if (is_notable(d, rule, &own, NOTABLE_BELOW) && departure(&own) > furthest) {
                 furthest = departure(&own);
-                *ret_holder = source;
+                holder = source;
             }
         }
-    return 0;
+    return holder;
 }
 
 /* Which node below (or the same) explains a deviation of `n`? Each is asked once. */
-static int descend(struct detect *d, struct node *n, enum alert_rule rule, const struct turn *turn,
-                   const struct finding *f, struct node **ret_node)
+static struct node *descend(struct detect *d, struct node *n, enum alert_rule rule,
+                            const struct turn *turn, const struct finding *f)
 {
-    struct node *holder = NULL;
+    struct node *holder;
     struct finding own;
-    int r = 0;
 
-    if (n->asked != d->asks) {
-        n->asked = d->asks;
-        n->answer = n;
-        r = find_holder(d, n, rule, turn, f, &holder);
-        if (r == 0 && holder)
-            r = judge_node(d, holder, rule, turn, &own);
-        if (r == 0 && holder)
-            r = descend(d, holder, rule, turn, &own, &n->answer);
+    if (n->asked == d->asks)
+        return n->answer;
+    n->asked = d->asks;
+    n->answer = n;
+    holder = find_holder(d, n, rule, turn, f);
+    if (holder) {
+        judge_node(d, holder, rule, turn, &own);
+        n->answer = descend(d, holder, rule, turn, &own);
     }
-    if (r == 0)
-        *ret_node = n->answer;
-    return r;
+    return n->answer;
 }
 
 /* --- what is told already --- */
@@ -201,51 +196,36 @@ static bool is_the_rest(const struct detect *d, const struct candidate *c, const
 }
 
 /* May `above` tell for the candidate? */
-static int try_above(struct detect *d, const struct candidate *c, struct node *above,
-                     enum alert_rule rule, const struct turn *turn, struct finding *ret_finding,
-                     bool *ret_tells)
+static bool tells_for(struct detect *d, const struct candidate *c, struct node *above,
+                      enum alert_rule rule, const struct turn *turn, struct finding *ret_finding)
 {
-    struct node *teller = NULL;
-    int r;
-
-    *ret_tells = false;
     if (!above || !above->stats)
-        return 0;
-    r = judge_node(d, above, rule, turn, ret_finding);
-    if (r < 0 || !is_notable(d, rule, ret_finding, NOTABLE_ABOVE) ||
-        is_the_rest(d, c, above, rule, turn, ret_finding))
-        return r;
-    r = descend(d, above, rule, turn, ret_finding, &teller);
-    *ret_tells = teller == above;
-    return r;
+        return false;
+    judge_node(d, above, rule, turn, ret_finding);
+    return is_notable(d, rule, ret_finding, NOTABLE_ABOVE) &&
+           !is_the_rest(d, c, above, rule, turn, ret_finding) &&
+           descend(d, above, rule, turn, ret_finding) == above;
 }
 
 /* The highest notable node above that explains itself; else what explains it below. */
-static int find_teller(struct detect *d, const struct candidate *c, enum alert_rule rule,
-                       const struct turn *turn, struct node **ret_node, struct finding *ret_finding)
+static struct node *find_teller(struct detect *d, const struct candidate *c, enum alert_rule rule,
+                                const struct turn *turn, struct finding *ret_finding)
 {
     struct node *const above[] = {
         c->node->parents[0] ? c->node->parents[0]->parents[0] : NULL,
         c->node->parents[0],
         c->node->parents[1],
     };
-    bool tells = false;
-    int r;
+    struct node *teller;
 
-    for (unsigned i = 0; i < sizeof(above) / sizeof(above[0]); i++) {
-        r = try_above(d, c, above[i], rule, turn, ret_finding, &tells);
-        if (r < 0)
-            return r;
-        if (tells) {
-            *ret_node = above[i];
-            return 0;
-        }
-    }
+    for (unsigned i = 0; i < sizeof(above) / sizeof(above[0]); i++)
+        if (tells_for(d, c, above[i], rule, turn, ret_finding))
+            return above[i];
     *ret_finding = c->finding;
-    r = descend(d, c->node, rule, turn, &c->finding, ret_node);
-    if (r == 0 && *ret_node != c->node)
-        r = judge_node(d, *ret_node, rule, turn, ret_finding);
-    return r;
+    teller = descend(d, c->node, rule, turn, &c->finding);
+    if (teller != c->node)
+        judge_node(d, teller, rule, turn, ret_finding);
+    return teller;
 }
 
 /* Models that depart as well. */
@@ -270,14 +250,14 @@ int explain_rule(struct detect *d, enum alert_rule rule, struct candidate *candi
             judge_excess(d, candidates[i].node, rule, turn, &candidates[i].finding);
     qsort(candidates, count, sizeof(*candidates), compare);
     for (unsigned i = 0; i < count; i++) {
-        struct node *teller = NULL;
         struct finding finding;
-        int r;
+        struct node *teller;
+        int r = 0;
 
         if (is_covered(d, &candidates[i], rule, turn))
             continue;
-        r = find_teller(d, &candidates[i], rule, turn, &teller, &finding);
-        if (r == 0 && !episode_is_active(teller, rule))
+        teller = find_teller(d, &candidates[i], rule, turn, &finding);
+        if (!episode_is_active(teller, rule))
             r = episode_begin(d, teller, rule, &finding, count_affected(candidates, count, teller),
                               turn);
         if (r < 0)

@@ -147,8 +147,8 @@ static bool is_calm_anyway(const struct node *n, enum alert_rule rule, const str
     return (alert_rule_is_down(rule) || is_shift) && (n->is_synthetic || turn->running_s);
 }
 
-int judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
-               const struct turn *turn, struct finding *ret_finding)
+void judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
+                const struct turn *turn, struct finding *ret_finding)
 {
     const struct episode *e = episode_of(n, rule);
     struct stats_ask ask = {
@@ -158,22 +158,20 @@ int judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
         .running = {turn->running_s ? n->minute : NULL, turn->running_s},
     };
     uint32_t fresh;
-    int r;
 
     *ret_finding = (struct finding){.is_calm = true};
     if (is_calm_anyway(n, rule, turn))
-        return 0;
-    r = stats_judge(n->stats, &d->settings, &ask, ret_finding);
-    if (r < 0 || !ret_finding->fires || ask.is_active)
-        return r;
+        return;
+    stats_judge(n->stats, &d->settings, &ask, ret_finding);
+    if (!ret_finding->fires || ask.is_active)
+        return;
     fresh = fresh_around(d, n, rule);
     if (fresh < ask.fresh_min) {
         ask.fresh_min = fresh;
-        r = stats_judge(n->stats, &d->settings, &ask, ret_finding);
+        stats_judge(n->stats, &d->settings, &ask, ret_finding);
     }
-    if (r == 0 && (is_explained(d, n, rule, ret_finding) || is_rebound(d, n, rule, ret_finding)))
+    if (is_explained(d, n, rule, ret_finding) || is_rebound(d, n, rule, ret_finding))
         *ret_finding = (struct finding){.is_calm = true};
-    return r;
 }
 
 struct stats_amount judge_amount(const struct detect *d, const struct node *n, enum alert_rule rule,

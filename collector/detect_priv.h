@@ -65,8 +65,8 @@ void episodes_fini(struct detect *d);
 
 /* --- detect_judge.c --- */
 
-int judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
-               const struct turn *turn, struct finding *ret_finding) LECTR_MUST_USE;
+void judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
+                const struct turn *turn, struct finding *ret_finding);
 /* What a node has of an amount, over the window of `f`; and how much of it is beyond
  * the usual, positive in the rule's direction. */
 struct stats_amount judge_amount(const struct detect *d, const struct node *n, enum alert_rule rule,

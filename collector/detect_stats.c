@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/detect_stats.h"
 
+#include "collector/profile.h"
 #include "collector/rate.h"
 
 #include <errno.h>
@@ -15,7 +16,7 @@
 #define SEASON_WEEKS 2
 
 struct stats {
-    struct baseline *cost, *calls, *tokens;
+    struct baseline *calls, *cost, *tokens; /* the calls learn first, the others read them */
     struct rate errors;
     struct latency latency;
 };
@@ -23,12 +24,12 @@ struct stats {
 int stats_new(struct stats **ret_stats)
 {
     struct stats *st = calloc(1, sizeof(*st));
-    int r = st ? baseline_new(&st->cost) : -ENOMEM;
+    int r = st ? baseline_new(NULL, &st->calls) : -ENOMEM;
 
     if (r == 0)
-        r = baseline_new(&st->calls);
+        r = baseline_new(st->calls, &st->cost);
     if (r == 0)
-        r = baseline_new(&st->tokens);
+        r = baseline_new(st->calls, &st->tokens);
     if (r == 0)
         *ret_stats = TAKE_PTR(st);
     stats_free(&st);
@@ -42,8 +43,8 @@ void stats_free(struct stats **stats)
     if (!st)
         return;
     baseline_free(&st->cost);
-    baseline_free(&st->calls);
     baseline_free(&st->tokens);
+    baseline_free(&st->calls);
     latency_fini(&st->latency);
     free(st);
     *stats = NULL;
@@ -112,12 +113,12 @@ int stats_learn(struct stats *st, const struct baseline_settings *s, int64_t min
     struct baseline_minute cost = cost_minute(&there->sums), calls = calls_minute(&there->sums);
     struct baseline_minute tokens = tokens_minute(st->tokens, &there->sums);
     struct rate_counts errors = error_counts(&there->sums);
-    int r = baseline_learn(st->cost, s, minute, &cost);
+    int r = baseline_learn(st->calls, s, minute, &calls, false);
 
     if (r == 0)
-        r = baseline_learn(st->calls, s, minute, &calls);
+        r = baseline_learn(st->cost, s, minute, &cost, false);
     if (r == 0)
-        r = baseline_learn(st->tokens, s, minute, &tokens);
+        r = baseline_learn(st->tokens, s, minute, &tokens, false);
     rate_learn(&st->errors, minute, &errors, hold_errors);
     return r < 0 ? r : latency_learn(&st->latency, minute, &there->latency, hold_latency);
 }
@@ -187,22 +188,22 @@ static void judge_errors(const struct stats *st, const struct baseline_settings 
                ret_finding);
 }
 
-int stats_judge(const struct stats *st, const struct baseline_settings *s,
-                const struct stats_ask *ask, struct finding *ret_finding)
+void stats_judge(const struct stats *st, const struct baseline_settings *s,
+                 const struct stats_ask *ask, struct finding *ret_finding)
 {
     const struct stats_running *running = &ask->running;
     struct sum_rule rule;
 
     if (sum_rule_of(st, ask->rule, &rule)) {
         judge_sum(st, s, &rule, ask, ret_finding);
-        return 0;
+        return;
     }
     if (ask->rule == ALERT_LATENCY_P95)
-        return latency_judge(&st->latency, s, ask->is_active,
-                             running->minute ? &running->minute->latency : NULL, running->seconds,
-                             ret_finding);
-    judge_errors(st, s, running, ret_finding);
-    return 0;
+        latency_judge(&st->latency, s, ask->is_active,
+                      running->minute ? &running->minute->latency : NULL, running->seconds,
+                      ret_finding);
+    else
+        judge_errors(st, s, running, ret_finding);
 }
 
 bool stats_look(const struct stats *st, const struct baseline_settings *s, enum alert_rule rule,
@@ -220,21 +221,6 @@ bool stats_look(const struct stats *st, const struct baseline_settings *s, enum 
     return false;
 }
 
-/* Of calls that were slow, over the latency's own window. */
-static void look_slow(const struct stats *st, const struct baseline_settings *s,
-                      const struct stats_running *running, struct finding *ret_finding)
-{
-    const struct latency *l = &st->latency;
-    struct rate_counts now = {0};
-
-    if (running->minute && l->bound > 0)
-        now = (struct rate_counts){
-            .calls = (float)running->minute->latency.count,
-            .hits = (float)sketch_count_above(&running->minute->latency, l->bound),
-        };
-    rate_judge(&l->slow, s, 0, running->minute ? &now : NULL, running->seconds, ret_finding);
-}
-
 struct stats_amount stats_amount(const struct stats *st, const struct baseline_settings *s,
                                  const struct stats_ask *ask, const struct finding *f)
 {
@@ -244,7 +230,7 @@ struct stats_amount stats_amount(const struct stats *st, const struct baseline_s
 
     if (!sum_rule_of(st, ask->rule, &sum)) {
         if (ask->rule == ALERT_LATENCY_P95)
-            look_slow(st, s, &ask->running, &own);
+            rate_judge(&st->latency.slow, s, 0, NULL, 0, &own);
         else
             judge_errors(st, s, &ask->running, &own);
         scale = own.samples;
@@ -273,11 +259,6 @@ bool stats_are_calls_down(const struct stats *st, const struct baseline_settings
 
 /* --- what an alert says of it --- */
 
-static uint32_t slot_samples(const struct baseline *b)
-{
-    return b->of_week_hours[(size_t)(b->last_minute / 60 % 168)];
-}
-
 void stats_facts(const struct stats *st, const struct baseline_settings *s, enum alert_rule rule,
                  struct stats_facts *ret_facts)
 {
@@ -295,149 +276,135 @@ void stats_facts(const struct stats *st, const struct baseline_settings *s, enum
                               : "daily",
         .history_hours = b->age_min / 60.0,
         .hours = b->hours,
-        .slot_samples = is_sum ? slot_samples(b) : 0,
+        .slot_samples = is_sum ? profile_weeks_seen(b, b->last_minute) : 0,
         .band_pct = is_sum ? BAND_PCT : 0,
-        .is_warm = baseline_is_warm(b, s),
-        .is_calibrated = baseline_is_calibrated(b),
+        .confidence = baseline_confidence(b, s),
     };
 }
 
 double stats_ratio_least(const struct stats *st, const struct baseline_settings *s,
                          enum alert_rule rule, uint32_t *ret_window_s)
 {
+    uint32_t window_min = 0;
     struct sum_rule sum;
-    struct finding f;
+    double ratio;
 
     if (!sum_rule_of(st, rule, &sum) || sum.down || sum.is_shift)
         return 0;
-    baseline_judge(sum.baseline, s, false, UINT32_MAX, NULL, 0, &f);
-    *ret_window_s = f.window_s;
-    return f.ratio_least;
+    ratio = baseline_ratio_least(sum.baseline, s, &window_min);
+    *ret_window_s = window_min * MINUTE_S;
+    return ratio;
 }
 
-/* --- as bytes --- */
+/* --- as bytes: five parts, each with its length before it --- */
 
-static int put(struct buf *out, const void *bytes, size_t size)
+static int begin_part(struct buf *out, size_t *ret_at)
 {
-    return buf_append(out, slice_of(bytes, size));
+    const uint32_t length = 0;
+
+    *ret_at = out->len;
+    return buf_append(out, slice_of(&length, sizeof(length)));
 }
 
-static bool get(struct slice *from, void *bytes, size_t size)
+static void end_part(struct buf *out, size_t at)
 {
-    if (from->len < size)
-        return false;
-    memcpy(bytes, from->data, size);
-    *from = slice_of(from->data + size, from->len - size);
-    return true;
+    const uint32_t length = (uint32_t)(out->len - at - sizeof(length));
+
+    memcpy(out->data + at, &length, sizeof(length));
+}
+
+static int take_part(struct slice *from, struct slice *ret_part)
+{
+    uint32_t length;
+
+    if (from->len < sizeof(length))
+        return -EBADMSG;
+    memcpy(&length, from->data, sizeof(length));
+    if (from->len - sizeof(length) < length)
+        return -EBADMSG;
+    *ret_part = slice_of(from->data + sizeof(length), length);
+    *from = slice_of(ret_part->data + length, from->len - sizeof(length) - length);
+    return 0;
 }
 
 static int save_baseline(const struct baseline *b, struct buf *out)
 {
-    int r = put(out, b, sizeof(*b));
+    size_t at;
+    int r = begin_part(out, &at);
 
-    if (r == 0 && b->day)
-        r = put(out, b->day, BASELINE_DAY_MIN * sizeof(*b->day));
+    if (r == 0)
+        r = baseline_save(b, out);
+    if (r == 0)
+        end_part(out, at);
     return r;
 }
 
-static bool load_baseline(struct slice *from, struct baseline *b)
+static int load_baseline(struct slice *from, const struct baseline *calls, struct baseline **place)
 {
-    struct baseline_minute *day = b->day;
-
-    if (!get(from, b, sizeof(*b))) {
-        b->day = day;
-        return false;
-    }
-    if (b->day) {
-        b->day = day;
-        return get(from, day, BASELINE_DAY_MIN * sizeof(*day));
-    }
-    free(day);
-    return true;
-}
-
-static int save_sketch(const struct sketch *k, struct buf *out)
-{
-    size_t at = out->len;
-    uint32_t length = 0;
-    int r = put(out, &length, sizeof(length));
+    struct baseline *loaded = NULL;
+    struct slice part;
+    int r = take_part(from, &part);
 
     if (r == 0)
-        r = sketch_encode(k, out);
+        r = baseline_load(part, calls, &loaded);
     if (r < 0)
         return r;
-    length = (uint32_t)(out->len - at - sizeof(length));
-    memcpy(out->data + at, &length, sizeof(length));
+    *place = loaded;
     return 0;
 }
 
-static int load_sketch(struct slice *from, struct sketch *k)
+static int save_rates(const struct stats *st, struct buf *out)
 {
-    uint32_t length;
-    int r;
-
-    *k = (struct sketch){0};
-    if (!get(from, &length, sizeof(length)) || from->len < length)
-        return -EBADMSG;
-    r = sketch_decode_merge(k, slice_of(from->data, length));
-    *from = slice_of(from->data + length, from->len - length);
-    return r;
-}
-
-static int save_latency(const struct latency *l, struct buf *out)
-{
-    int r = put(out, &l->young_min, sizeof(l->young_min));
+    size_t at;
+    int r = begin_part(out, &at);
 
     if (r == 0)
-        r = put(out, &l->bound, sizeof(l->bound));
+        r = rate_save(&st->errors, out);
+    if (r < 0)
+        return r;
+    end_part(out, at);
+    r = begin_part(out, &at);
     if (r == 0)
-        r = put(out, &l->slow, sizeof(l->slow));
-    for (int i = 0; i < LATENCY_RING && r == 0; i++)
-        r = save_sketch(&l->ring[i], out);
-    for (int i = 0; i < 2 && r == 0; i++)
-        r = save_sketch(&l->generations[i], out);
-    return r;
-}
-
-static int load_latency(struct slice *from, struct latency *l)
-{
-    int r = 0;
-
-    if (!get(from, &l->young_min, sizeof(l->young_min)) ||
-        !get(from, &l->bound, sizeof(l->bound)) || !get(from, &l->slow, sizeof(l->slow)))
-        return -EBADMSG;
-    for (int i = 0; i < LATENCY_RING && r == 0; i++)
-        r = load_sketch(from, &l->ring[i]);
-    for (int i = 0; i < 2 && r == 0; i++)
-        r = load_sketch(from, &l->generations[i]);
+        r = latency_save(&st->latency, out);
+    if (r == 0)
+        end_part(out, at);
     return r;
 }
 
 int stats_save(const struct stats *st, struct buf *out)
 {
-    int r = save_baseline(st->cost, out);
+    int r = save_baseline(st->calls, out);
 
     if (r == 0)
-        r = save_baseline(st->calls, out);
+        r = save_baseline(st->cost, out);
     if (r == 0)
         r = save_baseline(st->tokens, out);
+    return r < 0 ? r : save_rates(st, out);
+}
+
+static int load_rates(struct slice *from, struct stats *st)
+{
+    struct slice part;
+    int r = take_part(from, &part);
+
     if (r == 0)
-        r = put(out, &st->errors, sizeof(st->errors));
-    return r < 0 ? r : save_latency(&st->latency, out);
+        r = rate_load(part, &st->errors);
+    if (r == 0)
+        r = take_part(from, &part);
+    return r < 0 ? r : latency_load(part, &st->latency);
 }
 
 int stats_load(struct slice *from, struct stats **ret_stats)
 {
-    struct stats *st = NULL;
-    int r = stats_new(&st);
+    struct stats *st = calloc(1, sizeof(*st));
+    int r = st ? load_baseline(from, NULL, &st->calls) : -ENOMEM;
 
-    if (r < 0)
-        return r;
-    if (!load_baseline(from, st->cost) || !load_baseline(from, st->calls) ||
-        !load_baseline(from, st->tokens) || !get(from, &st->errors, sizeof(st->errors)))
-        r = -EBADMSG;
     if (r == 0)
-        r = load_latency(from, &st->latency);
+        r = load_baseline(from, st->calls, &st->cost);
+    if (r == 0)
+        r = load_baseline(from, st->calls, &st->tokens);
+    if (r == 0)
+        r = load_rates(from, st);
     if (r == 0)
         *ret_stats = TAKE_PTR(st);
     stats_free(&st);

@@ -42,7 +42,7 @@ struct stats_facts {
     uint64_t hours;        /* that were learned from */
     uint32_t slot_samples; /* of them of this hour of the week */
     double band_pct;       /* that the band holds; 0 = it is none of a share */
-    bool is_warm, is_calibrated;
+    const char *confidence;
 };
 
 int stats_new(struct stats **ret_stats) LECTR_MUST_USE;
@@ -54,8 +54,8 @@ int stats_copy(const struct stats *from, struct stats **ret_stats) LECTR_MUST_US
  * on it is under way. */
 int stats_learn(struct stats *st, const struct baseline_settings *s, int64_t minute,
                 const struct stats_minute *m, bool hold_errors, bool hold_latency) LECTR_MUST_USE;
-int stats_judge(const struct stats *st, const struct baseline_settings *s,
-                const struct stats_ask *ask, struct finding *ret_finding) LECTR_MUST_USE;
+void stats_judge(const struct stats *st, const struct baseline_settings *s,
+                 const struct stats_ask *ask, struct finding *ret_finding);
 /* One of the windows that ended with the minute learned last, by itself; sums only. */
 bool stats_look(const struct stats *st, const struct baseline_settings *s, enum alert_rule rule,
                 uint32_t window_s, struct finding *ret_finding);
@@ -77,5 +77,6 @@ double stats_ratio_least(const struct stats *st, const struct baseline_settings 
 
 /* Appends all there is, so that stats_load() goes on bit by bit. -ENOSPC, -ENOMEM. */
 int stats_save(const struct stats *st, struct buf *out) LECTR_MUST_USE;
-/* Takes it from the front of *from. -EBADMSG: not what stats_save() wrote. */
+/* Takes it from the front of *from. -EBADMSG, -EPROTO: not what stats_save() of this
+ * version wrote. */
 int stats_load(struct slice *from, struct stats **ret_stats) LECTR_MUST_USE;

@@ -1,79 +1,194 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/latency.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stddef.h>
+#include <string.h>
 
 #define MINUTE_S 60
 /* Slower than this many times the usual p95 is slow. */
 #define SLOW_RATIO 1.5
 #define SLOW_SHARE_MIN 0.05 /* then the window's p95 is beyond the bound */
-/* The latency sketches are exchanged after this long: the baseline spans one to two. */
-#define LATENCY_GENERATION_MIN (3 * 1440 + 720)
+#define HALF_LIFE_HOURS 84.0
+#define HOLD_MAX_MIN 90
+#define VERSION 1u
 
 void latency_fini(struct latency *l)
 {
-    for (int i = 0; i < LATENCY_RING; i++)
-        sketch_fini(&l->ring[i]);
-    for (int i = 0; i < 2; i++)
-        sketch_fini(&l->generations[i]);
+    free(l->recent);
+    *l = (struct latency){0};
 }
 
-static struct rate_counts slow_counts(const struct latency *l, const struct sketch *minute)
+/* --- what is usual --- */
+
+static uint32_t step_of(uint32_t bucket)
 {
-    return (struct rate_counts){
-        .calls = (float)minute->count,
-        .hits = l->bound > 0 ? (float)sketch_count_above(minute, l->bound) : 0,
-    };
+    uint32_t step = bucket / LATENCY_STEP;
+
+    step = step > LATENCY_STEP_FIRST ? step - LATENCY_STEP_FIRST : 0;
+    return step < LATENCY_STEPS ? step : LATENCY_STEPS - 1;
 }
 
-static int usual_latency(const struct latency *l, struct sketch *ret_usual)
+static void add_usual(struct latency *l, const struct sketch *m)
 {
-    int r = sketch_merge(ret_usual, &l->generations[0]);
-
-    return r < 0 ? r : sketch_merge(ret_usual, &l->generations[1]);
+    for (uint32_t i = 0; i < m->bins_count; i++)
+        if (m->bins[i])
+            l->usual[step_of(m->first + i)] += (float)m->bins[i];
 }
 
-static int renew_bound(struct latency *l)
+/* The bucket of a quantile, evenly spread over its step; 0 when nothing is known. */
+static uint32_t usual_bucket(const struct latency *l, double q)
 {
-    struct sketch usual = {0};
-    int r = usual_latency(l, &usual);
+    double total = 0, rank;
 
-    if (r == 0 && usual.count > 0)
-        l->bound = SLOW_RATIO * sketch_quantile(&usual, 0.95);
-    sketch_fini(&usual);
+    for (int i = 0; i < LATENCY_STEPS; i++)
+        total += (double)l->usual[i];
+    rank = q * total;
+    for (int i = 0; i < LATENCY_STEPS && total > 0; i++) {
+        double there = (double)l->usual[i];
+
+        if (there > 0 && rank <= there)
+            return (uint32_t)((i + LATENCY_STEP_FIRST + rank / there) * LATENCY_STEP);
+        rank -= there;
+    }
+    return 0;
+}
+
+static double usual_latency(const struct latency *l, double q)
+{
+    uint32_t bucket = usual_bucket(l, q);
+
+    return bucket ? sketch_bucket_value(bucket) : 0;
+}
+
+/* Each hour the bound follows, and the old is forgotten a little. */
+static void renew_bound(struct latency *l)
+{
+    const float keep = (float)exp2(-1.0 / HALF_LIFE_HOURS);
+    const double step = log(sketch_bucket_value(2) / sketch_bucket_value(1));
+    uint32_t p95 = usual_bucket(l, 0.95);
+
+    if (p95)
+        l->bound = (uint16_t)(p95 + (uint32_t)lround(log(SLOW_RATIO) / step));
+    for (int i = 0; i < LATENCY_STEPS; i++)
+        l->usual[i] *= keep;
+}
+
+/* --- the latest minutes --- */
+
+static uint32_t count_slow(const struct latency *l, const struct sketch *m)
+{
+    uint64_t slow = 0;
+
+    for (uint32_t i = 0; l->bound && i < m->bins_count; i++)
+        if (m->first + i > l->bound)
+            slow += m->bins[i];
+    return (uint32_t)slow;
+}
+
+static struct rate_counts slow_counts(const struct latency *l, const struct sketch *m)
+{
+    return (struct rate_counts){.calls = (float)m->count, .hits = (float)count_slow(l, m)};
+}
+
+static void forget_recent(struct latency *l, int64_t minute)
+{
+    uint32_t old = 0;
+
+    while (old < l->recent_count &&
+           (uint16_t)((uint16_t)minute - l->recent[old].minute) >= LATENCY_MINUTES)
+        old++;
+    l->recent_count -= old;
+    if (old && l->recent_count)
+        memmove(l->recent, l->recent + old, l->recent_count * sizeof(*l->recent));
+}
+
+/* Room for so many more; what a busy hour took is given back. */
+static int make_room(struct latency *l, uint32_t more)
+{
+    uint32_t need = l->recent_count + more, room = need + need / 4;
+    struct latency_recent *place;
+
+    if (need <= l->recent_room && l->recent_room <= 4 * need + 16)
+        return 0;
+    if (room == 0)
+        return 0;
+    place = realloc(l->recent, room * sizeof(*place));
+    if (!place)
+        return -ENOMEM;
+    l->recent = place;
+    l->recent_room = room;
+    return 0;
+}
+
+static int note_recent(struct latency *l, int64_t minute, const struct sketch *m)
+{
+    uint32_t filled = 0;
+    int r;
+
+    forget_recent(l, minute);
+    for (uint32_t i = 0; i < m->bins_count; i++)
+        filled += m->bins[i] > 0;
+    r = make_room(l, filled);
+    for (uint32_t i = 0; i < m->bins_count && r == 0; i++)
+        if (m->bins[i])
+            l->recent[l->recent_count++] = (struct latency_recent){
+                .minute = (uint16_t)minute,
+                .bucket = (uint16_t)(m->first + i),
+                .calls = (uint32_t)(m->bins[i] < UINT32_MAX ? m->bins[i] : UINT32_MAX),
+            };
     return r;
 }
 
 int latency_learn(struct latency *l, int64_t minute, const struct sketch *m, bool hold)
 {
-    struct sketch *place = &l->ring[minute % LATENCY_RING];
     struct rate_counts counts = slow_counts(l, m);
-    int r;
+    int r = note_recent(l, minute, m);
 
-    sketch_reset(place);
-    r = sketch_merge(place, m);
+    if (r < 0)
+        return r;
     rate_learn(&l->slow, minute, &counts, hold);
-    if (r == 0 && (!hold || l->slow.held_min > 90))
-        r = sketch_merge(&l->generations[0], m);
-    if (r == 0 && ++l->young_min >= LATENCY_GENERATION_MIN) {
-        sketch_fini(&l->generations[1]);
-        l->generations[1] = l->generations[0];
-        l->generations[0] = (struct sketch){0};
-        l->young_min = 0;
-    }
-    /* Each hour the bound follows. */
-    if (r == 0 && (minute + 1) % 60 == 0)
-        r = renew_bound(l);
-    return r;
+    if (!hold || l->slow.held_min > HOLD_MAX_MIN)
+        add_usual(l, m);
+    if ((minute + 1) % 60 == 0)
+        renew_bound(l);
+    return 0;
 }
 
-int latency_judge(const struct latency *l, const struct baseline_settings *settings, bool is_active,
-                  const struct sketch *running, uint32_t running_s, struct finding *ret_finding)
+/* --- judging --- */
+
+static double recent_latency(const struct latency *l, uint32_t minutes,
+                             const struct sketch *running, double q)
 {
-    struct sketch window = {0}, usual = {0};
+    uint64_t counts[SKETCH_BUCKETS] = {0}, total = 0, seen = 0;
+
+    for (uint32_t i = 0; i < l->recent_count; i++) {
+        const struct latency_recent *e = &l->recent[i];
+
+        if ((uint16_t)((uint16_t)l->slow.last_minute - e->minute) >= minutes ||
+            e->bucket >= SKETCH_BUCKETS)
+            continue;
+        counts[e->bucket] += e->calls;
+        total += e->calls;
+    }
+    for (uint32_t i = 0; running && i < running->bins_count; i++) {
+        counts[running->first + i] += running->bins[i];
+        total += running->bins[i];
+    }
+    for (uint32_t i = 0; i < SKETCH_BUCKETS && total; i++) {
+        seen += counts[i];
+        if (seen > (uint64_t)(q * (double)(total - 1)))
+            return sketch_bucket_value(i);
+    }
+    return 0;
+}
+
+void latency_judge(const struct latency *l, const struct baseline_settings *settings,
+                   bool is_active, const struct sketch *running, uint32_t running_s,
+                   struct finding *ret_finding)
+{
     struct rate_counts counts = {0};
-    unsigned minutes;
-    int r = 0;
 
     if (running)
         counts = slow_counts(l, running);
@@ -81,22 +196,59 @@ int latency_judge(const struct latency *l, const struct baseline_settings *setti
                ret_finding);
     /* The end of an episode is told as a latency, too. */
     if (!ret_finding->fires && ret_finding->is_calm && !is_active)
-        return 0;
-    minutes = ret_finding->window_s / MINUTE_S;
-    for (unsigned i = 0; i < minutes && i < LATENCY_RING && r == 0; i++)
-        r = sketch_merge(&window, &l->ring[(size_t)(l->slow.last_minute - i) % LATENCY_RING]);
-    if (r == 0 && running)
-        r = sketch_merge(&window, running);
+        return;
+    ret_finding->observed = recent_latency(l, ret_finding->window_s / MINUTE_S, running, 0.95);
+    ret_finding->baseline = usual_latency(l, 0.95);
+    ret_finding->lower = usual_latency(l, 0.90);
+    ret_finding->upper = usual_latency(l, 0.98);
+    ret_finding->fires &= ret_finding->observed > ret_finding->baseline;
+}
+
+/* --- keeping it --- */
+
+struct header {
+    uint32_t version, bytes, recent;
+};
+
+int latency_save(const struct latency *l, struct buf *into)
+{
+    const struct header h = {VERSION, sizeof(*l), l->recent_count};
+    struct latency flat = *l;
+    int r = buf_append(into, slice_of(&h, sizeof(h)));
+
+    flat.recent = NULL;
+    flat.recent_room = 0;
     if (r == 0)
-        r = usual_latency(l, &usual);
-    if (r == 0) {
-        ret_finding->observed = sketch_quantile(&window, 0.95);
-        ret_finding->baseline = sketch_quantile(&usual, 0.95);
-        ret_finding->lower = sketch_quantile(&usual, 0.90);
-        ret_finding->upper = sketch_quantile(&usual, 0.98);
-        ret_finding->fires &= ret_finding->observed > ret_finding->baseline;
-    }
-    sketch_fini(&window);
-    sketch_fini(&usual);
+        r = buf_append(into, slice_of(&flat, sizeof(flat)));
+    if (r == 0 && l->recent_count)
+        r = buf_append(into, slice_of(l->recent, l->recent_count * sizeof(*l->recent)));
     return r;
+}
+
+int latency_load(struct slice bytes, struct latency *ret_latency)
+{
+    struct cursor c = cursor_of(bytes);
+    struct slice head = cursor_take(&c, sizeof(struct header));
+    struct slice flat = cursor_take(&c, sizeof(struct latency));
+    struct latency l;
+    struct header h;
+
+    if (c.failed)
+        return -EPROTO;
+    memcpy(&h, head.data, sizeof(h));
+    memcpy(&l, flat.data, sizeof(l));
+    if (h.version != VERSION || h.bytes != sizeof(l) || h.recent != l.recent_count ||
+        c.rest.len != (size_t)h.recent * sizeof(*l.recent) || l.slow.hour_minutes >= 60 ||
+        l.slow.next_hour >= RATE_HOURS)
+        return -EPROTO;
+    l.recent = NULL;
+    l.recent_room = l.recent_count;
+    if (l.recent_count) {
+        l.recent = malloc(c.rest.len);
+        if (!l.recent)
+            return -ENOMEM;
+        memcpy(l.recent, c.rest.data, c.rest.len);
+    }
+    *ret_latency = l;
+    return 0;
 }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/profile.h"
 
+#include "collector/window.h"
+
+#include <errno.h>
 #include <math.h>
 
 #define WEEK_MIN 10080.0
+#define WEEK_HOURS 168
 #define HOUR_MIN_LEAST 15
-#define SLOT_UNIT 1024.0
+#define HOUR_HELD_MOST 15
+#define UNIT 1024.0
 #define SLOT_STEP_LEAST 0.15
 #define MINUTE_STEP_LEAST 0.04
 #define ERRORS 1.5 /* what is smaller than so many of its errors is taken for none */
@@ -15,20 +20,24 @@
 #define RAGGED_WEEKS 2
 #define UNLIKE_SHARE 0.2
 #define MARKS_HALF_LIFE_MIN WEEK_MIN
+/* Hours of the week in one byte: fine where they are small, 12 at most. */
+#define WEEK_MAX 12.0
+#define WEEK_LINEAR 0.1
+#define WEEK_CODES 127.0
 
 static int hour_of_day(int64_t minute)
 {
     return (int)(minute / 60 % 24);
 }
 
-int profile_hour_of_week(int64_t minute)
+static int hour_of_week(int64_t minute)
 {
-    return (int)(minute / 60 % 168);
+    return (int)(minute / 60 % WEEK_HOURS);
 }
 
 double profile_mean_mark(const struct baseline *b)
 {
-    return b->marks > 0 ? b->mark_sum / b->marks : 0;
+    return b->marks > 0 ? (double)b->mark_sum / (double)b->marks : 0;
 }
 
 /* Squared coefficient of variation of one call's mark. */
@@ -38,68 +47,7 @@ double profile_mark_cv2(const struct baseline *b)
 
     if (mean <= 0)
         return 0;
-    return fmax(b->mark_squares / b->marks / (mean * mean) - 1.0, 0);
-}
-
-/* Only what stands out of its own error is taken for real. */
-static double beyond_error(double value, double variance, double visits)
-{
-    double error = ERRORS * sqrt(variance / visits);
-
-    return value > error ? value - error : value < -error ? value + error : 0;
-}
-
-static double of_day(const struct baseline *b, int64_t minute)
-{
-    int h = hour_of_day(minute);
-
-    return b->of_day_hours[h] ? beyond_error((double)b->of_day[h], (double)b->local.wander,
-                                             fmin(b->of_day_hours[h], 10))
-                              : 0;
-}
-
-static double of_week(const struct baseline *b, int64_t minute)
-{
-    int w = profile_hour_of_week(minute);
-
-    return b->of_week_hours[w] ? beyond_error((double)b->of_week[w], (double)b->local.wander,
-                                              fmin(b->of_week_hours[w], 5))
-                               : 0;
-}
-
-/* Log of the expected sum per minute, at the centre of the minute's hour. */
-double profile_log_of_hour(const struct baseline *b, int64_t minute)
-{
-    return b->level + of_day(b, minute) + of_week(b, minute);
-}
-
-/* Between the centres of two hours. What one week says of the hour beside, perhaps
- * of an incident that is just over, is left out. */
-static double log_of_hours(const struct baseline *b, int64_t minute)
-{
-    double place = (double)(minute % 60) / 60.0 - 0.5;
-    int64_t next = place < 0 ? minute - 60 : minute + 60;
-    double here = profile_log_of_hour(b, minute), to = of_day(b, next) - of_day(b, minute);
-
-    if (b->of_week_hours[profile_hour_of_week(next)] > 1)
-        to += of_week(b, next) - of_week(b, minute);
-    return fabs(to) > CLIFF ? here : here + fabs(place) * to;
-}
-
-bool profile_is_cliff(const struct baseline *b, int64_t minute)
-{
-    return fabs(profile_log_of_hour(b, minute) - profile_log_of_hour(b, minute - 1)) > CLIFF;
-}
-
-static int slot_of(int64_t minute)
-{
-    return (int)(minute % BASELINE_DAY_MIN / BASELINE_SLOT_MIN);
-}
-
-/* Days that went into a slot, as far as they are remembered. */
-static double slot_days(const struct baseline *b)
-{
-    return fmin(fmax(floor(b->age_min / (double)BASELINE_DAY_MIN), 1), 2 / SLOT_STEP_LEAST);
+    return fmax((double)b->mark_squares / (double)b->marks / (mean * mean) - 1.0, 0);
 }
 
 double profile_sampling_variance(const struct baseline *b, double expected)
@@ -109,92 +57,253 @@ double profile_sampling_variance(const struct baseline *b, double expected)
     return mark > 0 ? (1.0 + profile_mark_cv2(b)) / (expected / mark + 1.0) : 1.0;
 }
 
-static double minute_visits(const struct baseline *b)
+/* --- hours --- */
+
+static double week_scale(void)
 {
-    return fmin(fmax(b->age_min / 60.0, 1), 1 / MINUTE_STEP_LEAST);
+    return WEEK_CODES / asinh(WEEK_MAX / WEEK_LINEAR);
 }
 
-static double recurring(const struct baseline *b, double value, double visits, double minutes,
+static double week_decoded(int8_t code)
+{
+    return code ? WEEK_LINEAR * sinh(code / week_scale()) : 0;
+}
+
+/* What lies between two codes becomes either, in proportion: means stay true. */
+static int8_t week_coded(double value, int64_t minute)
+{
+    double place = week_scale() * asinh(value / WEEK_LINEAR);
+    double dice = (uint32_t)(minute * 2654435761u) / 4294967296.0;
+
+    return (int8_t)fmin(fmax(floor(place + dice), -WEEK_CODES), WEEK_CODES);
+}
+
+/* Visits of an hour before the hour of `minute`, from the first one after the fit. */
+static uint32_t visits(const struct baseline *b, int64_t minute, int64_t of_minute, int64_t period)
+{
+    int64_t now = minute / 60, first = b->fitted_hour;
+    int64_t ahead = ((of_minute / 60 - first) % period + period) % period;
+
+    return now > first + ahead ? (uint32_t)((now - first - ahead - 1) / period + 1) : 0;
+}
+
+uint32_t profile_weeks_seen(const struct baseline *b, int64_t minute)
+{
+    return visits(b, minute, minute, WEEK_HOURS);
+}
+
+static uint32_t days_seen(const struct baseline *b, int64_t now, int64_t minute)
+{
+    return visits(b, now, minute, 24) + (b->has_first >> hour_of_day(minute) & 1);
+}
+
+/* Only what stands out of its own error is taken for real. */
+static double beyond_error(double value, double variance, double seen)
+{
+    double error = ERRORS * sqrt(variance / seen);
+
+    return value > error ? value - error : value < -error ? value + error : 0;
+}
+
+static double of_day(const struct baseline *b, int64_t now, int64_t minute)
+{
+    uint32_t seen = days_seen(b, now, minute);
+
+    return seen ? beyond_error(b->of_day[hour_of_day(minute)] / UNIT, (double)b->local.wander,
+                               fmin(seen, 10))
+                : 0;
+}
+
+static double of_week(const struct baseline *b, int64_t now, int64_t minute)
+{
+    int8_t code = b->of_week ? b->of_week[hour_of_week(minute)] : 0;
+    uint32_t seen = code ? visits(b, now, minute, WEEK_HOURS) : 0;
+
+    return seen ? beyond_error(week_decoded(code), (double)b->local.wander, fmin(seen, 5)) : 0;
+}
+
+/* To the centre of a neighbouring hour. What one week says of it, perhaps of an
+ * incident that is just over, is left out. */
+static double slope_to(const struct baseline *b, int64_t now, int64_t next, double day, double week)
+{
+    double to = of_day(b, now, next) - day;
+
+    if (visits(b, now, next, WEEK_HOURS) > 1)
+        to += of_week(b, now, next) - week;
+    return fabs(to) > CLIFF ? 0 : to;
+}
+
+struct baseline_hour profile_hour(const struct baseline *b, int64_t minute)
+{
+    double day = of_day(b, minute, minute), week = of_week(b, minute, minute);
+    struct baseline_hour h = {
+        .number = (uint32_t)(minute / 60),
+        .here = (float)((double)b->level + day + week),
+        .back = (float)slope_to(b, minute, minute - 60, day, week),
+        .ahead = (float)slope_to(b, minute, minute + 60, day, week),
+    };
+
+    /* Where few weeks say that an hour is quite unlike the same hour of other days,
+     * that may have been an incident. */
+    if (fabs(week) > UNLIKE && profile_weeks_seen(b, minute) < CLIFF_WEEKS) {
+        h.doubt_up = (float)fmax(-week, 0);
+        h.doubt_down = (float)fmin(-week, 0);
+    }
+    return h;
+}
+
+void profile_turn(struct baseline *b, int64_t minute)
+{
+    if (b->hour.number != minute / 60)
+        b->hour = profile_hour(b, minute);
+}
+
+int profile_cliff(const struct baseline *b, int64_t minute)
+{
+    struct baseline_hour before = profile_hour(b, minute - 1), now = profile_hour(b, minute);
+    double by = (double)(now.here - before.here);
+
+    return by > CLIFF ? 1 : by < -CLIFF ? -1 : 0;
+}
+
+/* --- minutes --- */
+
+/* Between the centres of two hours. */
+static double log_of_hours(const struct baseline_hour *hour, int64_t minute)
+{
+    double place = (double)(minute % 60) / 60.0 - 0.5;
+
+    return (double)hour->here +
+           (place < 0 ? -place * (double)hour->back : place * (double)hour->ahead);
+}
+
+static int slot_of(int64_t minute)
+{
+    return (int)(minute % BASELINE_DAY_MIN / BASELINE_STEP_MIN);
+}
+
+static uint32_t fine_age_min(const struct baseline *b)
+{
+    return b->age_min - b->fine->since_min;
+}
+
+/* Days that went into a slot, as far as they are remembered. */
+static double slot_days(const struct baseline *b)
+{
+    return fmin(fmax(floor(fine_age_min(b) / (double)BASELINE_DAY_MIN), 1), 2 / SLOT_STEP_LEAST);
+}
+
+static double minute_visits(const struct baseline *b)
+{
+    return fmin(fmax(fine_age_min(b) / 60.0, 1), 1 / MINUTE_STEP_LEAST);
+}
+
+static double recurring(const struct baseline *b, int16_t place, double seen, double minutes,
                         double log_rate)
 {
-    double variance;
+    double value = place / UNIT, variance;
 
-    if (value == 0)
+    /* Short for what follows: most of the day does not stand out. */
+    if (value * value * seen <= ERRORS * ERRORS * (double)b->windows[0].noise)
         return 0;
     variance = profile_sampling_variance(b, minutes * exp(log_rate + fmax(value, 0))) +
                (double)b->windows[0].noise;
-    return beyond_error(value, variance, visits);
+    return beyond_error(value, variance, seen);
 }
 
-static double of_minute(const struct baseline *b, int64_t minute, double log_hours)
+static double log_of_minute(const struct baseline *b, const struct baseline_hour *hour,
+                            int64_t minute)
 {
-    return recurring(b, b->of_minute[minute % 60] / SLOT_UNIT, minute_visits(b), 1, log_hours);
-}
+    double log_hours = log_of_hours(hour, minute);
 
-static double log_of_minute(const struct baseline *b, int64_t minute)
-{
-    double log_hours = log_of_hours(b, minute);
-
-    return log_hours + of_minute(b, minute, log_hours);
+    if (!b->fine)
+        return log_hours;
+    return log_hours +
+           recurring(b, b->fine->of_minute[minute % 60], minute_visits(b), 1, log_hours);
 }
 
 static double of_slot(const struct baseline *b, int64_t minute, double log_rate)
 {
-    return recurring(b, b->slots[slot_of(minute)] / SLOT_UNIT, slot_days(b), BASELINE_SLOT_MIN,
-                     log_rate);
+    return recurring(b, b->fine->slots[slot_of(minute)], slot_days(b), BASELINE_STEP_MIN, log_rate);
 }
 
-double profile_log_expected(const struct baseline *b, int64_t minute)
+double profile_log_expected(const struct baseline *b, const struct baseline_hour *hour,
+                            int64_t minute)
 {
-    double log_rate = log_of_minute(b, minute);
+    double log_rate = log_of_minute(b, hour, minute);
 
-    return log_rate + of_slot(b, minute, log_rate);
+    return b->fine ? log_rate + of_slot(b, minute, log_rate) : log_rate;
 }
 
-/* Where few weeks say that an hour is quite unlike the same hour of other days, that
- * may have been an incident; and a ragged day may be ragged otherwise the next. */
-struct profile_doubt profile_doubt(const struct baseline *b, int64_t minute)
+/* A ragged day may be ragged otherwise the next. */
+struct profile_doubt profile_doubt(const struct baseline *b, const struct baseline_hour *hour,
+                                   double log_expected)
 {
-    double week = of_week(b, minute), here;
-    struct profile_doubt d = {0};
+    struct profile_doubt d = {.up = (double)hour->doubt_up, .down = (double)hour->doubt_down};
 
-    if (fabs(week) > UNLIKE && b->of_week_hours[profile_hour_of_week(minute)] < CLIFF_WEEKS)
-        d = (struct profile_doubt){.up = fmax(-week, 0), .down = fmin(-week, 0)};
     if (b->is_ragged && b->age_min < RAGGED_WEEKS * WEEK_MIN) {
-        here = profile_log_expected(b, minute);
-        d.up = fmax(d.up, (double)b->highest - here);
-        d.down = fmin(d.down, (double)b->lowest - here);
+        d.up = fmax(d.up, (double)b->highest - log_expected);
+        d.down = fmin(d.down, (double)b->lowest - log_expected);
     }
     return d;
 }
 
 /* Once an hour: how far the times of a day reach, generously. */
-void profile_survey_day(struct baseline *b)
+static void survey_hours(struct baseline *b)
 {
-    double highest = -INFINITY, lowest = INFINITY, most = 0, least = 0;
+    double highest = -INFINITY, lowest = INFINITY;
 
-    for (int i = 0; i < 60; i++) {
-        most = fmax(most, b->of_minute[i] / SLOT_UNIT);
-        least = fmin(least, b->of_minute[i] / SLOT_UNIT);
-    }
     b->is_ragged = false;
-    for (int i = 0; i < BASELINE_SLOTS; i++) {
-        int64_t minute = (int64_t)i * BASELINE_SLOT_MIN;
-        double hour = (double)b->of_day[hour_of_day(minute)];
-        double next = (double)b->of_day[hour_of_day(minute + 60)], slot = b->slots[i] / SLOT_UNIT;
+    for (int h = 0; h < 24; h++) {
+        double here = b->of_day[h] / UNIT, next = b->of_day[(h + 1) % 24] / UNIT;
 
-        b->is_ragged |= fabs(of_slot(b, minute, b->level + of_day(b, minute))) > UNLIKE ||
-                        fabs(next - hour) > UNLIKE;
-        highest = fmax(highest, hour + slot);
-        lowest = fmin(lowest, hour + slot);
+        b->is_ragged |= fabs(next - here) > UNLIKE;
+        highest = fmax(highest, here);
+        lowest = fmin(lowest, here);
     }
-    b->highest = (float)(b->level + highest + most);
-    b->lowest = (float)(b->level + lowest + least);
+    b->highest = (float)((double)b->level + highest);
+    b->lowest = (float)((double)b->level + lowest);
 }
 
-static const struct baseline_minute *minute_at(const struct baseline *b, int64_t minute)
+static void survey_fine(struct baseline *b)
 {
-    return &b->ring[minute % BASELINE_RING];
+    double highest = -INFINITY, lowest = INFINITY, most = 0, least = 0;
+    int64_t day = (int64_t)b->last_minute / BASELINE_DAY_MIN * BASELINE_DAY_MIN;
+
+    for (int i = 0; i < 60; i++) {
+        most = fmax(most, b->fine->of_minute[i] / UNIT);
+        least = fmin(least, b->fine->of_minute[i] / UNIT);
+    }
+    for (int i = 0; i < BASELINE_SLOTS; i++) {
+        int64_t minute = day + (int64_t)i * BASELINE_STEP_MIN;
+        double here = b->of_day[hour_of_day(minute)] / UNIT, slot = b->fine->slots[i] / UNIT;
+
+        if (!b->is_ragged && fabs(slot) > UNLIKE)
+            b->is_ragged =
+                fabs(of_slot(b, minute, (double)b->level + of_day(b, b->last_minute, minute))) >
+                UNLIKE;
+        highest = fmax(highest, here + slot);
+        lowest = fmin(lowest, here + slot);
+    }
+    b->highest = (float)((double)b->level + highest + most);
+    b->lowest = (float)((double)b->level + lowest + least);
+}
+
+int profile_survey_day(struct baseline *b)
+{
+    double mark = profile_mean_mark(b);
+
+    survey_hours(b);
+    if (!b->fine && b->fitted_hour && mark > 0 &&
+        exp((double)b->highest) >= PROFILE_FINE_CALLS * mark) {
+        b->fine = calloc(1, sizeof(*b->fine));
+        if (!b->fine)
+            return -ENOMEM;
+        b->fine->since_min = b->first ? 0 : b->age_min;
+    }
+    if (b->fine)
+        survey_fine(b);
+    return 0;
 }
 
 /* --- learning --- */
@@ -206,113 +315,121 @@ static double log_hour(const struct baseline *b, double sum, double minutes)
 
 void profile_learn_marks(struct baseline *b, const struct baseline_minute *m)
 {
-    double keep = exp2(-1.0 / MARKS_HALF_LIFE_MIN);
+    const float keep = (float)exp2(-1.0 / MARKS_HALF_LIFE_MIN);
 
-    b->marks = b->marks * keep + (double)m->count;
-    b->mark_sum = b->mark_sum * keep + (double)m->sum;
-    b->mark_squares = b->mark_squares * keep + (double)m->squares;
+    b->marks = b->marks * keep + m->count;
+    b->mark_sum = b->mark_sum * keep + m->sum;
+    b->mark_squares = b->mark_squares * keep + m->squares;
+}
+
+static int16_t in_units(double value)
+{
+    return (int16_t)lround(UNIT * fmin(fmax(value, -31.0), 31.0));
 }
 
 /* The first day becomes the level and the hours of the day. */
-void profile_fit_first_day(struct baseline *b)
+int profile_fit_first_day(struct baseline *b, int64_t minute)
 {
     double sum = 0;
     int count = 0;
 
+    b->of_week = calloc(WEEK_HOURS, sizeof(*b->of_week));
+    if (!b->of_week)
+        return -ENOMEM;
     for (int h = 0; h < 24; h++)
-        if (b->has_first[h]) {
-            sum += (double)b->first_day[h];
+        if (b->has_first >> h & 1) {
+            sum += b->of_day[h] / UNIT;
             count++;
         }
     b->level = (float)(sum / count);
     for (int h = 0; h < 24; h++)
-        if (b->has_first[h]) {
-            b->of_day[h] = b->first_day[h] - b->level;
-            b->of_day_hours[h] = 1;
-        }
-    b->is_fitted = true;
+        if (b->has_first >> h & 1)
+            b->of_day[h] = in_units(b->of_day[h] / UNIT - (double)b->level);
+    b->fitted_hour = (uint32_t)(minute / 60 + ((minute + 1) % 60 == 0));
+    b->hour.number = 0;
+    return 0;
 }
 
 static void learn_later_hour(struct baseline *b, int64_t minute, double value)
 {
-    int h = hour_of_day(minute), w = profile_hour_of_week(minute);
-    double d = value - profile_log_of_hour(b, minute);
+    int h = hour_of_day(minute);
+    uint32_t weeks = profile_weeks_seen(b, minute), days = days_seen(b, minute, minute);
+    int8_t *place = &b->of_week[hour_of_week(minute)];
+    double d = value - (double)b->hour.here;
+    double week = value - (double)b->level - of_day(b, minute, minute) - week_decoded(*place);
 
-    double week = value - b->level - of_day(b, minute) - (double)b->of_week[w];
-
-    if (b->of_week_hours[w] >= 2)
+    if (weeks >= 2)
         week = fmin(fmax(week, -1), 1);
-    b->of_week[w] += (float)(fmax(1.0 / (b->of_week_hours[w] + 1.0), 0.2) * week);
-    b->of_week_hours[w] += b->of_week_hours[w] < 1000;
+    *place = week_coded(week_decoded(*place) + fmax(1.0 / (weeks + 1.0), 0.2) * week, minute);
     /* What is quite unlike, a weekend say, is the week's before it is the level's. */
     d = fmin(fmax(d, -0.5), 0.5) * (fabs(d) > UNLIKE ? UNLIKE_SHARE : 1.0);
     b->level += (float)(fmax(1.0 / (b->hours + 1.0), 0.04) * d);
-    b->of_day[h] += (float)(fmax(1.0 / (b->of_day_hours[h] + 1.0), 0.1) * d);
-    b->of_day_hours[h] += b->of_day_hours[h] < 1000;
+    b->of_day[h] = in_units(b->of_day[h] / UNIT + fmax(1.0 / (days + 1.0), 0.1) * d);
 }
 
 /* `minute` is the last one of the hour. */
 void profile_close_hour(struct baseline *b, int64_t minute)
 {
-    double value = log_hour(b, (double)b->hour.sum, b->hour_minutes);
+    double value = log_hour(b, (double)b->hour_sum, b->hour_minutes);
     int h = hour_of_day(minute);
 
-    if (b->hour_minutes >= HOUR_MIN_LEAST) {
-        if (b->is_fitted) {
+    if (b->hour_minutes >= HOUR_MIN_LEAST && b->hour_held <= HOUR_HELD_MOST) {
+        if (b->fitted_hour) {
             learn_later_hour(b, minute, value);
         } else {
-            b->first_day[h] = (float)value;
-            b->has_first[h] = true;
+            b->of_day[h] = in_units(value);
+            b->has_first |= 1u << h;
         }
         b->hours++;
-        profile_survey_day(b);
     }
-    b->hour = (struct baseline_minute){0};
-    b->hour_minutes = 0;
+    b->hour.number = 0;
 }
 
 static int16_t stepped(int16_t place, double step, double residual)
 {
-    double value = place / SLOT_UNIT;
+    double value = place / UNIT;
 
     value += step * fmin(fmax(residual - value, -1.5), 1.5);
-    return (int16_t)lround(SLOT_UNIT * fmin(fmax(value, -4.0), 4.0));
+    return (int16_t)lround(UNIT * fmin(fmax(value, -4.0), 4.0));
 }
 
-static double state_before(const struct baseline *b, int64_t minute)
+/* The local state after a minute, for what came after. */
+static double state_after(const struct baseline *b, int64_t minute)
 {
-    return b->local.cliff > minute ? 0 : (double)b->local.states[(size_t)minute % BASELINE_RING];
+    return b->local.cliff > minute ? 0 : window_state(b, minute);
 }
 
 static void learn_of_minute(struct baseline *b, int64_t minute)
 {
     double mark = profile_mean_mark(b);
-    double expected = exp(log_of_hours(b, minute) + state_before(b, minute - 1));
-    int16_t *place = &b->of_minute[minute % 60];
+    double expected = exp(log_of_hours(&b->hour, minute) + state_after(b, minute - 1));
+    int16_t *place = &b->fine->of_minute[minute % 60];
 
     *place = stepped(*place, 1 / minute_visits(b),
-                     log(((double)minute_at(b, minute)->sum + mark / 2 + 1e-12) /
+                     log(((double)b->sums.minutes[minute % BASELINE_MINUTES] + mark / 2 + 1e-12) /
                          (expected + mark / 2 + 1e-12)));
 }
 
 /* `minute` is the last one of its slot. */
 static void learn_slot(struct baseline *b, int64_t minute)
 {
-    int16_t *slot = &b->slots[slot_of(minute)];
+    int16_t *slot = &b->fine->slots[slot_of(minute)];
     double mark = profile_mean_mark(b), sum = 0, expected = 0;
 
-    for (int i = 0; i < BASELINE_SLOT_MIN; i++) {
-        sum += (double)minute_at(b, minute - i)->sum;
-        expected += exp(log_of_minute(b, minute - i));
+    for (int i = 0; i < BASELINE_STEP_MIN; i++) {
+        sum += (double)b->sums.minutes[(minute - i) % BASELINE_MINUTES];
+        expected += exp(log_of_minute(b, &b->hour, minute - i));
     }
-    expected *= exp(state_before(b, minute - BASELINE_SLOT_MIN));
-    *slot = stepped(*slot, fmax(1.0 / (slot_days(b) + (b->day ? 0.0 : 1.0)), SLOT_STEP_LEAST),
+    expected *= exp(state_after(b, minute - BASELINE_STEP_MIN));
+    *slot = stepped(*slot, fmax(1.0 / (slot_days(b) + (b->first ? 0.0 : 1.0)), SLOT_STEP_LEAST),
                     log((sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12)));
 }
 
 void profile_learn_recurring(struct baseline *b, int64_t minute)
 {
+    if (!b->fine)
+        return;
     learn_of_minute(b, minute);
-    if ((minute + 1) % BASELINE_SLOT_MIN == 0)
+    if ((minute + 1) % BASELINE_STEP_MIN == 0)
         learn_slot(b, minute);
 }

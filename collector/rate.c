@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/rate.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
-#define RING (sizeof(((struct rate *)0)->ring) / sizeof(struct rate_counts))
 #define WEEK_MIN 10080.0
 #define HOLD_MAX_MIN 90
 #define HITS_LEAST 5.0
@@ -14,30 +15,41 @@
 #define PRIOR_HITS 0.5
 #define RATIO_LEAST 2.0
 
-void rate_learn(struct rate *r, int64_t minute, const struct rate_counts *m, bool hold)
-{
-    double keep = exp2(-1.0 / WEEK_MIN);
-
-    r->ring[(size_t)minute % RING] = *m;
-    r->last_minute = minute;
-    r->age_min++;
-    r->held_min = hold ? r->held_min + 1 : 0;
-    if (hold && r->held_min <= HOLD_MAX_MIN)
-        return;
-    r->calls = r->calls * keep + (double)m->calls;
-    r->hits = r->hits * keep + (double)m->hits;
-    r->hour.calls += m->calls;
-    r->hour.hits += m->hits;
-    if (++r->hour_minutes < 60)
-        return;
-    r->hours[r->hours_learned++ % 24] = r->hour;
-    r->hour = (struct rate_counts){0};
-    r->hour_minutes = 0;
-}
+#define SHARE_UNIT 65535.0
+#define VERSION 1u
 
 static double share(double hits, double calls)
 {
     return (hits + PRIOR_HITS) / (calls + PRIOR_CALLS);
+}
+
+static void close_hour(struct rate *r)
+{
+    double p = share((double)r->hour.hits, (double)r->hour.calls);
+
+    r->hours[r->next_hour] =
+        (double)r->hour.calls < CALLS_LEAST ? 0 : (uint16_t)ceil(fmin(p, 1) * SHARE_UNIT);
+    r->next_hour = (uint8_t)((r->next_hour + 1) % RATE_HOURS);
+    r->hour = (struct rate_counts){0};
+    r->hour_minutes = 0;
+}
+
+void rate_learn(struct rate *r, int64_t minute, const struct rate_counts *m, bool hold)
+{
+    const float keep = (float)exp2(-1.0 / WEEK_MIN);
+
+    r->ring[(size_t)minute % RATE_MINUTES] = *m;
+    r->last_minute = (uint32_t)minute;
+    r->age_min++;
+    r->held_min = hold ? (uint16_t)(r->held_min + (r->held_min < UINT16_MAX)) : 0;
+    if (hold && r->held_min <= HOLD_MAX_MIN)
+        return;
+    r->all.calls = r->all.calls * keep + m->calls;
+    r->all.hits = r->all.hits * keep + m->hits;
+    r->hour.calls += m->calls;
+    r->hour.hits += m->hits;
+    if (++r->hour_minutes == 60)
+        close_hour(r);
 }
 
 /* Lowest share and the second highest of the last day's hours: one bad hour
@@ -45,14 +57,12 @@ static double share(double hits, double calls)
 static void hourly_band(const struct rate *r, double usual, double *ret_low, double *ret_high)
 {
     double low = usual, first = usual, second = usual;
-    uint32_t count = r->hours_learned < 24 ? r->hours_learned : 24;
 
-    for (uint32_t i = 0; i < count; i++) {
-        double p;
+    for (uint32_t i = 0; i < RATE_HOURS; i++) {
+        double p = r->hours[i] / SHARE_UNIT;
 
-        if ((double)r->hours[i].calls < CALLS_LEAST)
+        if (r->hours[i] == 0)
             continue;
-        p = share((double)r->hours[i].hits, (double)r->hours[i].calls);
         low = fmin(low, p);
         if (p > first) {
             second = first;
@@ -90,7 +100,7 @@ static void judge_window(const struct rate *r, const struct baseline_settings *s
 
     for (uint32_t i = running ? 1 : 0; i < window; i++) {
         const struct rate_counts *m =
-            &r->ring[(size_t)(r->last_minute + (running ? 1 : 0) - i) % RING];
+            &r->ring[(size_t)(r->last_minute + (running ? 1 : 0) - i) % RATE_MINUTES];
 
         calls += (double)m->calls;
         hits += (double)m->hits;
@@ -109,7 +119,7 @@ void rate_judge(const struct rate *r, const struct baseline_settings *s, double 
 {
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
     struct finding found = {.is_calm = true};
-    double usual = share(r->hits, r->calls), low, high;
+    double usual = share((double)r->all.hits, (double)r->all.calls), low, high;
 
     *ret_finding = found;
     if (r->age_min < s->history_min)
@@ -117,10 +127,11 @@ void rate_judge(const struct rate *r, const struct baseline_settings *s, double 
     hourly_band(r, usual, &low, &high);
     /* Long windows remember too well to say that something goes on. */
     for (unsigned i = 0; i <= recent; i++) {
+        uint32_t window = s->windows_min[i] < RATE_MINUTES ? s->windows_min[i] : RATE_MINUTES - 1;
         struct finding one = {0};
 
-        judge_window(r, s, s->windows_min[i], share_min, usual, high, running, &one);
-        one.window_s = 60 * (s->windows_min[i] - (running ? 1 : 0)) + (running ? running_s : 0);
+        judge_window(r, s, window, share_min, usual, high, running, &one);
+        one.window_s = 60 * (window - (running ? 1 : 0)) + (running ? running_s : 0);
         one.baseline = usual;
         one.lower = low;
         one.upper = high;
@@ -128,4 +139,32 @@ void rate_judge(const struct rate *r, const struct baseline_settings *s, double 
             found = one;
     }
     *ret_finding = found;
+}
+
+/* --- keeping it --- */
+
+struct header {
+    uint32_t version, bytes;
+};
+
+int rate_save(const struct rate *r, struct buf *into)
+{
+    const struct header h = {VERSION, sizeof(*r)};
+    int ret = buf_append(into, slice_of(&h, sizeof(h)));
+
+    return ret < 0 ? ret : buf_append(into, slice_of(r, sizeof(*r)));
+}
+
+int rate_load(struct slice bytes, struct rate *ret_rate)
+{
+    const struct header h = {VERSION, sizeof(*ret_rate)};
+
+    if (bytes.len != sizeof(h) + sizeof(*ret_rate) || memcmp(bytes.data, &h, sizeof(h)) != 0)
+        return -EPROTO;
+    memcpy(ret_rate, bytes.data + sizeof(h), sizeof(*ret_rate));
+    if (ret_rate->next_hour >= RATE_HOURS || ret_rate->hour_minutes >= 60) {
+        *ret_rate = (struct rate){0};
+        return -EPROTO;
+    }
+    return 0;
 }

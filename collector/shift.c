@@ -51,13 +51,13 @@ static double weeks_of(const struct shift_run *r, double history_weeks)
 static struct shift_found find(const struct shift_run *r, int direction, double weeks)
 {
     return (struct shift_found){
-        .direction = direction,
-        .hours = r->hours,
-        .sum = (double)r->sum,
-        .expected = (double)r->expected,
-        .samples = (double)r->samples,
-        .weeks = weeks,
+        .direction = (int16_t)direction,
+        .hours = (uint16_t)fmin(r->hours, UINT16_MAX),
         .tail_events = r->tail.clusters,
+        .sum = r->sum,
+        .expected = r->expected,
+        .samples = r->samples,
+        .weeks = (float)weeks,
     };
 }
 

@@ -13,8 +13,8 @@
 
 struct shift_run {
     float score;
-    uint32_t hours; /* since it rose from nothing */
     float sum, expected, samples;
+    uint32_t hours;   /* since it rose from nothing */
     struct tail tail; /* of the score's peaks */
 };
 
@@ -33,10 +33,9 @@ struct shift_hour {
 };
 
 struct shift_found {
-    int direction; /* 1, -1; 0: nothing */
-    uint32_t hours;
-    double sum, expected, samples, weeks;
-    uint32_t tail_events;
+    int16_t direction; /* 1, -1; 0: nothing */
+    uint16_t hours, tail_events;
+    float sum, expected, samples, weeks;
 };
 
 void shift_init(struct shift *s);

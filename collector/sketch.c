@@ -23,7 +23,7 @@ static uint32_t bucket_of(double value)
     return index >= SKETCH_BUCKETS - 1 ? SKETCH_BUCKETS - 1 : (uint32_t)index;
 }
 
-static double bucket_value(uint32_t index)
+double sketch_bucket_value(uint32_t index)
 {
     if (index == 0)
         return 1.0;
@@ -108,9 +108,9 @@ double sketch_quantile(const struct sketch *s, double q)
     for (uint32_t i = 0; i < s->bins_count; i++) {
         seen += s->bins[i];
         if (seen > rank)
-            return bucket_value(s->first + i);
+            return sketch_bucket_value(s->first + i);
     }
-    return bucket_value(s->first + s->bins_count - 1);
+    return sketch_bucket_value(s->first + s->bins_count - 1);
 }
 
 uint64_t sketch_count_above(const struct sketch *s, double bound)

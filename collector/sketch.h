@@ -38,6 +38,8 @@ int sketch_add(struct sketch *s, uint64_t value) LECTR_MUST_USE;
 int sketch_merge(struct sketch *into, const struct sketch *from) LECTR_MUST_USE;
 /* q in 0..1. Returns 0 for an empty sketch: ask count first. */
 double sketch_quantile(const struct sketch *s, double q);
+/* What stands for the values of a bucket. */
+double sketch_bucket_value(uint32_t index);
 /* How many values lie above / at or below `bound`, to the width of a bucket. */
 uint64_t sketch_count_above(const struct sketch *s, double bound);
 /* Multiplies every count by `factor` in 0..1, rounding half up: forgetting. */

@@ -13,6 +13,7 @@
 #define SCALE_MIN 0.2
 #define FAR_BEYOND 9.0
 #define WEEKS_MAX 1e6
+#define PEAK_UNIT 1024.0
 
 void tail_init(struct tail *t)
 {
@@ -22,32 +23,34 @@ void tail_init(struct tail *t)
 
 static void end_cluster(struct tail *t)
 {
-    double excess = t->peak - t->threshold;
+    double excess = t->peak / PEAK_UNIT - (double)t->threshold;
     double weight;
 
-    t->last_minute = 0;
-    if (excess <= 0 || excess > FAR_BEYOND * t->excess_mean)
+    t->peak = 0;
+    if (excess <= 0 || excess > FAR_BEYOND * (double)t->excess_mean)
         return;
-    t->clusters++;
+    t->clusters += t->clusters < UINT16_MAX;
     weight = 1.0 / (PRIOR_CLUSTERS + t->clusters);
-    t->excess_mean += (float)(weight * (excess - t->excess_mean));
-    t->excess_square += (float)(weight * (excess * excess - t->excess_square));
+    t->excess_mean += (float)(weight * (excess - (double)t->excess_mean));
+    t->excess_square += (float)(weight * (excess * excess - (double)t->excess_square));
 }
 
 void tail_learn(struct tail *t, double z, int64_t minute, uint32_t window_min)
 {
     double step = fmax(0.5 / (1.0 + t->samples / 200.0), 0.02);
 
-    if (t->last_minute && minute - t->last_minute > 2 * (int64_t)window_min)
+    if (t->peak && (uint16_t)((uint16_t)minute - t->last) > 2 * window_min)
         end_cluster(t);
-    if (z > t->threshold) {
-        if (!t->last_minute || z > t->peak)
-            t->peak = (float)z;
-        t->last_minute = minute;
+    if (z > (double)t->threshold) {
+        double peak = fmin(z * PEAK_UNIT, UINT16_MAX);
+
+        if (peak > t->peak)
+            t->peak = (uint16_t)peak;
+        t->last = (uint16_t)minute;
     }
-    t->threshold += (float)(step * (z > t->threshold ? QUANTILE : QUANTILE - 1.0));
+    t->threshold += (float)(step * (z > (double)t->threshold ? QUANTILE : QUANTILE - 1.0));
     t->threshold = fmaxf(t->threshold, 1.0f);
-    t->samples++;
+    t->samples += t->samples < UINT16_MAX;
 }
 
 struct pareto {

@@ -16,14 +16,14 @@
 struct tail {
     float threshold; /* u */
     float excess_mean, excess_square;
-    float peak; /* of the cluster under way */
-    uint32_t samples, clusters;
-    int64_t last_minute; /* of the cluster under way, 0 = none */
+    uint16_t peak;              /* of the cluster under way, in 1/1024; 0 = none */
+    uint16_t last;              /* its latest minute, modulo 2^16 */
+    uint16_t samples, clusters; /* as far as they are counted */
 };
 
 void tail_init(struct tail *t);
 void tail_learn(struct tail *t, double z, int64_t minute, uint32_t window_min);
 /* In weeks; 0 for values within the ordinary. */
+double tail_return_weeks(const struct tail *t, double z, double history_weeks, uint32_t window_min);
 /* The z that is met once in `weeks`. */
 double tail_z(const struct tail *t, double weeks, double history_weeks, uint32_t window_min);
-double tail_return_weeks(const struct tail *t, double z, double history_weeks, uint32_t window_min);

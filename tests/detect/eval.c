@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LINK: collector/detect_stats.c collector/detect_tree.c collector/detect_episode.c
- * LINK: collector/detect_judge.c collector/detect_explain.c
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
- * LINK: collector/tail.c collector/rate.c collector/sketch.c collector/alert.c
- * LINK: collector/text.c collector/rollup.c collector/tally.c tests/detect/traffic.c
- * tests/detect/rivals.c LINK: collector/pattern.c collector/latency.c collector/context.c
+ * LINK: @detect tests/detect/traffic.c tests/detect/rivals.c
  *
  * The detector, whole, over seeded traffic:
  *

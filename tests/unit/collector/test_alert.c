@@ -2,12 +2,7 @@
 /*
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
- * LINK: collector/detect_stats.c collector/detect_tree.c collector/detect_episode.c
- * LINK: collector/detect_judge.c collector/detect_explain.c
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
- * LINK: collector/rate.c collector/tail.c collector/alert.c collector/rollup.c collector/tally.c
- * LINK: collector/sketch.c collector/text.c collector/context.c
- * LINK: collector/pattern.c collector/latency.c
+ * LINK: @detect
  */
 #include "collector/detect.h"
 #include "proto/event.h"

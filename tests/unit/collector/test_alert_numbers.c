@@ -2,12 +2,7 @@
 /*
  * Whatever an alert says can be had again from the roll-ups that were stored.
  *
- * LINK: collector/detect_stats.c collector/detect_tree.c collector/detect_episode.c
- * LINK: collector/detect_judge.c collector/detect_explain.c
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
- * LINK: collector/tail.c collector/rate.c collector/sketch.c collector/alert.c
- * LINK: collector/text.c collector/rollup.c collector/tally.c tests/detect/traffic.c
- * collector/context.c LINK: collector/pattern.c collector/latency.c
+ * LINK: @detect tests/detect/traffic.c
  */
 #include "collector/detect.h"
 #include "tests/detect/traffic.h"
@@ -68,7 +63,7 @@ static void fill_store(uint64_t seed)
 
     traffic_init(&t, &class, seed);
     t.events[0] = (struct traffic_event){TRAFFIC_COST, 2 * 1440 + 100, 2 * 1440 + 160, 5};
-    t.events[1] = (struct traffic_event){TRAFFIC_OUTAGE, 3 * 1440 + 100, 3 * 1440 + 160, 0};
+    t.events[1] = (struct traffic_event){TRAFFIC_OUTAGE, 1 * 1440 + 600, 1 * 1440 + 660, 0};
     t.events[2] = (struct traffic_event){TRAFFIC_ERRORS, 3 * 1440 + 600, 3 * 1440 + 660, .3};
     t.events[3] = (struct traffic_event){TRAFFIC_SLOW, 4 * 1440 + 100, 4 * 1440 + 160, 5};
     t.events[4] = (struct traffic_event){TRAFFIC_RETRY, 4 * 1440 + 600, 4 * 1440 + 660, 4};

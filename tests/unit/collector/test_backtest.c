@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: collector/backtest.c collector/points.c collector/pattern.c */
-/* LINK: collector/baseline.c collector/profile.c collector/shift.c collector/tail.c */
+/* LINK: @baseline */
 #include "collector/backtest.h"
 #include "collector/points.h"
 

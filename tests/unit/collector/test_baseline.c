@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/baseline.c collector/profile.c collector/shift.c */
-/* LINK: collector/rate.c collector/tail.c */
+/* LINK: @baseline collector/rate.c collector/latency.c collector/sketch.c */
 #include "collector/baseline.h"
+#include "collector/latency.h"
 #include "collector/rate.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ static void learn(struct baseline *b, int64_t from, int64_t minutes)
     for (int64_t m = from; m < from + minutes; m++) {
         struct baseline_minute minute = minute_of(round(daily(m)));
 
-        assert_int_equal(baseline_learn(b, &settings, m, &minute), 0);
+        assert_int_equal(baseline_learn(b, &settings, m, &minute, false), 0);
     }
 }
 
@@ -56,7 +56,7 @@ static void test_warming(void **state)
     struct baseline *b = NULL;
 
     (void)state;
-    assert_int_equal(baseline_new(&b), 0);
+    assert_int_equal(baseline_new(NULL, &b), 0);
     learn(b, MIDNIGHT_MIN, 1439);
     assert_false(baseline_is_warm(b, &settings));
     assert_false(judge(b, false).fires);
@@ -75,7 +75,7 @@ static void test_knows_the_day(void **state)
         struct baseline *b = NULL;
         int64_t minute = MIDNIGHT_MIN + starts[i];
 
-        assert_int_equal(baseline_new(&b), 0);
+        assert_int_equal(baseline_new(NULL, &b), 0);
         learn(b, minute, 1440);
         assert_true(baseline_is_warm(b, &settings));
         learn(b, minute + 1440, 2 * 1440);
@@ -99,14 +99,14 @@ static void test_spike_and_drop(void **state)
     int64_t minute = MIDNIGHT_MIN + 1600;
 
     (void)state;
-    assert_int_equal(baseline_new(&b), 0);
+    assert_int_equal(baseline_new(NULL, &b), 0);
     learn(b, MIDNIGHT_MIN, 1600);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(baseline_learn(b, &settings, minute++, &many), 0);
+        assert_int_equal(baseline_learn(b, &settings, minute++, &many, false), 0);
     assert_true(judge(b, false).fires);
     assert_false(judge(b, true).fires);
     for (int i = 0; i < 10; i++)
-        assert_int_equal(baseline_learn(b, &settings, minute++, &none), 0);
+        assert_int_equal(baseline_learn(b, &settings, minute++, &none, false), 0);
     assert_true(judge(b, true).fires);
     assert_false(judge(b, false).is_calm && judge(b, true).is_calm);
     baseline_free(&b);
@@ -120,11 +120,11 @@ static void test_sparse_is_wide(void **state)
     struct finding f;
 
     (void)state;
-    assert_int_equal(baseline_new(&b), 0);
+    assert_int_equal(baseline_new(NULL, &b), 0);
     for (int64_t m = 0; m < 3000; m++)
-        assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + m, m % 20 == 0 ? &one : &none),
-                         0);
-    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + 3000, &three), 0);
+        assert_int_equal(
+            baseline_learn(b, &settings, MIDNIGHT_MIN + m, m % 20 == 0 ? &one : &none, false), 0);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + 3000, &three, false), 0);
     f = judge(b, false);
     assert_false(f.fires);
     assert_true(f.upper > 3 * f.baseline);
@@ -137,10 +137,10 @@ static void test_minutes_in_order(void **state)
     struct baseline_minute one = minute_of(1);
 
     (void)state;
-    assert_int_equal(baseline_new(&b), 0);
-    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN, &one), 0);
-    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN, &one), -EINVAL);
-    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + 2, &one), -EINVAL);
+    assert_int_equal(baseline_new(NULL, &b), 0);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN, &one, false), 0);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN, &one, false), -EINVAL);
+    assert_int_equal(baseline_learn(b, &settings, MIDNIGHT_MIN + 2, &one, false), -EINVAL);
     baseline_free(&b);
 }
 
@@ -209,6 +209,186 @@ static void test_rate_of_bad_hours(void **state)
     }
 }
 
+/* --- memory and snapshots --- */
+
+static uint32_t dice(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(*state >> 33);
+}
+
+/* A whole series, as a detector holds it. */
+struct series {
+    struct baseline *calls, *cost, *tokens;
+    struct rate errors;
+    struct latency latency;
+    uint64_t random;
+};
+
+static void series_new(struct series *s)
+{
+    *s = (struct series){.random = 1};
+    assert_int_equal(baseline_new(NULL, &s->calls), 0);
+    assert_int_equal(baseline_new(s->calls, &s->cost), 0);
+    assert_int_equal(baseline_new(s->calls, &s->tokens), 0);
+}
+
+static void series_free(struct series *s)
+{
+    baseline_free(&s->cost);
+    baseline_free(&s->tokens);
+    baseline_free(&s->calls);
+    latency_fini(&s->latency);
+}
+
+static void series_learn(struct series *s, int64_t minute, uint32_t per_min)
+{
+    struct sketch took = {0};
+    struct baseline_minute calls, cost = {0};
+    uint32_t n = dice(&s->random) % (2 * per_min + 1);
+
+    for (uint32_t i = 0; i < n; i++) {
+        float usd = (float)(dice(&s->random) % 1000) * 1e-5f;
+
+        cost.count++;
+        cost.sum += usd;
+        cost.squares += usd * usd;
+        assert_int_equal(sketch_add(&took, 500000 + dice(&s->random) % 3000000), 0);
+    }
+    calls = minute_of(n);
+    assert_int_equal(baseline_learn(s->calls, &settings, minute, &calls, false), 0);
+    assert_int_equal(baseline_learn(s->cost, &settings, minute, &cost, minute % 500 < 20), 0);
+    assert_int_equal(baseline_learn(s->tokens, &settings, minute, &cost, false), 0);
+    rate_learn(&s->errors, minute, &(struct rate_counts){(float)n, n % 20 == 0}, false);
+    assert_int_equal(latency_learn(&s->latency, minute, &took, false), 0);
+    sketch_fini(&took);
+}
+
+static size_t series_bytes(const struct series *s)
+{
+    return baseline_bytes(s->calls) + baseline_bytes(s->cost) + baseline_bytes(s->tokens) +
+           sizeof(s->errors) + sizeof(s->latency) +
+           s->latency.recent_room * sizeof(struct latency_recent);
+}
+
+/* What a quiet series may take leaves room in 4 KiB for whoever holds it. */
+static void test_is_small(void **state)
+{
+    struct series s;
+
+    (void)state;
+    series_new(&s);
+    for (int64_t m = 0; m < 9 * 1440; m++) {
+        series_learn(&s, MIDNIGHT_MIN + 17 + m, 1);
+        assert_true(series_bytes(&s) <= 3900);
+    }
+    assert_true(series_bytes(&s) <= 3700);
+    series_free(&s);
+}
+
+static struct buf save_series(const struct series *s)
+{
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(baseline_save(s->calls, &b), 0);
+    assert_int_equal(baseline_save(s->cost, &b), 0);
+    assert_int_equal(baseline_save(s->tokens, &b), 0);
+    assert_int_equal(rate_save(&s->errors, &b), 0);
+    assert_int_equal(latency_save(&s->latency, &b), 0);
+    return b;
+}
+
+static void copy_baseline(const struct baseline *from, const struct baseline *calls,
+                          struct baseline **ret_to)
+{
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    assert_int_equal(baseline_save(from, &b), 0);
+    assert_int_equal(baseline_load(buf_slice(&b), calls, ret_to), 0);
+    buf_fini(&b);
+}
+
+static void copy_series(const struct series *from, struct series *to)
+{
+    struct buf b;
+
+    *to = (struct series){.random = from->random};
+    copy_baseline(from->calls, NULL, &to->calls);
+    copy_baseline(from->cost, to->calls, &to->cost);
+    copy_baseline(from->tokens, to->calls, &to->tokens);
+    buf_init(&b, 1 << 20);
+    assert_int_equal(rate_save(&from->errors, &b), 0);
+    assert_int_equal(rate_load(buf_slice(&b), &to->errors), 0);
+    buf_reset(&b);
+    assert_int_equal(latency_save(&from->latency, &b), 0);
+    assert_int_equal(latency_load(buf_slice(&b), &to->latency), 0);
+    buf_fini(&b);
+}
+
+/* Whenever it is saved, what is loaded becomes what the saved one becomes. */
+static void test_saved_goes_on(void **state)
+{
+    static const int64_t cuts[] = {1, 59, 700, 1439, 1440, 1500, 2003, 4000};
+
+    (void)state;
+    for (uint32_t per_min = 1; per_min <= 20; per_min += 19)
+        for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++) {
+            struct series a, b;
+            struct buf x, y;
+            int64_t m = MIDNIGHT_MIN + 17;
+
+            series_new(&a);
+            for (; m < MIDNIGHT_MIN + 17 + cuts[i]; m++)
+                series_learn(&a, m, per_min);
+            copy_series(&a, &b);
+            for (; m < MIDNIGHT_MIN + 17 + cuts[i] + 1500; m++) {
+                series_learn(&a, m, per_min);
+                series_learn(&b, m, per_min);
+            }
+            x = save_series(&a);
+            y = save_series(&b);
+            assert_int_equal(x.len, y.len);
+            /* How much room was taken is no part of it. */
+            assert_true(slice_eq(buf_slice(&x), buf_slice(&y)));
+            buf_fini(&x);
+            buf_fini(&y);
+            series_free(&a);
+            series_free(&b);
+        }
+}
+
+static void test_damaged_is_refused(void **state)
+{
+    struct series s;
+    struct baseline *b = NULL;
+    struct latency l = {0};
+    struct rate r = {0};
+    struct buf bytes;
+
+    (void)state;
+    series_new(&s);
+    for (int64_t m = 0; m < 1000; m++)
+        series_learn(&s, MIDNIGHT_MIN + m, 20);
+    buf_init(&bytes, 1 << 20);
+    assert_int_equal(baseline_save(s.calls, &bytes), 0);
+    for (size_t len = 0; len < bytes.len; len++)
+        assert_int_equal(baseline_load(slice_of(bytes.data, len), NULL, &b), -EPROTO);
+    bytes.data[0] ^= 1;
+    assert_int_equal(baseline_load(buf_slice(&bytes), NULL, &b), -EPROTO);
+    buf_reset(&bytes);
+    assert_int_equal(latency_save(&s.latency, &bytes), 0);
+    for (size_t len = 0; len < bytes.len; len++)
+        assert_int_equal(latency_load(slice_of(bytes.data, len), &l), -EPROTO);
+    buf_reset(&bytes);
+    assert_int_equal(rate_save(&s.errors, &bytes), 0);
+    for (size_t len = 0; len < bytes.len; len++)
+        assert_int_equal(rate_load(slice_of(bytes.data, len), &r), -EPROTO);
+    buf_fini(&bytes);
+    series_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +400,9 @@ int main(void)
         cmocka_unit_test(test_tail),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_rate_of_bad_hours),
+        cmocka_unit_test(test_is_small),
+        cmocka_unit_test(test_saved_goes_on),
+        cmocka_unit_test(test_damaged_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

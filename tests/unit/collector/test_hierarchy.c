@@ -3,12 +3,7 @@
  * One cause, one alert, at the level that explains it: an organisation of 20 features,
  * two models each (one of either provider), seeded traffic.
  *
- * LINK: collector/detect_stats.c collector/detect_tree.c collector/detect_episode.c
- * LINK: collector/detect_judge.c collector/detect_explain.c
- * LINK: collector/detect.c collector/baseline.c collector/profile.c collector/shift.c
- * LINK: collector/tail.c collector/rate.c collector/sketch.c collector/alert.c
- * LINK: collector/text.c collector/rollup.c tests/detect/traffic.c collector/context.c
- * LINK: collector/pattern.c collector/latency.c
+ * LINK: @detect tests/detect/traffic.c
  */
 #include "collector/detect.h"
 #include "tests/detect/traffic.h"
