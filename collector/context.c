@@ -123,3 +123,84 @@ double context_score(const struct context *c, const char *org, const char *featu
         highest = fmaxf(highest, f->scores[i]);
     return (double)highest;
 }
+
+/* --- as bytes --- */
+
+/* Before each feature: what is of fixed length. */
+struct saved {
+    uint32_t key_bytes, pattern_bytes;
+    double cost_usd;
+    float scores[SCORES];
+    uint32_t fed;
+};
+
+static int save_feature(const struct feature *f, struct buf *out)
+{
+    struct saved s = {.key_bytes = (uint32_t)f->hh.keylen, .cost_usd = f->cost_usd, .fed = f->fed};
+    size_t at = out->len;
+    int r;
+
+    memcpy(s.scores, f->scores, sizeof(s.scores));
+    r = buf_append(out, slice_of(&s, sizeof(s)));
+    if (r == 0)
+        r = buf_append(out, slice_of(f->key, f->hh.keylen));
+    if (r == 0)
+        r = pattern_save(f->pattern, out);
+    if (r < 0)
+        return r;
+    s.pattern_bytes = (uint32_t)(out->len - at - sizeof(s) - s.key_bytes);
+    memcpy(out->data + at, &s, sizeof(s));
+    return 0;
+}
+
+int context_save(const struct context *c, struct buf *out)
+{
+    for (const struct feature *f = c->features; f; f = f->hh.next) {
+        int r = save_feature(f, out);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int load_feature(struct context *c, struct cursor *from)
+{
+    struct slice fixed = cursor_take(from, sizeof(struct saved)), key, pattern;
+    struct feature *f;
+    struct saved s;
+    int r;
+
+    if (from->failed)
+        return -EPROTO;
+    memcpy(&s, fixed.data, sizeof(s));
+    key = cursor_take(from, s.key_bytes);
+    pattern = cursor_take(from, s.pattern_bytes);
+    if (from->failed || find(c, (const char *)key.data, key.len))
+        return -EPROTO;
+    f = calloc(1, sizeof(*f) + key.len);
+    r = f ? pattern_load(pattern, &pattern_params_frozen, &f->pattern) : -ENOMEM;
+    if (r < 0) {
+        free(f);
+        return r;
+    }
+    memcpy(f->key, key.data, key.len);
+    memcpy(f->scores, s.scores, sizeof(f->scores));
+    f->cost_usd = s.cost_usd;
+    f->fed = s.fed;
+    HASH_ADD_KEYPTR(hh, c->features, f->key, key.len, f);
+    return 0;
+}
+
+int context_load(struct context *c, struct slice bytes)
+{
+    struct cursor from = cursor_of(bytes);
+
+    while (from.rest.len) {
+        int r = load_feature(c, &from);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

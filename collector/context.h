@@ -5,7 +5,9 @@
  */
 #pragma once
 
+#include "proto/base/buf.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/slice.h"
 
 #include <stdint.h>
 
@@ -23,3 +25,7 @@ int context_add(struct context *c, const char *org, const char *feature,
 void context_close(struct context *c, int64_t minute_s);
 /* The highest score of the last hour, 0..1; negative: not known. */
 double context_score(const struct context *c, const char *org, const char *feature);
+/* Appends all there is / takes over what context_save() appended, into an empty one.
+ * -EPROTO: of another version, or damaged. */
+int context_save(const struct context *c, struct buf *out) LECTR_MUST_USE;
+int context_load(struct context *c, struct slice bytes) LECTR_MUST_USE;

@@ -52,6 +52,48 @@ uint64_t detect_refused(const struct detect *d)
     return d->refused;
 }
 
+int64_t detect_last_minute(const struct detect *d)
+{
+    return d->last_minute_s;
+}
+
+static int tell_state(const struct detect *d, const struct node *n,
+                      int (*each)(void *ctx, const struct detect_state *state), void *ctx)
+{
+    struct detect_state s = {
+        .level = (enum alert_level)n->level,
+        .name = {.org = node_name(n, NODE_ORG),
+                 .feature = node_name(n, NODE_FEATURE),
+                 .provider = node_name(n, NODE_PROVIDER),
+                 .model = node_name(n, NODE_MODEL)},
+        .seen_s = n->level == ALERT_LEVEL_MODEL ? n->seen_s : 0,
+    };
+    struct stats_facts facts;
+
+    stats_facts(n->stats, &d->settings, ALERT_CALLS_SPIKE, &facts);
+    s.confidence = facts.confidence;
+    s.history_hours = facts.history_hours;
+    for (const struct episode *e = n->episodes; e; e = e->next)
+        s.active += e->is_active;
+    s.calls.ratio = stats_ratio_least(n->stats, &d->settings, ALERT_CALLS_SPIKE, &s.calls.window_s);
+    s.cost.ratio = stats_ratio_least(n->stats, &d->settings, ALERT_COST_SPIKE, &s.cost.window_s);
+    s.tokens.ratio =
+        stats_ratio_least(n->stats, &d->settings, ALERT_TOKENS_SPIKE, &s.tokens.window_s);
+    return each(ctx, &s);
+}
+
+int detect_each(const struct detect *d, int (*each)(void *ctx, const struct detect_state *state),
+                void *ctx)
+{
+    for (const struct node *n = d->tree.nodes; n; n = n->hh.next) {
+        int r = n->stats ? tell_state(d, n, each, ctx) : 0;
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 /* --- telling a minute --- */
 
 static void forget_minute(struct detect *d)

@@ -15,7 +15,9 @@
 #include "collector/config.h"
 #include "collector/sketch.h"
 #include "collector/store_query.h"
+#include "proto/base/buf.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/slice.h"
 
 /* Series with a baseline; further ones are counted, not judged. */
 #define DETECT_SERIES_MAX 100000
@@ -42,6 +44,37 @@ int detect_peek(struct detect *d, uint32_t elapsed_s, detect_emit emit, void *ct
 
 uint64_t detect_series(const struct detect *d);
 uint64_t detect_refused(const struct detect *d);
+
+/* The whole state after the minute closed last, as chunks of at least `chunk_bytes`:
+ * detect_save_begin(), then detect_save_some() until *ret_done; no minute is told
+ * meanwhile. What is loaded into a new detector of the same settings goes on bit by bit:
+ * each chunk in its order, then detect_load_end(). -EPROTO: of another version, other
+ * settings, or damaged; the detector must be thrown away. */
+void detect_save_begin(struct detect *d);
+int detect_save_some(struct detect *d, size_t chunk_bytes, struct buf *out,
+                     bool *ret_done) LECTR_MUST_USE;
+int detect_load(struct detect *d, struct slice chunk) LECTR_MUST_USE;
+int detect_load_end(struct detect *d) LECTR_MUST_USE;
+/* The minute closed last; 0 = none. */
+int64_t detect_last_minute(const struct detect *d);
+
+/* What would be told of a series that is quiet now. */
+struct detect_state {
+    enum alert_level level;
+    struct store_series_name name; /* borrowed; workload NULL */
+    const char *confidence;        /* warming, provisional, calibrated */
+    double history_hours;
+    int64_t seen_s;  /* the minute of the last call; models only */
+    unsigned active; /* alerts under way */
+    /* The least ratio to the usual that would be told now, and its window; 0 = none yet. */
+    struct {
+        double ratio;
+        uint32_t window_s;
+    } calls, cost, tokens;
+};
+/* Every series that is judged by itself, in the order in which they came. */
+int detect_each(const struct detect *d, int (*each)(void *ctx, const struct detect_state *state),
+                void *ctx) LECTR_MUST_USE;
 
 /* Episodes after a quiet learning: those that were told before go on, others
  * are dropped and may begin anew. */

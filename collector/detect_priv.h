@@ -35,6 +35,16 @@ struct detect {
     int64_t minute_s;      /* being told, 0 = none */
     uint64_t refused;
     uint32_t asks; /* stamps of node->asked */
+    struct saving {
+        bool has_header, has_contexts;
+        const struct node *node; /* the next one; NULL: all are saved */
+        unsigned episode;        /* the next one */
+    } saving;
+    struct loading {
+        bool has_header, has_contexts;
+        uint64_t nodes, episodes; /* that are still to come */
+        int64_t minute_s;
+    } loading;
 };
 
 /* What is looked at: a minute that is over, or one that still runs. */

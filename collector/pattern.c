@@ -264,3 +264,45 @@ double pattern_feed(struct pattern *p, double value, unsigned hour)
     score = score_of(p, &s);
     return escalates(p, score) ? fmin(score / SCORE_FULL, 1.0) : 0;
 }
+
+/* --- as bytes: the struct, then what is left of the warm-up --- */
+
+int pattern_save(const struct pattern *p, struct buf *into)
+{
+    struct pattern flat = *p;
+    int r;
+
+    flat.params = NULL; /* neither is a place in another process */
+    flat.warmup = NULL;
+    r = buf_append(into, slice_of(&flat, sizeof(flat)));
+    if (r == 0 && p->warmup)
+        r = buf_append(into, slice_of(p->warmup, sizeof(*p->warmup)));
+    return r;
+}
+
+int pattern_load(struct slice bytes, const struct pattern_params *params,
+                 struct pattern **ret_pattern)
+{
+    struct pattern *p = NULL;
+    const bool has_warmup = bytes.len == sizeof(*p) + sizeof(*p->warmup);
+    struct warmup *warmup;
+    int r;
+
+    if (bytes.len != sizeof(*p) && !has_warmup)
+        return -EPROTO;
+    r = pattern_new(params, &p);
+    if (r < 0)
+        return r;
+    warmup = p->warmup;
+    memcpy(p, bytes.data, sizeof(*p));
+    p->params = params;
+    p->warmup = warmup;
+    if (has_warmup) {
+        memcpy(warmup, bytes.data + sizeof(*p), sizeof(*warmup));
+    } else {
+        free(p->warmup);
+        p->warmup = NULL;
+    }
+    *ret_pattern = p;
+    return 0;
+}

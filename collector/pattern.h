@@ -10,7 +10,9 @@
  */
 #pragma once
 
+#include "proto/base/buf.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/slice.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,3 +42,10 @@ void pattern_free(struct pattern **pattern);
 /* The next sample, taken in `hour` of its day (0..23): its score in 0..1, 0 when
  * there is nothing to tell. Values that are not finite are left out, score 0. */
 double pattern_feed(struct pattern *p, double value, unsigned hour);
+
+/* The whole state, for this version of the program on this kind of machine: what is
+ * loaded goes on bit for bit. `params` as in pattern_new(). Load: -EPROTO when the bytes
+ * are of another version or damaged, -ENOMEM. */
+int pattern_save(const struct pattern *p, struct buf *into) LECTR_MUST_USE;
+int pattern_load(struct slice bytes, const struct pattern_params *params,
+                 struct pattern **ret_pattern) LECTR_MUST_USE;

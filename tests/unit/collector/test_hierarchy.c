@@ -3,10 +3,10 @@
  * One cause, one alert, at the level that explains it: an organisation of 20 features,
  * two models each (one of either provider), seeded traffic.
  *
- * LINK: @detect tests/detect/traffic.c
+ * LINK: @detect tests/detect/traffic.c tests/detect/fleet.c
  */
 #include "collector/detect.h"
-#include "tests/detect/traffic.h"
+#include "tests/detect/fleet.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -19,11 +19,11 @@
 
 #define START_S INT64_C(1767225600)
 #define FEATURES 20
-#define LEAVES (2 * FEATURES)
 #define WARM_MIN (26 * 60)
 #define EVENT_MIN 30
 #define TOLD_MAX 64
-#define EVERY -1
+#define EVERY FLEET_EVERY
+#define PER_MIN 8.0
 #define SEEDS 3
 
 static const struct config_detect settings = {
@@ -34,26 +34,9 @@ static const struct config_detect settings = {
     .ratio_min = 1.3,
     .resolve_after_min = 5,
 };
-static const struct traffic_class class = {
-    .per_min = 8,
-    .noise_low = .1,
-    .noise_high = .2,
-    .cv_low = 1,
-    .cv_high = 1.5,
-    .daily = .2,
-    .weekend = 1,
-};
-
 struct told {
     struct alert alerts[TOLD_MAX];
     unsigned count;
-};
-
-/* What happens to the leaves of a feature and provider, EVERY: all of them. */
-struct happening {
-    enum traffic_kind kind;
-    double factor;
-    int feature, provider;
 };
 
 static int keep(void *ctx, const struct alert *a)
@@ -65,56 +48,23 @@ static int keep(void *ctx, const struct alert *a)
     return 0;
 }
 
-static void tell_minute(struct detect *d, struct traffic *traffic, int64_t minute_s,
-                        struct told *told)
+/* A day as usual, half an hour of what happens, and `after_min`. */
+static void play(uint64_t seed, const struct fleet_event *events, unsigned count,
+                 unsigned after_min, struct told *ret_told)
 {
-    struct rollup_cell cell = {.seconds = 60, .bucket = minute_s};
-
-    assert_int_equal(detect_begin(d, minute_s), 0);
-    for (int i = 0; i < LEAVES; i++) {
-        char feature[16];
-        const struct store_series_name name = {"acme", feature, i % 2 ? "openai" : "anthropic",
-                                               i % 2 ? "gpt" : "claude", "w"};
-        struct traffic_minute m;
-
-        snprintf(feature, sizeof(feature), "f%02d", i / 2);
-        traffic_next(&traffic[i], &m);
-        sketch_reset(&cell.latency);
-        for (uint32_t k = 0; k < m.latencies; k++)
-            assert_int_equal(sketch_add(&cell.latency, m.latencies_us[k]), 0);
-        cell.sums = (struct rollup_sums){
-            .calls = m.calls,
-            .errors = m.errors,
-            .cost_expected_nanousd = llround(m.cost_usd * 1e9),
-            .cost_squares = m.cost_squares,
-            .input_total = (uint64_t)llround(m.tokens),
-        };
-        if (m.calls)
-            assert_int_equal(detect_add(d, &name, &cell), 0);
-    }
-    assert_int_equal(detect_close(d, false, keep, told), 0);
-    sketch_fini(&cell.latency);
-}
-
-static void play(uint64_t seed, const struct happening *h, unsigned happenings, unsigned after_min,
-                 struct told *ret_told)
-{
-    static struct traffic traffic[LEAVES];
+    static struct fleet fleet;
     struct detect *d = NULL;
 
     ret_told->count = 0;
-    for (int i = 0; i < LEAVES; i++) {
-        traffic_init(&traffic[i], &class, seed * 1000 + (uint64_t)i);
-        for (unsigned k = 0; k < happenings; k++)
-            if ((h[k].feature == EVERY || h[k].feature == i / 2) &&
-                (h[k].provider == EVERY || h[k].provider == i % 2))
-                traffic[i].events[traffic[i].events_count++] =
-                    (struct traffic_event){h[k].kind, WARM_MIN, WARM_MIN + EVENT_MIN, h[k].factor};
-    }
+    fleet_init(&fleet, FEATURES, PER_MIN, seed, events, count);
     assert_int_equal(detect_new(&settings, &d), 0);
-    for (int64_t i = 0; i < WARM_MIN + EVENT_MIN + after_min; i++)
-        tell_minute(d, traffic, START_S + 60 * i, ret_told);
+    for (int64_t i = 0; i < WARM_MIN + EVENT_MIN + after_min; i++) {
+        assert_int_equal(detect_begin(d, START_S + 60 * i), 0);
+        fleet_next(&fleet, START_S + 60 * i, detect_add, d);
+        assert_int_equal(detect_close(d, false, keep, ret_told), 0);
+    }
     detect_free(&d);
+    fleet_fini(&fleet);
 }
 
 static unsigned count_firing(const struct told *t)
@@ -143,7 +93,7 @@ static void test_model_of_a_feature(void **state)
 
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        play(seed, &(struct happening){TRAFFIC_COST, 8, 7, 1}, 1, 60, &told);
+        play(seed, &(struct fleet_event){TRAFFIC_COST, 8, 7, 1, WARM_MIN, EVENT_MIN}, 1, 60, &told);
         show("model", &told);
         assert_int_equal(count_firing(&told), 1);
         assert_int_equal(told.alerts[0].level, ALERT_LEVEL_MODEL);
@@ -158,7 +108,8 @@ static void test_feature(void **state)
 
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        play(seed, &(struct happening){TRAFFIC_CALLS, 8, 7, EVERY}, 1, 60, &told);
+        play(seed, &(struct fleet_event){TRAFFIC_CALLS, 8, 7, EVERY, WARM_MIN, EVENT_MIN}, 1, 60,
+             &told);
         show("feature", &told);
         assert_int_equal(count_firing(&told), 1);
         assert_int_equal(told.alerts[0].level, ALERT_LEVEL_FEATURE);
@@ -173,7 +124,8 @@ static void test_provider_outage(void **state)
 
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        play(seed, &(struct happening){TRAFFIC_OUTAGE, 0, EVERY, 1}, 1, 60, &told);
+        play(seed, &(struct fleet_event){TRAFFIC_OUTAGE, 0, EVERY, 1, WARM_MIN, EVENT_MIN}, 1, 60,
+             &told);
         show("outage", &told);
         assert_int_equal(count_firing(&told), 1);
         assert_int_equal(told.alerts[0].level, ALERT_LEVEL_PROVIDER);
@@ -189,7 +141,8 @@ static void test_provider_fails(void **state)
 
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        play(seed, &(struct happening){TRAFFIC_ERRORS, .3, EVERY, 0}, 1, 60, &told);
+        play(seed, &(struct fleet_event){TRAFFIC_ERRORS, .3, EVERY, 0, WARM_MIN, EVENT_MIN}, 1, 60,
+             &told);
         show("errors", &told);
         assert_int_equal(count_firing(&told), 1);
         assert_int_equal(told.alerts[0].level, ALERT_LEVEL_PROVIDER);
@@ -204,7 +157,8 @@ static void test_everything_doubles(void **state)
 
     (void)state;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        play(seed, &(struct happening){TRAFFIC_CALLS, 2, EVERY, EVERY}, 1, 60, &told);
+        play(seed, &(struct fleet_event){TRAFFIC_CALLS, 2, EVERY, EVERY, WARM_MIN, EVENT_MIN}, 1,
+             60, &told);
         show("doubled", &told);
         assert_int_equal(count_firing(&told), 1);
         assert_int_equal(told.alerts[0].level, ALERT_LEVEL_ORG);
@@ -217,7 +171,8 @@ static void test_everything_doubles(void **state)
  * calls. */
 static void test_two_causes(void **state)
 {
-    static const struct happening both[] = {{TRAFFIC_COST, 10, 3, 0}, {TRAFFIC_COST, 10, 12, 1}};
+    static const struct fleet_event both[] = {{TRAFFIC_COST, 10, 3, 0, WARM_MIN, EVENT_MIN},
+                                              {TRAFFIC_COST, 10, 12, 1, WARM_MIN, EVENT_MIN}};
     static struct told told;
 
     (void)state;
