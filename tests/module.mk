@@ -9,7 +9,8 @@ DETECT_SRC := $(shell grep -ls 'LINK:' tests/detect/*.c)
 UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
 BPF_TEST_BIN := $(BPF_TEST_SRC:%.c=$(B)/%)
 # Tools of the end-to-end tests: those with a LINK line, and those with a rule of their own.
-HARNESS_BIN += $(HARNESS_SRC:%.c=$(B)/%) $(B)/tests/harness/publish_flood $(B)/tests/harness/synth
+HARNESS_BIN += $(HARNESS_SRC:%.c=$(B)/%) $(B)/tests/harness/publish_flood $(B)/tests/harness/synth \
+               $(B)/tests/harness/kill_preload.so
 FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
 
 $(B)/tests.mk: tests/harness/link-rules $(UNIT_SRC) $(BPF_TEST_SRC) $(FUZZ_SRC) $(HARNESS_SRC) $(DETECT_SRC)
@@ -58,6 +59,12 @@ FLOOD_SRC := agent/publish.c agent/nkey.c agent/outbox.c agent/spool.c agent/fol
 $(B)/tests/harness/publish_flood: $(B)/obj/tests/harness/publish_flood.o $(FLOOD_SRC:%.c=$(B)/obj/%.o) $(B)/liblectr.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lnats -lprotobuf-c -lm
+
+# Ends the process that it is loaded into at a chosen step of a commit.
+KILL_PRELOAD := $(B)/tests/harness/kill_preload.so
+$(KILL_PRELOAD): tests/harness/kill_preload.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
 
 # The benchmark's own client and upstream; single files on OpenSSL.
 BENCH_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
@@ -110,6 +117,11 @@ bench: all $(BENCH_BIN) ## CPU and latency per request next to HAProxy and direc
 	$(Q)tests/harness/deps bench
 	$(Q)tests/bench/run --build $(B) $(BENCH_ARGS)
 
+TORTURE_BIN := $(B)/tests/harness/torrent $(KILL_PRELOAD)
+
+torture: all $(TORTURE_BIN) ## collectors killed 1000 times under 5 M events: nothing lost; TORTURE_ARGS='--store postgres …'
+	$(Q)LECTR_BUILD=$(B) tests/harness/torture $(TORTURE_ARGS)
+
 # The benchmark's series, where they lie beside the tree; never part of it.
 NAB ?= $(realpath ../shared/nab)
 
@@ -124,4 +136,4 @@ detect-eval: $(B)/tests/detect/eval ## false alarms and recall over seeded traff
 detect-check: $(B)/tests/detect/eval ## the same in two minutes, with wide margins
 	$(Q)for class in 20-60/min 2-5/min cron; do $< --weeks 20 --events 9 --seed 1 --no-rivals --gate --class $$class || exit 1; done
 
-.PHONY: nab detect-eval detect-check test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench
+.PHONY: torture nab detect-eval detect-check test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench

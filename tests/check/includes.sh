@@ -23,7 +23,7 @@ collector record sketch tally rollup baseline alert
 owners='
 ^bpf/           ^bpf/|^agent/capture[a-z_]*\.c$
 ^openssl/       ^agent/(tls|cert|ca|trust)[a-z_]*\.[ch]$|^collector/sign\.c$|^tests/bench/
-^nats/          ^agent/publish\.c$|^collector/bus[a-z_]*\.[ch]$|^collector/ctl/[a-z_]+\.c$
+^nats/          ^agent/publish\.c$|^collector/bus[a-z_]*\.[ch]$|^collector/ctl/[a-z_]+\.c$|^tests/harness/
 ^uv\.h$         ^agent/loop\.c$
 ^llhttp         ^agent/http1\.c$
 ^nghttp2/       ^agent/http2\.c$|^tests/
