@@ -122,6 +122,12 @@ TORTURE_BIN := $(B)/tests/harness/torrent $(KILL_PRELOAD)
 torture: all $(TORTURE_BIN) ## collectors killed 1000 times under 5 M events: nothing lost; TORTURE_ARGS='--store postgres …'
 	$(Q)LECTR_BUILD=$(B) tests/harness/torture $(TORTURE_ARGS)
 
+bench-ingest: all $(B)/tests/harness/torrent $(B)/tests/harness/drain ## how fast a full stream is drained, at what cost; BENCH_ARGS=
+	$(Q)LECTR_BUILD=$(B) tests/bench/ingest $(BENCH_ARGS)
+
+bench-series: all $(B)/tests/harness/torrent ## 50,000 live series: memory for each, time from a minute's end to its alert; BENCH_ARGS=
+	$(Q)LECTR_BUILD=$(B) tests/bench/series $(BENCH_ARGS)
+
 # The benchmark's series, where they lie beside the tree; never part of it.
 NAB ?= $(realpath ../shared/nab)
 
@@ -136,4 +142,4 @@ detect-eval: $(B)/tests/detect/eval ## false alarms and recall over seeded traff
 detect-check: $(B)/tests/detect/eval ## the same in two minutes, with wide margins
 	$(Q)for class in 20-60/min 2-5/min cron; do $< --weeks 20 --events 9 --seed 1 --no-rivals --gate --class $$class || exit 1; done
 
-.PHONY: torture nab detect-eval detect-check test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench
+.PHONY: torture bench-ingest bench-series nab detect-eval detect-check test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench

@@ -14,6 +14,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <nats/nats.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@ struct options {
     const char *url, *user, *password, *creds, *ca_file, *stream;
     uint64_t rate; /* messages/s, 0: as fast as it goes */
     uint64_t stream_bytes;
-    bool only_totals, only_make;
+    bool only_totals, only_make, is_led;
     struct torrent_plan plan;
 };
 
@@ -46,6 +47,9 @@ struct pour {
     char inbox[64];
     struct slot slots[WINDOW];
     uint64_t first, next; /* emissions under way */
+    uint64_t allowed;     /* emissions that may be sent, when led */
+    char said[32];        /* of a line of standard input */
+    size_t said_len;
     uint64_t resent, moved_ns;
     atomic_uint_fast64_t refused; /* acks that said no */
 };
@@ -54,7 +58,9 @@ static const char usage[] =
     "usage: torrent [--nats URL] [--user U --password P] [--creds FILE] [--ca FILE] [--stream S]\n"
     "               [--events N] [--instances N] [--series N] [--orgs N] [--features N]\n"
     "               [--seed N] [--end UNIX] [--span-s S] [--late-s S] [--clean]\n"
-    "               [--rate N] [--stream-bytes N] [--totals | --make]\n"
+    "               [--rate N] [--stream-bytes N] [--led | --totals | --make]\n"
+    "  --led      standard input says how many messages may have been sent, a number a line; its\n"
+    "             end: all\n"
     "  --totals   only print what would be poured\n"
     "  --make     only make the messages (how fast is that?)\n";
 
@@ -68,6 +74,7 @@ enum option_name {
     OPT_CLEAN,
     OPT_TOTALS,
     OPT_MAKE,
+    OPT_LED,
     OPT_NUMBERS, /* those that follow are numbers, in the order of number_at() */
     OPT_EVENTS = OPT_NUMBERS,
     OPT_INSTANCES,
@@ -92,6 +99,7 @@ static const struct option long_options[] = {
     {"clean", no_argument, NULL, OPT_CLEAN},
     {"totals", no_argument, NULL, OPT_TOTALS},
     {"make", no_argument, NULL, OPT_MAKE},
+    {"led", no_argument, NULL, OPT_LED},
     {"events", required_argument, NULL, OPT_EVENTS},
     {"instances", required_argument, NULL, OPT_INSTANCES},
     {"series", required_argument, NULL, OPT_SERIES},
@@ -140,6 +148,8 @@ static int take_option(struct options *o, int option)
         o->only_totals = true;
     else if (option == OPT_MAKE)
         o->only_make = true;
+    else if (option == OPT_LED)
+        o->is_led = true;
     else
         return -EINVAL;
     return 0;
@@ -301,6 +311,44 @@ static int wait_for_room(struct pour *p, uint64_t room)
     return r;
 }
 
+static void take_lead(struct pour *p)
+{
+    char c;
+    ssize_t n = read(STDIN_FILENO, &c, 1);
+
+    if (n == 0) {
+        p->allowed = UINT64_MAX;
+    } else if (n == 1 && c == '\n') {
+        p->said[p->said_len] = '\0';
+        p->allowed = strtoull(p->said, NULL, 10);
+        p->said_len = 0;
+    } else if (n == 1 && p->said_len < sizeof(p->said) - 1) {
+        p->said[p->said_len++] = c;
+    }
+}
+
+/* Returns when the next message may be sent. */
+static int wait_for_lead(struct pour *p)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    uint64_t looked_ns = clock_mono_ns();
+    int r = 0;
+
+    while (r == 0 && p->options->is_led && p->next >= p->allowed) {
+        if (poll(&in, 1, 100) > 0)
+            take_lead(p);
+        if (clock_mono_ns() < looked_ns + NSEC_PER_SEC)
+            continue;
+        looked_ns = clock_mono_ns();
+        r = advance(p);
+        /* It may stand still here for as long as it takes. */
+        p->moved_ns = p->first == p->next ? looked_ns : p->moved_ns;
+        if (r == 0)
+            r = send_again(p);
+    }
+    return r;
+}
+
 static void keep_rate(const struct options *o, uint64_t began_ns, uint64_t sent)
 {
     uint64_t due_ns = o->rate ? began_ns + sent * NSEC_PER_SEC / o->rate : 0, now_ns;
@@ -319,7 +367,9 @@ static int pour(struct pour *p)
 
     p->moved_ns = began_ns;
     while (p->next < count && r == 0) {
-        r = wait_for_room(p, WINDOW - 1);
+        r = wait_for_lead(p);
+        if (r == 0)
+            r = wait_for_room(p, WINDOW - 1);
         if (r < 0)
             break;
         atomic_store(&p->slots[p->next % WINDOW].is_acked, false);

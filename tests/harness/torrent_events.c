@@ -268,6 +268,9 @@ static void put_head(struct torrent *t, const struct event *e)
     t->out.len = 0;
     wire_raw(&t->out, t->head.data, t->head.len);
     put_hex(out + t->at_id, e->end_ns >> 32, 8);
+    /* Another plan's ids are others: the stream looks for them. */
+    put_hex(out + t->at_id + 9, mix(t->plan.seed) & 0xffff, 4);
+    put_hex(out + t->at_id + 19, mix(t->plan.seed) >> 16 & 0xffff, 4);
     put_hex(out + t->at_id + 24, e->n, 12);
     memcpy(out + t->at_instance, t->instances[e->instance], EVENT_UUID_BYTES - 1);
     wire_patch(out + t->at_part, 1, t->parts[e->instance]);

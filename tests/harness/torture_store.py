@@ -120,7 +120,14 @@ def differences(want, got):
     return [f"{name}: {want.get(name)} != {value}" for name, value in got.items() if want.get(name) != value]
 
 
-def check_store(store, truth, check):
+def read_calls(store):
+    """Single calls that are kept."""
+    if store.has("call_block", "calls"):
+        return one(store, "SELECT sum(calls) FROM call_block")[0]
+    return one(store, "SELECT count(*) FROM call")[0]
+
+
+def check_store(store, truth, check, keeps_calls):
     for step in STEPS:
         wrong = differences(wanted_rollup(truth, step), read_rollup(store, step, truth["base_s"]))
         check(f"{step} roll-ups: calls, errors by type, tokens, nano-dollars and their buckets", not wrong, wrong)
@@ -129,5 +136,7 @@ def check_store(store, truth, check):
         check(f"{step} roll-ups: every one of {len(features)} features", not wrong, wrong[:5])
         wrong = differences(truth, read_coverage(store, step))
         check(f"{step} gaps and coverage", not wrong, wrong)
+    want, got = truth["calls"] if keeps_calls else 0, read_calls(store)
+    check(f"single calls that are kept ({want})", want == got, [f"got {got}"])
     if isinstance(store, SqliteStore):
         check("the file is sound", store.is_sound())

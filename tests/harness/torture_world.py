@@ -193,13 +193,14 @@ class Postgres(Process):
 
 
 class Collector(Process):
-    def __init__(self, folder, name, nats, store_lines, extra="", preload=None):
+    def __init__(self, folder, name, nats, store_lines, extra="", preload=None, durable=None):
         super().__init__(folder / f"{name}.log")
         self.port, self.preload = free_port(), preload
         self.config = folder / f"{name}.yaml"
         self.binary = str(pathlib.Path(os.environ.get("LECTR_BUILD", TOP / "build")) / "lectr-collector")
-        ca = f"  ca_file: {nats.ca}\n" if nats.ca else ""
-        self.config.write_text(f"nats:\n  url: {nats.url}\n{ca}  stream_max_bytes: 0\n"
+        more = f"  ca_file: {nats.ca}\n" if nats.ca else ""
+        more += f"  durable: {durable}\n" if durable else ""
+        self.config.write_text(f"nats:\n  url: {nats.url}\n{more}  stream_max_bytes: 0\n"
                                f"store:\n{store_lines}http:\n  listen: 127.0.0.1:{self.port}\n{extra}")
 
     def start(self, kill=None):
