@@ -57,7 +57,7 @@ struct pour {
 static const char usage[] =
     "usage: torrent [--nats URL] [--user U --password P] [--creds FILE] [--ca FILE] [--stream S]\n"
     "               [--events N] [--instances N] [--series N] [--orgs N] [--features N]\n"
-    "               [--seed N] [--end UNIX] [--span-s S] [--late-s S] [--clean]\n"
+    "               [--seed N] [--end UNIX] [--span-s S] [--late-s S] [--clean] [--old-subjects]\n"
     "               [--rate N] [--stream-bytes N] [--led | --totals | --make]\n"
     "  --led      standard input says how many messages may have been sent, a number a line; its\n"
     "             end: all\n"
@@ -75,6 +75,7 @@ enum option_name {
     OPT_TOTALS,
     OPT_MAKE,
     OPT_LED,
+    OPT_OLD,
     OPT_NUMBERS, /* those that follow are numbers, in the order of number_at() */
     OPT_EVENTS = OPT_NUMBERS,
     OPT_INSTANCES,
@@ -100,6 +101,7 @@ static const struct option long_options[] = {
     {"totals", no_argument, NULL, OPT_TOTALS},
     {"make", no_argument, NULL, OPT_MAKE},
     {"led", no_argument, NULL, OPT_LED},
+    {"old-subjects", no_argument, NULL, OPT_OLD},
     {"events", required_argument, NULL, OPT_EVENTS},
     {"instances", required_argument, NULL, OPT_INSTANCES},
     {"series", required_argument, NULL, OPT_SERIES},
@@ -150,6 +152,8 @@ static int take_option(struct options *o, int option)
         o->only_make = true;
     else if (option == OPT_LED)
         o->is_led = true;
+    else if (option == OPT_OLD)
+        o->plan.old_subjects = true;
     else
         return -EINVAL;
     return 0;

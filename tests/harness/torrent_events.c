@@ -443,6 +443,18 @@ static int put_call(struct torrent *t, const struct event *e)
     return 0;
 }
 
+/* As agents told them before the subject had a part. */
+static void put_old_subject(struct torrent *t, const char *org, bool is_gap)
+{
+    char token[SUBJECT_TOKEN_BYTES] = "";
+    int r = subject_token(org, token);
+
+    assert(r == 0);
+    (void)r;
+    snprintf(t->subject, sizeof(t->subject), SUBJECT_ROOT ".%s.%s", is_gap ? "gap" : "coverage",
+             token);
+}
+
 static int put_other(struct torrent *t, const struct event *e, bool is_gap)
 {
     static const char *const reasons[] = {"untrusted_ca", "no_listener", "agent_died",
@@ -475,7 +487,14 @@ static int put_other(struct torrent *t, const struct event *e, bool is_gap)
         x->seen += a + b;
         x->metered += a;
     }
-    return is_gap ? subject_gap(org, t->subject) : subject_coverage(org, t->subject);
+    if (t->plan.old_subjects && number / 125000 % 4 == 0) {
+        put_old_subject(t, org, is_gap);
+        return 0;
+    }
+    return is_gap
+               ? subject_gap(org, providers[e->series->provider], t->parts[e->instance], t->subject)
+               : subject_coverage(org, providers[e->series->provider], t->parts[e->instance],
+                                  t->subject);
 }
 
 static int put_event(struct torrent *t, uint64_t n, bool count)

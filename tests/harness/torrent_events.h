@@ -25,10 +25,11 @@ struct torrent_plan {
     uint64_t instances; /* agents; every one has the same number of events, about */
     uint64_t series;    /* org x feature x provider x model x workload */
     uint64_t orgs, features;
-    uint64_t end_ns;  /* of the last event */
-    uint64_t span_ns; /* between the first and the last */
-    uint64_t late_ns; /* some events ended up to this long before their turn */
-    bool clean;       /* no extras, no holes, nothing late: for benchmarks */
+    uint64_t end_ns;   /* of the last event */
+    uint64_t span_ns;  /* between the first and the last */
+    uint64_t late_ns;  /* some events ended up to this long before their turn */
+    bool old_subjects; /* some gaps and coverage come under subjects without a part */
+    bool clean;        /* no extras, no holes, nothing late: for benchmarks */
 };
 
 struct torrent;
