@@ -77,8 +77,8 @@ def read_rollup(store, step, base_s):
     got[step + "s"], squared = one(store, f"SELECT sum(calls * {at}), sum(calls * {at} * {at}) {where}")
     if step == "minute":
         got["minutes_squared"] = squared
-    if store.has("rollup", "errors") and store.has("rollup", "usage"):
-        got["errors"] = tally(store.rows(f"SELECT errors {where}"))
+    if store.has("rollup", "error_types"):
+        got["errors"] = tally(store.rows(f"SELECT error_types {where}"))
         got["usage"] = tally(store.rows(f"SELECT usage {where}"))
     else:
         got["errors"] = {t: number(n) for t, n in store.rows(
@@ -116,8 +116,15 @@ def wanted_rollup(truth, step):
 
 
 def differences(want, got):
-    """Names of `got` whose value is not the one that was wanted."""
-    return [f"{name}: {want.get(name)} != {value}" for name, value in got.items() if want.get(name) != value]
+    """What of `got` is not as it was wanted."""
+    wrong = []
+    for name, value in got.items():
+        if isinstance(value, dict):
+            both = {**dict.fromkeys(want[name], 0), **value}
+            wrong += [f"{name}: {line}" for line in differences(want[name], both)]
+        elif want.get(name, 0) != value:
+            wrong.append(f"{name}: {want.get(name)} wanted, {value} there")
+    return wrong
 
 
 def read_calls(store):
