@@ -178,7 +178,7 @@ static int judge_all(struct detect *d, const struct turn *turn)
     struct candidates candidates = {0};
     int r = 0;
 
-    for (int rule = 0; rule < ALERT_RULE__COUNT && r == 0; rule++)
+    for (int rule = 0; rule < DETECT_RULE_COUNT && r == 0; rule++)
         r = judge_rule(d, (enum alert_rule)rule, turn, &candidates);
     free(candidates.list);
     return r;

@@ -22,6 +22,9 @@
 /* Series with a baseline; further ones are counted, not judged. */
 #define DETECT_SERIES_MAX 100000
 
+/* The rules that are judged here are the first of enum alert_rule. */
+#define DETECT_RULE_COUNT (ALERT_LATENCY_P95 + 1)
+
 struct detect;
 
 /* What an evaluation found; the alert is borrowed for the call. -errno ends it. */

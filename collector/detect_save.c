@@ -301,7 +301,7 @@ static int load_episode(struct detect *d, struct slice bytes)
     if (r < 0)
         return r;
     n = s.level < ALERT_LEVEL__COUNT ? tree_find(&d->tree, (enum alert_level)s.level, &name) : NULL;
-    if (!n || s.rule >= ALERT_RULE__COUNT)
+    if (!n || s.rule >= DETECT_RULE_COUNT)
         return -EPROTO;
     r = episode_adopt(d, n, (enum alert_rule)s.rule, &e);
     if (r < 0)

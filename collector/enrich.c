@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define MINUTE_S 60
-#define HOUR_S 3600
+#define DAY_S 86400
 #define MINUTES_MAX 2048
 
 /* What there was in each minute of the window and before it. */
@@ -23,21 +23,21 @@ struct reading {
     const struct alert *alert;
     struct attribution *attribution;
     enum attribution_side side;
+    int64_t bucket;
     struct course *course; /* NULL: of no interest */
     uint64_t cost_unknown;
 };
 
-static bool is_in_scope(const struct alert *a, const struct store_series_name *name)
+static struct store_series_name scope_of(const struct alert *a)
 {
-    if (strcmp(a->org, name->org) != 0)
-        return false;
-    if (a->level == ALERT_LEVEL_MODEL || a->level == ALERT_LEVEL_FEATURE)
-        if (strcmp(a->feature, name->feature) != 0)
-            return false;
-    if (a->level == ALERT_LEVEL_MODEL || a->level == ALERT_LEVEL_PROVIDER)
-        if (strcmp(a->provider, name->provider) != 0)
-            return false;
-    return a->level != ALERT_LEVEL_MODEL || strcmp(a->model, name->model) == 0;
+    const bool is_model = a->level == ALERT_LEVEL_MODEL;
+
+    return (struct store_series_name){
+        .org = a->org,
+        .feature = is_model || a->level == ALERT_LEVEL_FEATURE ? a->feature : NULL,
+        .provider = is_model || a->level == ALERT_LEVEL_PROVIDER ? a->provider : NULL,
+        .model = is_model ? a->model : NULL,
+    };
 }
 
 static double metric_of(const struct alert *a, const struct rollup_sums *s)
@@ -50,31 +50,21 @@ static double metric_of(const struct alert *a, const struct rollup_sums *s)
                                          : (double)s->calls;
 }
 
-static void add_to_course(struct course *c, const struct alert *a, const struct rollup_cell *cell)
-{
-    unsigned i = (unsigned)((cell->bucket - c->from_s) / MINUTE_S);
-
-    if (i < c->minutes) {
-        c->calls[i] += (double)cell->sums.calls;
-        c->metric[i] += metric_of(a, &cell->sums);
-    }
-}
-
-static int read_cell(void *ctx, const struct store_series_name *name,
-                     const struct rollup_cell *cell)
+static int read_share(void *ctx, const struct store_series_name *name,
+                      const struct rollup_sums *sums)
 {
     struct reading *r = ctx;
 
-    if (!is_in_scope(r->alert, name))
-        return 0;
-    if (r->course)
-        add_to_course(r->course, r->alert, cell);
-    if (r->side == ATTRIBUTION_OBSERVED) {
-        if (cell->bucket < r->alert->window_start_s)
+    if (r->course) {
+        unsigned i = (unsigned)((r->bucket - r->course->from_s) / MINUTE_S);
+
+        r->course->calls[i] += (double)sums->calls;
+        r->course->metric[i] += metric_of(r->alert, sums);
+        if (r->bucket < r->alert->window_start_s / MINUTE_S * MINUTE_S)
             return 0;
-        r->cost_unknown += cell->sums.cost_unknown;
+        r->cost_unknown += sums->cost_unknown;
     }
-    return attribution_add(r->attribution, r->side, name, &cell->sums);
+    return attribution_add(r->attribution, r->side, name, sums);
 }
 
 /* Where the sum of what lies beyond halfway between usual and observed, taken to the
@@ -101,7 +91,9 @@ static int64_t find_onset(const struct course *c, const struct alert *a)
 static int read_window(struct store *s, struct reading *r, struct course *course)
 {
     const struct alert *a = r->alert;
+    const struct store_series_name scope = scope_of(a);
     int64_t end_s = (a->window_end_s + MINUTE_S - 1) / MINUTE_S * MINUTE_S;
+    int status = 0;
 
     course->from_s = a->window_start_s / MINUTE_S * MINUTE_S - ENRICH_ONSET_MIN * MINUTE_S;
     if (end_s - course->from_s > MINUTES_MAX * MINUTE_S)
@@ -109,16 +101,19 @@ static int read_window(struct store *s, struct reading *r, struct course *course
     course->minutes = (unsigned)((end_s - course->from_s) / MINUTE_S);
     r->course = course;
     r->side = ATTRIBUTION_OBSERVED;
-    return store_each_cell(s, ROLLUP_MINUTE, course->from_s, end_s, read_cell, r);
+    for (r->bucket = course->from_s; r->bucket < end_s && status == 0; r->bucket += MINUTE_S)
+        status = store_each_share(s, ROLLUP_MINUTE, r->bucket, &scope, read_share, r);
+    return status;
 }
 
 static int read_usual(struct store *s, struct reading *r)
 {
-    int64_t to_s = r->alert->window_start_s / HOUR_S * HOUR_S;
+    const struct store_series_name scope = scope_of(r->alert);
 
     r->course = NULL;
     r->side = ATTRIBUTION_USUAL;
-    return store_each_cell(s, ROLLUP_HOUR, to_s - ENRICH_USUAL_HOURS * HOUR_S, to_s, read_cell, r);
+    r->bucket = r->alert->window_start_s / DAY_S * DAY_S - DAY_S;
+    return store_each_share(s, ROLLUP_DAY, r->bucket, &scope, read_share, r);
 }
 
 int enrich_alert(struct store *s, struct alert *alert)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the stored roll-ups add to an alert: where the deviation comes from
- * (attribution.h, against the ENRICH_USUAL_HOURS whole hours before the window), since
- * when it departs, how many calls have no cost.
+ * (attribution.h, against the day, in UTC, before the one in which the window begins),
+ * since when it departs, how many calls have no cost.
  */
 #pragma once
 
@@ -10,7 +10,6 @@
 #include "collector/store.h"
 #include "proto/base/cleanup.h"
 
-#define ENRICH_USUAL_HOURS 24
 /* Before the window it is looked so far for the beginning. */
 #define ENRICH_ONSET_MIN 60
 

@@ -145,3 +145,17 @@ int store_set_alert_published(struct store *s, int64_t row) LECTR_MUST_USE;
 int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,
                      int (*each)(void *ctx, const struct store_alert *alert),
                      void *ctx) LECTR_MUST_USE;
+
+/* --- what the detectors know, in parts; `at_s`: minutes before it are in --- */
+
+/* One of the same name is replaced. A state counts when its last part is there. */
+int store_put_baseline(struct store *s, int64_t at_s, unsigned part, bool is_last,
+                       struct slice payload) LECTR_MUST_USE;
+/* In their order. */
+int store_each_baseline(struct store *s, int64_t at_s, int (*each)(void *ctx, struct slice payload),
+                        void *ctx) LECTR_MUST_USE;
+/* Whole states at or before `until_s`, newest first, at most `limit`. */
+int store_find_baselines(struct store *s, int64_t until_s, unsigned limit, int64_t *ret_at_s,
+                         unsigned *ret_count) LECTR_MUST_USE;
+/* Deletes those with from_s <= at_s < to_s. */
+int store_drop_baselines(struct store *s, int64_t from_s, int64_t to_s) LECTR_MUST_USE;

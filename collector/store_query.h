@@ -66,3 +66,11 @@ int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned 
 /* First and last bucket of a resolution; 0, 0 when there is none. */
 int store_span(struct store *s, enum rollup_resolution res, int64_t *ret_first,
                int64_t *ret_last) LECTR_MUST_USE;
+
+/* What one bucket has of a scope: calls, errors, token totals, calls without a cost, cost.
+ * Names of the scope that are NULL stand for all; a model needs its feature and provider. */
+int store_each_share(struct store *s, enum rollup_resolution res, int64_t bucket,
+                     const struct store_series_name *scope,
+                     int (*each)(void *ctx, const struct store_series_name *name,
+                                 const struct rollup_sums *sums),
+                     void *ctx) LECTR_MUST_USE;

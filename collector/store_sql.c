@@ -37,6 +37,16 @@
 #define REVISED_COST SUM3("cost_low", "cost_expected", "cost_high")
 #define REVISED_SUMS SUM3("revision", "calls", "errors") REVISED_TOKENS REVISED_UNKNOWN REVISED_COST
 
+/* Cells of one bucket within a scope, summed over the lanes. */
+#define SHARES(scope)                                                                              \
+    "SELECT org, feature, provider, model, workload" SUM3("calls", "errors", "input_total")        \
+        SUM3("output_total", "cost_unknown",                                                       \
+             "cost_expected") " FROM series JOIN rollup"                                           \
+                              " ON rollup.series = series.id WHERE seconds = ?1 AND bucket = ?2 "  \
+                              "AND org = ?3" scope                                                 \
+                              " GROUP BY org, feature, provider, model, workload"                  \
+                              " ORDER BY feature, provider, model, workload"
+
 const char *const store_sql[STMT__COUNT] = {
     [STMT_NUMBER_GET] = "SELECT CAST(sum(value) AS BIGINT) FROM number WHERE name = ?1",
     [STMT_NUMBER_SET] = "INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
@@ -162,6 +172,16 @@ const char *const store_sql[STMT__COUNT] = {
         " FROM rollup JOIN series ON series.id = rollup.series"
         " WHERE seconds = 60 AND bucket = ?1"
         " GROUP BY series, org, feature, provider, model, workload ORDER BY series",
+    [STMT_SHARES_MODEL] = SHARES(" AND feature = ?4 AND provider = ?5 AND model = ?6"),
+    [STMT_SHARES_FEATURE] = SHARES(" AND feature = ?4"),
+    [STMT_SHARES_PROVIDER] = SHARES(" AND provider = ?4"),
+    [STMT_SHARES_ORG] = SHARES(""),
+    [STMT_BASELINE_PUT] = "INSERT INTO baseline_state(at_s, name, payload) VALUES(?1, ?2, ?3)"
+                          " ON CONFLICT(at_s, name) DO UPDATE SET payload = excluded.payload",
+    [STMT_BASELINE_EACH] = "SELECT name, payload FROM baseline_state WHERE at_s = ?1 ORDER BY name",
+    [STMT_BASELINE_NEWEST] = "SELECT at_s FROM baseline_state WHERE name = ?1 AND at_s <= ?2"
+                             " ORDER BY at_s DESC LIMIT ?3",
+    [STMT_BASELINE_DROP] = "DELETE FROM baseline_state WHERE at_s >= ?1 AND at_s < ?2",
     [STMT_OLD_ERRORS] = "SELECT seconds, bucket, series, type, calls FROM old_rollup_error"
                         " ORDER BY seconds, bucket, series",
     [STMT_OLD_ERRORS_PUT] = "UPDATE rollup SET error_types = ?1"

@@ -5,6 +5,7 @@
 #include "collector/enrich.h"
 #include "collector/minutes.h"
 #include "collector/publish.h"
+#include "collector/snapshot.h"
 #include "collector/store_query.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -14,16 +15,21 @@
 #include <string.h>
 
 #define MINUTE_S 60
+/* The running minute is looked at every second, but not for more than a part of the time. */
 #define PEEK_EVERY_NS NSEC_PER_SEC
-/* Late calls are learned from again when there are many, or after a while; not
- * more often than a minute, and for a twentieth of the time at most. */
+#define PEEK_SHARE 20
+/* Late calls are learned from again, as far as snapshots reach back, when there are
+ * many, or after a while; not more often than a minute, and for a twentieth of the time
+ * at most. Older ones change roll-ups, not baselines. */
 #define RELEARN_EVERY_NS (60 * NSEC_PER_SEC)
 #define RELEARN_SHARE 20
 #define LATE_MANY 100
 #define LATE_WAIT_NS (600 * NSEC_PER_SEC)
 #define LEARN_SLICE_NS (100 * NSEC_PER_MSEC)
-/* Minutes closed in one transaction. */
+/* Minutes closed in one transaction, as far as time allows. */
 #define CLOSE_AT_ONCE 120
+#define CLOSE_SLICE_NS (500 * NSEC_PER_MSEC)
+#define SNAPSHOT_EVERY_S 3600
 #define ALERTS_ACTIVE_MAX 10000
 
 static const char closed_mark[] = "closed_s";
@@ -38,8 +44,11 @@ struct watch {
     bool must_relearn;
     bool is_learning;  /* no minute is closed before this is done */
     int64_t learned_s; /* up to here */
-    uint64_t relearned_mono_ns, learning_ns, peeked_mono_ns;
+    struct snapshot snapshot;
+    int64_t snapshot_s; /* the last one that is whole, 0 = none */
+    uint64_t relearned_mono_ns, learning_ns, peeked_mono_ns, peek_ns;
     uint64_t late_pending, late_mono_ns; /* not learned from yet; since when */
+    int64_t late_from_s;                 /* the earliest of them */
     uint64_t late, alerts;
     bool has_news; /* events since the last look at the running minute */
 };
@@ -92,6 +101,21 @@ static int on_alert(void *ctx, const struct alert *told)
     return store_transition(w, &a);
 }
 
+/* Rules of other kinds keep their own. */
+static bool is_detected(const struct store_alert *row)
+{
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    const Lectr__V1__Alert *m;
+
+    if (event_unpack(EVENT_ALERT, row->payload, &message) < 0)
+        return false;
+    m = (const Lectr__V1__Alert *)message;
+    for (int rule = 0; m->rule && rule < DETECT_RULE_COUNT; rule++)
+        if (strcmp(m->rule, alert_rule_name((enum alert_rule)rule)) == 0)
+            return true;
+    return false;
+}
+
 /* An episode that the store has as active and the detector, who knows the late
  * data as well, has not: it is over. */
 static int end_unknown(void *ctx, const struct store_alert *row)
@@ -102,7 +126,7 @@ static int end_unknown(void *ctx, const struct store_alert *row)
     struct store_alert ended = *row;
     int r;
 
-    if (detect_has_episode(w->detect, row->fingerprint))
+    if (detect_has_episode(w->detect, row->fingerprint) || !is_detected(row))
         return 0;
     buf_init(&packed, EVENT_MAX_BYTES);
     r = alert_pack_resolved(row->payload, w->minutes.closed_s,
@@ -141,25 +165,63 @@ static int reconcile(struct watch *w)
     return r;
 }
 
+/* From the first minute there is. */
+static int learn_from_scratch(struct watch *w)
+{
+    int64_t first_s = 0, last_s = 0;
+    int r = detect_new(&w->config->detect, &w->detect);
+
+    if (r == 0)
+        r = store_span(w->store, ROLLUP_MINUTE, &first_s, &last_s);
+    w->learned_s = first_s && first_s < w->minutes.closed_s ? first_s : w->minutes.closed_s;
+    w->snapshot_s = 0;
+    return r;
+}
+
+/* The snapshots after it know nothing of what came late. */
+static int learn_from_snapshot(struct watch *w, int64_t until_s)
+{
+    int r = snapshot_load(w->store, &w->config->detect, until_s, &w->detect, &w->learned_s);
+
+    if (r == 0)
+        r = store_begin(w->store);
+    if (r < 0)
+        return r;
+    r = store_drop_baselines(w->store, w->learned_s + 1, INT64_MAX);
+    if (r == 0)
+        r = store_commit(w->store);
+    if (r < 0)
+        store_rollback(w->store);
+    w->snapshot_s = w->learned_s;
+    return r;
+}
+
 /* Begins to learn the minutes of the store, up to the last one that was closed. */
 static int start_learning(struct watch *w)
 {
-    int64_t first_s = 0, last_s = 0;
+    const bool is_late = w->late_pending && !w->must_relearn;
+    int64_t until_s =
+        is_late && w->late_from_s < w->minutes.closed_s ? w->late_from_s : w->minutes.closed_s;
+    struct detect *before = TAKE_PTR(w->detect);
     int r;
 
     w->must_relearn = false;
     w->late_pending = 0;
     w->relearned_mono_ns = clock_mono_ns();
-    detect_free(&w->detect);
-    r = detect_new(&w->config->detect, &w->detect);
-    if (r == 0)
-        r = store_span(w->store, ROLLUP_MINUTE, &first_s, &last_s);
+    w->snapshot.is_under_way = false;
+    r = learn_from_snapshot(w, until_s);
+    if (r == -ENOENT && is_late && w->snapshot_s) {
+        w->detect = before; /* too late for the baselines */
+        return 0;
+    }
+    detect_free(&before);
+    if (r == -ENOENT)
+        r = learn_from_scratch(w);
     if (r < 0) {
         w->must_relearn = true;
         return r;
     }
     w->is_learning = true;
-    w->learned_s = first_s && first_s < w->minutes.closed_s ? first_s : w->minutes.closed_s;
     return 0;
 }
 
@@ -244,8 +306,12 @@ void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
     w->has_news = true;
     if (minute_s >= w->minutes.closed_s)
         return;
-    if (w->late_pending == 0)
+    if (w->late_pending == 0) {
         w->late_mono_ns = clock_mono_ns();
+        w->late_from_s = minute_s;
+    }
+    if (minute_s < w->late_from_s)
+        w->late_from_s = minute_s;
     w->late += calls;
     w->late_pending += calls;
     publish_note_late(w->publish, minute_s);
@@ -274,6 +340,7 @@ static int close_one(struct watch *w, int64_t minute_s)
 /* Alerts and how far they were looked for go together. */
 static int close_some(struct watch *w, int64_t due_s)
 {
+    uint64_t until_ns = clock_mono_ns() + CLOSE_SLICE_NS;
     int64_t closed_s = w->minutes.closed_s;
     int r = store_begin(w->store);
 
@@ -283,6 +350,8 @@ static int close_some(struct watch *w, int64_t due_s)
         if (w->config->detect.enabled)
             r = close_one(w, closed_s);
         closed_s += MINUTE_S;
+        if (closed_s % SNAPSHOT_EVERY_S == 0 || clock_mono_ns() > until_ns)
+            break;
     }
     if (r == 0)
         r = store_number_set(w->store, closed_mark, closed_s);
@@ -320,6 +389,30 @@ static int close_due(struct watch *w)
     return r == 0 && w->minutes.closed_s < due_s ? close_some(w, due_s) : r;
 }
 
+/* After every full hour, and never before something was learned. */
+static void begin_snapshot(struct watch *w)
+{
+    int64_t closed_s = w->minutes.closed_s;
+
+    if (!w->config->detect.enabled || closed_s % SNAPSHOT_EVERY_S != 0 ||
+        closed_s <= w->snapshot_s || detect_last_minute(w->detect) + MINUTE_S != closed_s)
+        return;
+    snapshot_begin(&w->snapshot, w->detect);
+}
+
+/* A slice each turn; minutes wait for it, messages do not. */
+static int go_on_with_snapshot(struct watch *w)
+{
+    int r = snapshot_step(&w->snapshot, w->store, w->detect);
+
+    if (r < 0) /* the next hour will do */
+        log_warn("snapshot not written", "error=%s database=%s", strerror(-r),
+                 store_error(w->store));
+    if (!w->snapshot.is_under_way)
+        w->snapshot_s = w->snapshot.at_s;
+    return 0;
+}
+
 /* The running minute, when all before it are closed. */
 static int peek(struct watch *w)
 {
@@ -329,7 +422,7 @@ static int peek(struct watch *w)
 
     if (!w->config->detect.open_minute || !w->minutes.is_live || !w->has_news ||
         now_s <= minute_s || now_s >= minute_s + MINUTE_S ||
-        clock_mono_ns() < w->peeked_mono_ns + PEEK_EVERY_NS)
+        clock_mono_ns() < w->peeked_mono_ns + PEEK_EVERY_NS + PEEK_SHARE * w->peek_ns)
         return 0;
     w->peeked_mono_ns = clock_mono_ns();
     w->has_news = false;
@@ -343,6 +436,7 @@ static int peek(struct watch *w)
         r = store_commit(w->store);
     if (r < 0)
         store_rollback(w->store);
+    w->peek_ns = clock_mono_ns() - w->peeked_mono_ns;
     return r;
 }
 
@@ -363,6 +457,7 @@ static bool should_relearn(const struct watch *w)
 
 static int judge_turn(struct watch *w)
 {
+    int64_t closed_s;
     int r;
 
     if (!w->config->detect.enabled)
@@ -374,8 +469,13 @@ static int judge_turn(struct watch *w)
     }
     if (w->is_learning)
         return learn_some(w);
+    if (w->snapshot.is_under_way)
+        return go_on_with_snapshot(w);
+    closed_s = w->minutes.closed_s;
     r = close_due(w);
-    return r < 0 ? r : peek(w);
+    if (r == 0 && w->minutes.closed_s != closed_s)
+        begin_snapshot(w);
+    return r < 0 || w->snapshot.is_under_way ? r : peek(w);
 }
 
 void watch_turn(struct watch *w, struct bus *bus)
