@@ -3,9 +3,9 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/utf8.h"
+#include "proto/event_read.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <sys/random.h>
 
 static const struct {
@@ -198,39 +198,9 @@ int event_unpack(enum event_type type, struct slice bytes, ProtobufCMessage **re
     return unpack(NULL, type, bytes, ret_message);
 }
 
-/* --- the arena --- */
-
-#define ARENA_BYTES ((size_t)64 * 1024)
-#define ARENA_ALIGN _Alignof(max_align_t)
-
-struct more {
-    struct more *next;
-    max_align_t bytes[];
-};
-
-static void *arena_more(struct event_arena *a, size_t size)
-{
-    struct more *more = malloc(sizeof(*more) + size);
-
-    if (!more)
-        return NULL;
-    more->next = a->more;
-    a->more = more;
-    a->more_bytes += size;
-    return more->bytes;
-}
-
 static void *arena_alloc(void *ctx, size_t size)
 {
-    struct event_arena *a = ctx;
-    void *p;
-
-    size = (size + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
-    if (size > a->size - a->used)
-        return arena_more(a, size);
-    p = a->block + a->used;
-    a->used += size;
-    return p;
+    return event_arena_take(ctx, size);
 }
 
 static void arena_leave(void *ctx, void *p)
@@ -239,54 +209,28 @@ static void arena_leave(void *ctx, void *p)
     (void)p;
 }
 
-static void free_more(struct event_arena *a)
-{
-    struct more *next;
-
-    for (struct more *more = a->more; more; more = next) {
-        next = more->next;
-        free(more);
-    }
-    a->more = NULL;
-    a->more_bytes = 0;
-}
-
-/* One block that would have held the last message. */
-static int arena_reset(struct event_arena *a)
-{
-    size_t size = a->size + a->more_bytes;
-    uint8_t *block;
-
-    free_more(a);
-    a->used = 0;
-    if (size < ARENA_BYTES)
-        size = ARENA_BYTES;
-    if (size == a->size)
-        return 0;
-    block = malloc(size);
-    if (!block)
-        return a->block ? 0 : -ENOMEM;
-    free(a->block);
-    a->block = block;
-    a->size = size;
-    return 0;
-}
-
 int event_unpack_in(struct event_arena *arena, enum event_type type, struct slice bytes,
                     ProtobufCMessage **ret_message)
 {
     ProtobufCAllocator allocator = {
         .alloc = arena_alloc, .free = arena_leave, .allocator_data = arena};
-    int r = arena_reset(arena);
+    ProtobufCMessage *message = NULL;
+    int r;
 
-    return r < 0 ? r : unpack(&allocator, type, bytes, ret_message);
-}
-
-void event_arena_fini(struct event_arena *arena)
-{
-    free_more(arena);
-    free(arena->block);
-    *arena = (struct event_arena){0};
+    if (bytes.len > EVENT_MAX_BYTES)
+        return -EMSGSIZE;
+    if (!types[type].descriptor)
+        return -EBADMSG;
+    r = event_arena_reset(arena);
+    if (r == 0)
+        r = event_read(arena, types[type].descriptor, bytes, &message);
+    if (r == -EAGAIN)
+        return unpack(&allocator, type, bytes, ret_message);
+    if (r == 0 && !has_identity(type, message))
+        r = -EINVAL;
+    if (r == 0)
+        *ret_message = message;
+    return r;
 }
 
 void event_free(ProtobufCMessage **message)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: */
-/* Target: event_unpack(), event_json(), event_pack(). The first byte chooses the
- * type. What was accepted prints as JSON, packs again and then prints the same. */
+/* Target: event_unpack(), event_unpack_in(), event_json(), event_pack(). The first byte chooses
+ * the type. Both ways to unpack say the same. What was accepted prints as JSON, packs again and
+ * then prints the same. */
 #include "proto/event.h"
 
 #include <assert.h>
@@ -18,6 +19,23 @@ static void print(const ProtobufCMessage *message, struct buf *ret_out)
     assert(!memchr(ret_out->data, '\n', ret_out->len));
 }
 
+static void same_in_arena(enum event_type type, struct slice bytes, int expected,
+                          const ProtobufCMessage *message)
+{
+    static struct event_arena arena;
+    ProtobufCMessage *same = NULL;
+    struct buf first, second;
+
+    assert(event_unpack_in(&arena, type, bytes, &same) == expected);
+    if (expected < 0)
+        return;
+    print(message, &first);
+    print(same, &second);
+    assert(slice_eq(buf_slice(&first), buf_slice(&second)));
+    buf_fini(&first);
+    buf_fini(&second);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t packed[EVENT_MAX_BYTES];
@@ -32,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     type = (enum event_type)(data[0] % EVENT__COUNT);
     r = event_unpack(type, slice_of(data + 1, size - 1), &message);
     assert((r == 0) == (message != NULL));
+    same_in_arena(type, slice_of(data + 1, size - 1), r, message);
     if (r < 0)
         return 0;
     print(message, &first);
