@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/aside.h"
 
+#include "collector/hash.h"
 #include "proto/base/clock.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/cells.h"
 
+#include "collector/hash.h"
 #include "collector/recent.h"
 
 #include <errno.h>

@@ -3,6 +3,7 @@
 
 #include "collector/aside.h"
 #include "collector/cells.h"
+#include "collector/hash.h"
 #include "collector/ingest.h"
 #include "collector/seqs.h"
 #include "collector/series.h"
@@ -168,6 +169,7 @@ int intake_new(const struct config *config, struct store *store, struct intake *
 
     if (!in)
         return -ENOMEM;
+    hash_init();
     in->config = config;
     in->store = store;
     in->seqs_store = (struct seqs_store){in, load_seqs, put_seqs, drop_seqs, has_seq, claim_seq};
@@ -319,11 +321,22 @@ static int pass_guard(struct intake *in, struct record *rec)
     return r;
 }
 
+/* Names that are a series already were let pass once. */
+static int find_series(struct intake *in, struct record *rec, uint32_t *ret_handle)
+{
+    int r;
+
+    if (series_find(in->series, rec, ret_handle) == 0)
+        return 0;
+    r = pass_guard(in, rec);
+    return r < 0 ? r : series_handle(in->series, rec, ret_handle);
+}
+
 static int take_call(struct intake *in, unsigned lane, struct record *rec, struct slice payload)
 {
     struct lane *l = &in->lanes[lane];
     uint32_t handle = 0;
-    int r = series_handle(in->series, rec, &handle);
+    int r = find_series(in, rec, &handle);
 
     if (r == 0)
         r = rollup_add(l->rollup, handle, rec);
@@ -351,11 +364,11 @@ static int take_record(struct intake *in, const struct intake_message *m)
         l->duplicates++;
         return 0;
     }
+    if (rec->kind == RECORD_CALL)
+        return take_call(in, m->lane, rec, m->data);
     r = pass_guard(in, rec);
     if (r < 0)
         return r;
-    if (rec->kind == RECORD_CALL)
-        return take_call(in, m->lane, rec, m->data);
     if (rec->kind == RECORD_GAP)
         in->counts.gaps++;
     else

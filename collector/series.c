@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/series.h"
 
+#include "collector/hash.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +92,19 @@ static int grow(struct series *s)
         return -ENOMEM;
     s->unknown = list;
     s->capacity = capacity;
+    return 0;
+}
+
+int series_find(const struct series *s, const struct record *rec, uint32_t *ret_handle)
+{
+    char names[NAMES_BYTES_MAX];
+    uint32_t bytes = join(rec, names);
+    struct entry *e;
+
+    HASH_FIND(hh, s->entries, names, bytes, e);
+    if (!e)
+        return -ENOENT;
+    *ret_handle = e->handle;
     return 0;
 }
 

@@ -23,6 +23,9 @@ void series_free(struct series **series);
 
 /* Handles are of one batch: this begins the next one. */
 void series_begin(struct series *s);
+/* The same for a series that was met before; -ENOENT for any other. */
+int series_find(const struct series *s, const struct record *rec,
+                uint32_t *ret_handle) LECTR_MUST_USE;
 int series_handle(struct series *s, const struct record *rec, uint32_t *ret_handle) LECTR_MUST_USE;
 /* Those without a number, in the order of their names: two collectors that create the same ones
  * must not wait for each other. `create` gives the number. Stops at a negative return and returns

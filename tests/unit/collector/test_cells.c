@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/cells.c collector/recent.c collector/rollup.c collector/sketch.c
+/* LINK: collector/cells.c collector/recent.c collector/hash.c collector/rollup.c collector/sketch.c
  * collector/tally.c */
 #include "collector/cells.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/seqs.c collector/recent.c */
+/* LINK: collector/seqs.c collector/recent.c collector/hash.c */
 #include "collector/seqs.h"
 
 #include <errno.h>
