@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/alert.h"
 
+#include "collector/ruling.h"
 #include "proto/base/clock.h"
 #include "proto/event.h"
 
@@ -28,7 +29,7 @@ static const struct rule {
     const char *subject; /* begins the sentence */
     enum unit unit;
     bool is_down;
-} rules[ALERT_RULE__COUNT] = {
+} rules[ALERT_ANY__COUNT] = {
     [ALERT_COST_SPIKE] = {"cost.spike", "cost", "cost_usd", "USD", "warning", "Cost", UNIT_USD,
                           false},
     [ALERT_COST_DROP] = {"cost.drop", "cost", "cost_usd", "USD", "info", "Cost", UNIT_USD, true},
@@ -48,6 +49,32 @@ static const struct rule {
                            "Share of failed calls", UNIT_SHARE, false},
     [ALERT_LATENCY_P95] = {"latency.p95", "latency", "latency_p95", "us", "warning", "p95 latency",
                            UNIT_MICROSECONDS, false},
+    [ALERT_ERRORS_BURN_RATE] = {"errors.burn_rate", "errors", "error_ratio", "ratio", "critical",
+                                "Share of failed calls", UNIT_SHARE, false},
+    [ALERT_LATENCY_BURN_RATE] = {"latency.burn_rate", "latency", "slow_ratio", "ratio", "critical",
+                                 "Share of slow calls", UNIT_SHARE, false},
+    [ALERT_COST_BUDGET] = {"cost.budget", "cost", "cost_usd", "USD", "warning", "Cost", UNIT_USD,
+                           false},
+    [ALERT_COST_FORECAST] = {"cost.forecast", "cost", "cost_usd", "USD", "warning", "Cost",
+                             UNIT_USD, false},
+    [ALERT_MODEL_FIRST_SEEN] = {"model.first_seen", "model", "values_new", "values", "info",
+                                "New models", UNIT_CALLS, false},
+    [ALERT_PROVIDER_FIRST_SEEN] = {"provider.first_seen", "provider", "values_new", "values",
+                                   "info", "New providers", UNIT_CALLS, false},
+    [ALERT_KEY_FIRST_SEEN] = {"key.first_seen", "key", "values_new", "values", "info", "New keys",
+                              UNIT_CALLS, false},
+    [ALERT_FEATURE_FIRST_SEEN] = {"feature.first_seen", "feature", "values_new", "values", "info",
+                                  "New features", UNIT_CALLS, false},
+    [ALERT_REGION_FIRST_SEEN] = {"region.first_seen", "region", "values_new", "values", "info",
+                                 "New regions", UNIT_CALLS, false},
+    [ALERT_FEATURE_SILENT] = {"feature.silent", "feature", "calls", "calls", "warning",
+                              "Number of calls", UNIT_CALLS, true},
+    [ALERT_MODEL_UNPRICED] = {"model.unpriced", "model", "calls_unpriced", "calls", "warning",
+                              "Calls without a price", UNIT_CALLS, false},
+    [ALERT_COVERAGE_LOW] = {"coverage.low", "coverage", "coverage_ratio", "ratio", "warning",
+                            "Share of metered connections", UNIT_SHARE, true},
+    [ALERT_RETRIES_AMPLIFYING] = {"retries.amplifying", "retries", "retry_ratio", "ratio",
+                                  "warning", "Repeated calls", UNIT_SHARE, false},
 };
 
 const char *alert_rule_name(enum alert_rule rule)
@@ -98,10 +125,11 @@ void alert_name(struct alert *a)
     char name[640];
 
     /* The level too: a model without a name is not its feature. */
-    snprintf(name, sizeof(name), "alert\n%s\n%s\n%s\n%s\n%s\n%lld%s%s", a->org, a->feature,
+    snprintf(name, sizeof(name), "alert\n%s\n%s\n%s\n%s\n%s\n%lld%s%s%s%.64s", a->org, a->feature,
              a->provider, a->model, rules[a->rule].name, (long long)a->starts_s,
              a->level == ALERT_LEVEL_MODEL ? "" : "\n",
-             a->level == ALERT_LEVEL_MODEL ? "" : alert_level_name(a->level));
+             a->level == ALERT_LEVEL_MODEL ? "" : alert_level_name(a->level),
+             a->ruling ? "\n" : "", a->ruling ? a->ruling->rule->name : "");
     event_uuid_named(slice_str(name), a->fingerprint);
 }
 
@@ -250,6 +278,10 @@ void alert_reason(const struct alert *a, char *ret_text, size_t size)
     char observed[32], usual[32], lower[32], upper[32], window[96], times[32] = "against";
     char rare[64], scope[400], expected[48], parts[320], impact[64];
 
+    if (a->ruling) {
+        snprintf(ret_text, size, "%s", a->ruling->reason);
+        return;
+    }
     print_value(rule->unit, a->observed, observed, sizeof(observed));
     print_value(rule->unit, a->baseline, usual, sizeof(usual));
     print_value(rule->unit, a->baseline_lower, lower, sizeof(lower));
@@ -420,6 +452,7 @@ int alert_pack(const struct alert *a, struct buf *out)
 {
     const struct rule *rule = &rules[a->rule];
     Lectr__V1__Alert m = LECTR__V1__ALERT__INIT;
+    struct ruling_parts parts;
     char reason[REASON_BYTES];
     struct lists lists;
 
@@ -440,6 +473,12 @@ int alert_pack(const struct alert *a, struct buf *out)
     fill_lists(a, &lists, &m);
     fill_numbers(a, &m);
     fill_context(a, &m);
+    if (a->ruling)
+        ruling_fill(a->ruling, &parts, &m);
+    if (a->silenced_by[0]) {
+        m.silenced_by = borrow(a->silenced_by);
+        SET(silence_planned, a->is_planned);
+    }
     return append_packed(&m, out);
 }
 

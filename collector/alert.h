@@ -27,7 +27,22 @@ enum alert_rule {
     ALERT_COST_SHIFT,
     ALERT_ERRORS_RATE,
     ALERT_LATENCY_P95,
-    ALERT_RULE__COUNT,
+    ALERT_RULE__COUNT, /* those above are the detector's */
+    /* Of rules of the file. */
+    ALERT_ERRORS_BURN_RATE = ALERT_RULE__COUNT,
+    ALERT_LATENCY_BURN_RATE,
+    ALERT_COST_BUDGET,
+    ALERT_COST_FORECAST,
+    ALERT_MODEL_FIRST_SEEN,
+    ALERT_PROVIDER_FIRST_SEEN,
+    ALERT_KEY_FIRST_SEEN,
+    ALERT_FEATURE_FIRST_SEEN,
+    ALERT_REGION_FIRST_SEEN,
+    ALERT_FEATURE_SILENT,
+    ALERT_MODEL_UNPRICED,
+    ALERT_COVERAGE_LOW,
+    ALERT_RETRIES_AMPLIFYING,
+    ALERT_ANY__COUNT,
 };
 
 /* What an alert is about. */
@@ -51,6 +66,7 @@ struct alert_part {
     double amount;     /* in the alert's unit */
     double share;      /* of the deviation */
 };
+struct ruling;
 
 struct alert {
     enum alert_status status;
@@ -98,6 +114,9 @@ struct alert {
     unsigned related_count;
     char limits[ALERT_LIMITS_MAX][96]; /* what the numbers are not */
     unsigned limits_count;
+    const struct ruling *ruling; /* of a rule of the file, else NULL; borrowed */
+    char silenced_by[64];        /* "": nothing silences it */
+    bool is_planned;             /* by that silence */
 };
 
 /* "cost.spike"; "cost" as the subject's kind; metric and unit. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * LINK: collector/ruling.c
  * LINK: @detect tests/detect/traffic.c tests/detect/rivals.c
  *
  * The detector, whole, over seeded traffic:

@@ -2,6 +2,7 @@
 /*
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
+ * LINK: collector/ruling.c
  * LINK: @detect
  */
 #include "collector/detect.h"

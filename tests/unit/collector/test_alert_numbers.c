@@ -2,6 +2,7 @@
 /*
  * Whatever an alert says can be had again from the roll-ups that were stored.
  *
+ * LINK: collector/ruling.c
  * LINK: @detect tests/detect/traffic.c
  */
 #include "collector/detect.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * LINK: collector/ruling.c
  * LINK: collector/attribution.c collector/alert.c collector/text.c
  */
 #include "collector/attribution.h"
