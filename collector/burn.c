@@ -60,10 +60,13 @@ void burn_add(struct burn *b, const struct alerting_rule *rule, int64_t minute_s
     burn_recall(b, rule, minute_s, calls, hits);
 }
 
-/* The `length` minutes or hours up to and with `last`. */
-static void count(const struct slot *ring, uint32_t size, uint32_t last, uint32_t length,
-                  struct burn_count *ret_count)
+/* The `length` minutes or hours up to and with `last`; returns how many of them there are
+ * since the first call among them. */
+static uint32_t count(const struct slot *ring, uint32_t size, uint32_t last, uint32_t length,
+                      struct burn_count *ret_count)
 {
+    uint32_t known = 0;
+
     for (uint32_t i = 0; i < length && i < size && i < last; i++) {
         const struct slot *slot = &ring[(last - i) % size];
 
@@ -71,20 +74,23 @@ static void count(const struct slot *ring, uint32_t size, uint32_t last, uint32_
             continue;
         ret_count->calls += slot->calls;
         ret_count->hits += slot->hits;
+        known = i + 1;
     }
+    return known;
 }
 
-static void count_window(const struct burn *b, const struct alerting_rule *rule, int64_t minute_s,
-                         uint32_t minutes, struct burn_count *ret_count)
+/* Returns minutes since the first call of the window. */
+static uint32_t count_window(const struct burn *b, const struct alerting_rule *rule,
+                             int64_t minute_s, uint32_t minutes, struct burn_count *ret_count)
 {
     *ret_count = (struct burn_count){.to_s = minute_s + MINUTE_S};
     if (minutes <= BURN_MINUTES) {
         ret_count->from_s = ret_count->to_s - (int64_t)minutes * MINUTE_S;
-        count(b->minutes, BURN_MINUTES, (uint32_t)(minute_s / MINUTE_S), minutes, ret_count);
-        return;
+        return count(b->minutes, BURN_MINUTES, (uint32_t)(minute_s / MINUTE_S), minutes, ret_count);
     }
     ret_count->from_s = (minute_s / HOUR_S + 1) * HOUR_S - (int64_t)minutes * MINUTE_S;
-    count(b->hours, period_hours(rule), (uint32_t)(minute_s / HOUR_S), minutes / 60, ret_count);
+    return 60 * count(b->hours, period_hours(rule), (uint32_t)(minute_s / HOUR_S), minutes / 60,
+                      ret_count);
 }
 
 static double burn_of(const struct burn_count *c, double budget)
@@ -96,13 +102,17 @@ static void look(const struct burn *b, const struct alerting_rule *rule, int64_t
                  const struct alerting_window *window, struct burn_verdict *v)
 {
     double budget = (100 - rule->burn.objective) / 100;
+    uint32_t known_min;
 
     v->window = *window;
     v->severity = window->severity ? window->severity : rule->severity;
-    count_window(b, rule, minute_s, window->long_min, &v->in_long);
-    count_window(b, rule, minute_s, window->short_min, &v->in_short);
+    known_min = count_window(b, rule, minute_s, window->long_min, &v->in_long);
+    (void)count_window(b, rule, minute_s, window->short_min, &v->in_short);
     v->long_burn = burn_of(&v->in_long, budget);
     v->short_burn = burn_of(&v->in_short, budget);
+    /* A quarter of an hour is not yet three days. */
+    if (window->long_min > 60 && known_min < window->long_min / 2)
+        return;
     v->fires = v->in_long.calls >= rule->calls_min && v->in_long.hits >= rule->burn.hits_min &&
                v->long_burn >= window->burn && v->short_burn >= window->burn;
 }
@@ -112,21 +122,18 @@ void burn_judge(const struct burn *b, const struct alerting_rule *rule, int64_t 
 {
     double budget = (100 - rule->burn.objective) / 100;
     struct burn_verdict first = {0}, best = {0};
-    bool is_calm = true;
 
     for (unsigned i = 0; i < rule->burn.windows_count; i++) {
         struct burn_verdict v = {0};
 
         look(b, rule, minute_s, &rule->burn.windows[i], &v);
-        is_calm &= v.short_burn < v.window.burn;
         if (i == 0)
             first = v;
         if (v.fires && (!best.fires || v.severity > best.severity))
             best = v;
     }
     *ret_verdict = best.fires ? best : first;
-    ret_verdict->is_calm = is_calm;
-    count_window(b, rule, minute_s, rule->burn.period_d * 1440, &ret_verdict->in_period);
+    (void)count_window(b, rule, minute_s, rule->burn.period_d * 1440, &ret_verdict->in_period);
     ret_verdict->budget_left = 1 - burn_of(&ret_verdict->in_period, budget);
 }
 
@@ -134,6 +141,7 @@ bool burn_is_empty(const struct burn *b, const struct alerting_rule *rule, int64
 {
     struct burn_count c = {0};
 
-    count(b->hours, period_hours(rule), (uint32_t)(minute_s / HOUR_S), period_hours(rule), &c);
+    (void)count(b->hours, period_hours(rule), (uint32_t)(minute_s / HOUR_S), period_hours(rule),
+                &c);
     return c.calls == 0;
 }

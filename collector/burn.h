@@ -6,7 +6,8 @@
  * event time only.
  *
  * Counts are kept by the minute for BURN_MINUTES, by the hour for the period: a
- * window of up to BURN_MINUTES is exact, a longer one begins with an hour. Zeroed
+ * window of up to BURN_MINUTES is exact, a longer one begins with an hour. A window of
+ * more than an hour is judged when calls are known for half of it. Zeroed
  * memory of burn_bytes() is an empty counter; its bytes are its whole state.
  */
 #pragma once
