@@ -128,8 +128,8 @@ void alert_name(struct alert *a)
     snprintf(name, sizeof(name), "alert\n%s\n%s\n%s\n%s\n%s\n%lld%s%s%s%.64s", a->org, a->feature,
              a->provider, a->model, rules[a->rule].name, (long long)a->starts_s,
              a->level == ALERT_LEVEL_MODEL ? "" : "\n",
-             a->level == ALERT_LEVEL_MODEL ? "" : alert_level_name(a->level),
-             a->ruling ? "\n" : "", a->ruling ? a->ruling->rule->name : "");
+             a->level == ALERT_LEVEL_MODEL ? "" : alert_level_name(a->level), a->ruling ? "\n" : "",
+             a->ruling ? a->ruling->rule->name : "");
     event_uuid_named(slice_str(name), a->fingerprint);
 }
 

@@ -132,6 +132,11 @@ static void fill_budget(const struct alerting_rule *rule, const struct group *g,
     say(l, "; %llu calls since ", (unsigned long long)b->spent.calls);
     say_time(l, b->from_s, "%Y-%m-%d %H:%M UTC");
     if (b->spent.unknown)
+        alert_limit(a, "%llu calls of unknown cost are not in the sum",
+                    (unsigned long long)b->spent.unknown);
+    if (rule->budget.forecast && !b->has_forecast)
+        alert_limit(a, "no forecast: %u of %d days learned", b->days_learned, BUDGET_DAYS_LEAST);
+    if (b->spent.unknown)
         say(l, ", %llu of them at unknown cost and not counted",
             (unsigned long long)b->spent.unknown);
     say(l, ".");
@@ -286,6 +291,10 @@ void ruleset_fill(const struct ruleset *set, const struct rule_state *rs, const 
     };
     a->rule = v->rule;
     a->ruling = ruling;
+    a->level = g->feature[0] && g->model[0] ? ALERT_LEVEL_MODEL
+               : g->feature[0]              ? ALERT_LEVEL_FEATURE
+               : g->provider[0]             ? ALERT_LEVEL_PROVIDER
+                                            : ALERT_LEVEL_ORG;
     text_copy(a->org, sizeof(a->org), g->org);
     text_copy(a->feature, sizeof(a->feature), g->feature);
     text_copy(a->provider, sizeof(a->provider), g->provider);
