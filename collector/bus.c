@@ -10,6 +10,8 @@
 
 #define API_WAIT_MS 5000
 #define PUBLISH_WAIT_MS 3000
+/* Nobody waits for a single one of these; a busy server is not a lost message. */
+#define ASYNC_WAIT_MS 30000
 /* The stream finds a message that is published twice within this time. */
 #define DUPLICATE_WINDOW_MS 120000
 #define ASYNC_PENDING_MAX 4000
@@ -200,7 +202,7 @@ int bus_publish_async(struct bus *b, const char *subject, const char *id, struct
     if (s == NATS_OK) {
         options.MsgId = id;
         /* Without it an ack that is lost stays silent for ever. */
-        options.MaxWait = PUBLISH_WAIT_MS;
+        options.MaxWait = ASYNC_WAIT_MS;
         s = js_PublishAsync(b->js, subject, data.data, (int)data.len, &options);
     }
     return s == NATS_OK ? 0 : bus_fail(b, "publish", s);
