@@ -85,6 +85,16 @@ bool db_is_shared(const struct db *db)
     return db->driver->is_shared;
 }
 
+int db_set_name(struct db *db, const char *name)
+{
+    return db->driver->set_name(db, name);
+}
+
+int db_own(struct db *db)
+{
+    return db->driver->own(db);
+}
+
 static const struct db_word *word_at(const struct db_word *words, const char *text)
 {
     for (; words->from; words++)

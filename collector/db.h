@@ -12,6 +12,7 @@
  *   $NOW_MS     the database's clock, Unix milliseconds
  *   $FOR_SHARE  ends a SELECT whose rows nobody may change before the commit
  *   $SKIP_BUSY  ends a SELECT of rows to change; rows others hold are left out
+ *   $EVICTED    ends a SELECT that ends the connections named ?1 (db_set_name)
  *   $SCAN       begins a SELECT of many rows: they are read some at a time. Outside a
  *               transaction nothing is written before its end
  *
@@ -54,6 +55,12 @@ bool db_is_shared(const struct db *db);
 bool db_is_url(const char *where);
 /* `where` as it may be logged: without user, password and options. */
 void db_describe(const char *where, char *ret_text, size_t size);
+
+/* The name by which others see, and may end, this connection. */
+int db_set_name(struct db *db, const char *name) LECTR_MUST_USE;
+/* This process is the only one that owns the database, until it ends: -EBUSY when
+ * another one is. Several may own one that is shared. */
+int db_own(struct db *db) LECTR_MUST_USE;
 
 /* Several statements without parameters. */
 int db_exec(struct db *db, const char *script) LECTR_MUST_USE;

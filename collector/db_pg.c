@@ -214,6 +214,23 @@ static int set_up(struct db *db, struct pg *pg)
     return r;
 }
 
+int pg_tell_name(struct pg *pg)
+{
+    const char *values[] = {pg->name};
+    PGresult *result = NULL;
+    int r;
+
+    if (!pg->name[0])
+        return 0;
+    if (PQsendQueryParams(pg->conn, "SELECT set_config('application_name', $1, false)", 1, NULL,
+                          values, NULL, NULL, 1) != 1)
+        return pg_conn_failed(pg);
+    pg->pending++;
+    r = pg_await(pg, &result);
+    PQclear(result);
+    return r;
+}
+
 int pg_connect_anew(struct db *db)
 {
     /* The URL is read last: what it says wins. */
@@ -222,6 +239,7 @@ int pg_connect_anew(struct db *db)
         "keepalives_count",          "tcp_user_timeout", "dbname",          NULL};
     const char *const values[] = {"lectr-collector", "5", "10", "5", "3", "15000", db->where, NULL};
     struct pg *pg = db->conn;
+    int r;
 
     PQfinish(pg->conn);
     pg->pending = 0;
@@ -233,7 +251,8 @@ int pg_connect_anew(struct db *db)
         pg_note_error(pg, PQerrorMessage(pg->conn));
         return -ENOTCONN;
     }
-    return set_up(db, pg);
+    r = set_up(db, pg);
+    return r < 0 ? r : pg_tell_name(pg);
 }
 
 int pg_be_connected(struct db *db)

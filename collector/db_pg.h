@@ -19,6 +19,7 @@ struct pg {
     bool in_transaction;
     bool is_lost;         /* the transaction cannot be committed any more */
     const void *scanning; /* the statement whose cursor opened a transaction */
+    char name[64];        /* application_name; "": the library's choice */
     char error[256];
 };
 
@@ -31,6 +32,9 @@ int pg_conn_failed(struct pg *pg) LECTR_MUST_USE;
 int pg_connect_anew(struct db *db) LECTR_MUST_USE;
 /* Outside a transaction a connection that broke is replaced. */
 int pg_be_connected(struct db *db) LECTR_MUST_USE;
+
+/* Sets application_name, outside a transaction. */
+int pg_tell_name(struct pg *pg) LECTR_MUST_USE;
 
 /* Sends one statement, to be waited for later. */
 int pg_send(struct pg *pg, const char *sql) LECTR_MUST_USE;

@@ -25,6 +25,8 @@ static const struct db_word words[] = {
     {"$NOW_MS", "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"},
     {"$FOR_SHARE", " FOR SHARE"},
     {"$SKIP_BUSY", " FOR UPDATE SKIP LOCKED"},
+    {"$EVICTED", " FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
+                 " application_name = $1 AND usename = current_user) AS evicted"},
     {"?", "$"},
     {NULL, NULL},
 };
@@ -69,6 +71,21 @@ static void pg_close(struct db *db)
 static const char *pg_error(const struct db *db)
 {
     return ((const struct pg *)db->conn)->error;
+}
+
+static int pg_set_name(struct db *db, const char *name)
+{
+    struct pg *pg = db->conn;
+    int r = pg_be_connected(db);
+
+    snprintf(pg->name, sizeof(pg->name), "%s", name);
+    return r < 0 ? r : pg_tell_name(pg);
+}
+
+static int pg_own(struct db *db)
+{
+    (void)db; /* leases say who has what */
+    return 0;
 }
 
 /* --- transactions --- */
@@ -487,6 +504,8 @@ const struct db_driver db_postgres = {
     .open = pg_open,
     .close = pg_close,
     .error = pg_error,
+    .set_name = pg_set_name,
+    .own = pg_own,
     .exec = pg_exec,
     .get_version = pg_get_version,
     .set_version = pg_set_version,

@@ -44,6 +44,8 @@ struct db_driver {
     int (*open)(struct db *db);
     void (*close)(struct db *db);
     const char *(*error)(const struct db *db);
+    int (*set_name)(struct db *db, const char *name);
+    int (*own)(struct db *db);
     /* The script is translated already. */
     int (*exec)(struct db *db, const char *script);
     int (*get_version)(struct db *db, int *ret_version);

@@ -3,8 +3,10 @@
 #include "collector/db_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/file.h>
 
 /* A writer waits this long for another (a backup, a command). */
 #define BUSY_MS 5000
@@ -16,9 +18,21 @@ static const struct db_word words[] = {
     {"$NOW_MS", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"},
     {"$FOR_SHARE", ""},
     {"$SKIP_BUSY", ""},
+    {"$EVICTED", " WHERE ?1 = ''"},
     {"BYTEA", "BLOB"},
     {NULL, NULL},
 };
+
+struct lite {
+    sqlite3 *db;
+    int lock_fd;
+    const char *complaint; /* of ours, instead of SQLite's */
+};
+
+static sqlite3 *lite_of(const struct db *db)
+{
+    return ((const struct lite *)db->conn)->db;
+}
 
 static int errno_of(int code)
 {
@@ -37,7 +51,7 @@ static int errno_of(int code)
 
 static int lite_exec(struct db *db, const char *script)
 {
-    int code = sqlite3_exec(db->conn, script, NULL, NULL, NULL);
+    int code = sqlite3_exec(lite_of(db), script, NULL, NULL, NULL);
 
     return code == SQLITE_OK ? 0 : errno_of(code);
 }
@@ -55,25 +69,64 @@ static int lite_open(struct db *db)
     int flags =
         SQLITE_OPEN_NOMUTEX |
         (db->mode == DB_READER ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    sqlite3 *lite = NULL;
-    int code = sqlite3_open_v2(db->where, &lite, flags, NULL);
+    struct lite *lite = calloc(1, sizeof(*lite));
+    int code;
 
+    if (!lite)
+        return -ENOMEM;
+    lite->lock_fd = -1;
     db->conn = lite;
+    code = sqlite3_open_v2(db->where, &lite->db, flags, NULL);
     if (code != SQLITE_OK)
-        return lite && sqlite3_system_errno(lite) ? -sqlite3_system_errno(lite) : -EIO;
-    sqlite3_busy_timeout(lite, BUSY_MS);
+        return lite->db && sqlite3_system_errno(lite->db) ? -sqlite3_system_errno(lite->db) : -EIO;
+    sqlite3_busy_timeout(lite->db, BUSY_MS);
     return lite_exec(db, settings[db->mode]);
 }
 
 static void lite_close(struct db *db)
 {
-    sqlite3_close(db->conn);
+    struct lite *lite = db->conn;
+
+    sqlite3_close(lite->db);
+    lectr_cleanup_fd(&lite->lock_fd);
+    free(lite);
     db->conn = NULL;
 }
 
 static const char *lite_error(const struct db *db)
 {
-    return sqlite3_errmsg(db->conn);
+    const struct lite *lite = db->conn;
+
+    return lite->complaint ? lite->complaint : sqlite3_errmsg(lite->db);
+}
+
+static int lite_set_name(struct db *db, const char *name)
+{
+    (void)db;
+    (void)name;
+    return 0;
+}
+
+/* The lock ends with the process, however that ends. */
+static int lite_own(struct db *db)
+{
+    struct lite *lite = db->conn;
+    char path[4096];
+    CLEAN_FD int fd = -1;
+
+    if (lite->lock_fd >= 0)
+        return 0;
+    if (snprintf(path, sizeof(path), "%s.lock", db->where) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        lite->complaint = "another collector has this file; several share a PostgreSQL store";
+        return -EBUSY;
+    }
+    lite->lock_fd = TAKE_FD(fd);
+    return 0;
 }
 
 static int lite_get_version(struct db *db, int *ret_version)
@@ -81,7 +134,7 @@ static int lite_get_version(struct db *db, int *ret_version)
     sqlite3_stmt *stmt = NULL;
     int r = -EIO;
 
-    if (sqlite3_prepare_v2(db->conn, "PRAGMA user_version", -1, &stmt, NULL) == SQLITE_OK &&
+    if (sqlite3_prepare_v2(lite_of(db), "PRAGMA user_version", -1, &stmt, NULL) == SQLITE_OK &&
         sqlite3_step(stmt) == SQLITE_ROW) {
         *ret_version = sqlite3_column_int(stmt, 0);
         r = 0;
@@ -131,7 +184,7 @@ static int prepare(struct db_stmt *stmt)
     buf_init(&sql, DB_SQL_BYTES_MAX);
     r = db_translate(stmt->db, stmt->sql, &sql);
     if (r == 0) {
-        int code = sqlite3_prepare_v3(stmt->db->conn, (const char *)sql.data, (int)sql.len,
+        int code = sqlite3_prepare_v3(lite_of(stmt->db), (const char *)sql.data, (int)sql.len,
                                       SQLITE_PREPARE_PERSISTENT, &prepared, NULL);
 
         r = code == SQLITE_OK ? 0 : errno_of(code);
@@ -201,7 +254,7 @@ static int lite_run(struct db_stmt *stmt, uint64_t *ret_rows)
         r = lite_step(stmt);
     while (r > 0);
     if (r == 0 && ret_rows)
-        *ret_rows = (uint64_t)sqlite3_changes64(stmt->db->conn);
+        *ret_rows = (uint64_t)sqlite3_changes64(lite_of(stmt->db));
     return r;
 }
 
@@ -241,6 +294,8 @@ const struct db_driver db_sqlite = {
     .open = lite_open,
     .close = lite_close,
     .error = lite_error,
+    .set_name = lite_set_name,
+    .own = lite_own,
     .exec = lite_exec,
     .get_version = lite_get_version,
     .set_version = lite_set_version,

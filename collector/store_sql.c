@@ -182,6 +182,23 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_BASELINE_NEWEST] = "SELECT at_s FROM baseline_state WHERE name = ?1 AND at_s <= ?2"
                              " ORDER BY at_s DESC LIMIT ?3",
     [STMT_BASELINE_DROP] = "DELETE FROM baseline_state WHERE at_s >= ?1 AND at_s < ?2",
+    [STMT_COLLECTOR_SEEN] = "INSERT INTO collector(id, seen_ms, joined_ms)"
+                            " VALUES(?1, $NOW_MS, $NOW_MS)"
+                            " ON CONFLICT(id) DO UPDATE SET seen_ms = excluded.seen_ms",
+    [STMT_COLLECTOR_EACH] = "SELECT id, CASE WHEN seen_ms > $NOW_MS - ?1 THEN 1 ELSE 0 END"
+                            " FROM collector ORDER BY joined_ms, id",
+    [STMT_COLLECTOR_LEAVE] = "DELETE FROM collector WHERE id = ?1",
+    [STMT_COLLECTOR_FORGET] = "DELETE FROM collector WHERE seen_ms < $NOW_MS - ?1 AND id NOT IN"
+                              " (SELECT owner FROM lease)",
+    [STMT_COLLECTOR_EVICT] = "SELECT count(*)$EVICTED",
+    [STMT_LEASE_ADD] = "INSERT INTO lease(lane, owner, epoch) VALUES(?1, '', 0)"
+                       " ON CONFLICT(lane) DO NOTHING",
+    [STMT_LEASE_EACH] = "SELECT lane, owner, epoch FROM lease ORDER BY lane",
+    [STMT_LEASE_HELD] = "SELECT lane, epoch FROM lease WHERE owner = ?1 ORDER BY lane$FOR_SHARE",
+    [STMT_LEASE_TAKE] = "UPDATE lease SET owner = ?1, epoch = epoch + 1 WHERE lane IN"
+                        " (SELECT lane FROM lease WHERE lane = ?2 AND epoch = ?3$SKIP_BUSY)",
+    [STMT_LEASE_RELEASE] = "UPDATE lease SET owner = '' WHERE lane = ?1 AND owner = ?2"
+                           " AND epoch = ?3",
     [STMT_OLD_ERRORS] = "SELECT seconds, bucket, series, type, calls FROM old_rollup_error"
                         " ORDER BY seconds, bucket, series",
     [STMT_OLD_ERRORS_PUT] = "UPDATE rollup SET error_types = ?1"
