@@ -18,7 +18,8 @@ struct file_nats {
     bool *publish_rollups;
 };
 struct file_store {
-    char *path;
+    char *path, *url;
+    uint32_t *lease_ttl_ms;
     uint32_t *series_max;
 };
 struct file_limits {
@@ -74,9 +75,8 @@ static const cyaml_schema_field_t nats_fields[] = {
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t store_fields[] = {
-    TEXT(file_store, path),
-    UINT(file_store, series_max),
-    CYAML_FIELD_END,
+    TEXT(file_store, path),       TEXT(file_store, url), UINT(file_store, lease_ttl_ms),
+    UINT(file_store, series_max), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t limits_fields[] = {
     UINT(file_limits, orgs),      UINT(file_limits, features),
@@ -271,6 +271,19 @@ static bool has_minutes(const struct config *c)
            c->retention.days_d >= c->retention.hours_d;
 }
 
+static bool has_url(const struct config *c)
+{
+    const char *url = c->store.url;
+
+    return !url[0] || strncmp(url, "postgresql://", 13) == 0 ||
+           strncmp(url, "postgres://", 11) == 0;
+}
+
+static bool has_ttl(const struct config *c)
+{
+    return c->store.lease_ttl_ms >= 1000 && c->store.lease_ttl_ms <= 60000;
+}
+
 static bool has_stream(const struct config *c)
 {
     return c->nats.stream[0] && !strpbrk(c->nats.stream, " .*>/\\") && c->nats.durable[0] &&
@@ -292,6 +305,8 @@ static const struct rule rules[] = {
     {"nats.stream", "a name without blank, dot, slash or wildcard (durable likewise)", has_stream},
     {"nats.stream_max_age_h", "1 to 87600, or 0 for no limit", has_age},
     {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
+    {"store.url", "postgresql://…, or \"\" for SQLite at store.path", has_url},
+    {"store.lease_ttl_ms", "1000 to 60000", has_ttl},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
     {"ingest.batch", "1 to 30000", has_batch},
@@ -337,6 +352,7 @@ static int settle_texts(struct file *f, struct config *c)
         {&f->nats.stream, "LECTR", &c->nats.stream},
         {&f->nats.durable, "lectr-collector", &c->nats.durable},
         {&f->store.path, "/var/lib/lectr/collector.db", &c->store.path},
+        {&f->store.url, "", &c->store.url},
         {&f->http.listen, "127.0.0.1:9464", &c->http.listen},
         {&f->detect.clock, "auto", &c->detect.clock},
     };
@@ -360,6 +376,7 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->nats.publish_rollups = OR(f->nats.publish_rollups, true);
     c->nats.stream_max_age_h = OR(f->nats.stream_max_age_h, 168);
     c->nats.stream_max_bytes = OR(f->nats.stream_max_bytes, 1ULL << 30);
+    c->store.lease_ttl_ms = OR(f->store.lease_ttl_ms, 3000);
     c->store.series_max = OR(f->store.series_max, 50000);
     c->limits.orgs = OR(f->limits.orgs, 200);
     c->limits.features = OR(f->limits.features, 1000);
@@ -460,6 +477,7 @@ void config_free(struct config **config)
     free(c->nats.stream);
     free(c->nats.durable);
     free(c->store.path);
+    free(c->store.url);
     free(c->http.listen);
     free(c->detect.clock);
     free(c);

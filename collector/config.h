@@ -28,8 +28,10 @@ struct config {
     } nats;
 
     struct config_store {
-        char *path;          /* default /var/lib/lectr/collector.db */
-        uint32_t series_max; /* of all organisations, default 50000; see limits */
+        char *path;            /* SQLite, default /var/lib/lectr/collector.db */
+        char *url;             /* postgresql://…, default "": SQLite at `path` */
+        uint32_t lease_ttl_ms; /* a collector not seen for so long is dead, default 3000 */
+        uint32_t series_max;   /* of all organisations, default 50000; see limits */
     } store;
 
     /* Names of the last forget_d days that are told apart; further ones are "(other)". */
@@ -85,3 +87,8 @@ static inline void config_cleanup_free(struct config **config)
 }
 #define CLEAN_CONFIG __attribute__((cleanup(config_cleanup_free)))
 enum log_level config_log_level(const struct config *config);
+/* What the store is opened with. */
+static inline const char *config_store_where(const struct config *config)
+{
+    return config->store.url[0] ? config->store.url : config->store.path;
+}

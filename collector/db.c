@@ -95,6 +95,11 @@ int db_own(struct db *db)
     return db->driver->own(db);
 }
 
+int db_give_back(struct db *db, unsigned pages)
+{
+    return db->driver->give_back(db, pages);
+}
+
 static const struct db_word *word_at(const struct db_word *words, const char *text)
 {
     for (; words->from; words++)

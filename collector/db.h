@@ -62,6 +62,9 @@ int db_set_name(struct db *db, const char *name) LECTR_MUST_USE;
  * another one is. Several may own one that is shared. */
 int db_own(struct db *db) LECTR_MUST_USE;
 
+/* Room that is free, to the file system: at most so many pages. */
+int db_give_back(struct db *db, unsigned pages) LECTR_MUST_USE;
+
 /* Several statements without parameters. */
 int db_exec(struct db *db, const char *script) LECTR_MUST_USE;
 /* The number that migrations count up; 0 for an empty database. */

@@ -88,6 +88,13 @@ static int pg_own(struct db *db)
     return 0;
 }
 
+static int pg_give_back(struct db *db, unsigned pages)
+{
+    (void)db; /* autovacuum does */
+    (void)pages;
+    return 0;
+}
+
 /* --- transactions --- */
 
 static int pg_begin(struct db *db)
@@ -506,6 +513,7 @@ const struct db_driver db_postgres = {
     .error = pg_error,
     .set_name = pg_set_name,
     .own = pg_own,
+    .give_back = pg_give_back,
     .exec = pg_exec,
     .get_version = pg_get_version,
     .set_version = pg_set_version,

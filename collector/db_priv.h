@@ -46,6 +46,7 @@ struct db_driver {
     const char *(*error)(const struct db *db);
     int (*set_name)(struct db *db, const char *name);
     int (*own)(struct db *db);
+    int (*give_back)(struct db *db, unsigned pages);
     /* The script is translated already. */
     int (*exec)(struct db *db, const char *script);
     int (*get_version)(struct db *db, int *ret_version);

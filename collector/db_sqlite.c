@@ -129,6 +129,14 @@ static int lite_own(struct db *db)
     return 0;
 }
 
+static int lite_give_back(struct db *db, unsigned pages)
+{
+    char sql[64];
+
+    snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%u)", pages);
+    return lite_exec(db, sql);
+}
+
 static int lite_get_version(struct db *db, int *ret_version)
 {
     sqlite3_stmt *stmt = NULL;
@@ -296,6 +304,7 @@ const struct db_driver db_sqlite = {
     .error = lite_error,
     .set_name = lite_set_name,
     .own = lite_own,
+    .give_back = lite_give_back,
     .exec = lite_exec,
     .get_version = lite_get_version,
     .set_version = lite_set_version,

@@ -2,6 +2,7 @@
 #include "collector/pipeline.h"
 
 #include "collector/bus.h"
+#include "collector/housekeep.h"
 #include "collector/intake.h"
 #include "collector/store.h"
 #include "collector/watch.h"
@@ -18,7 +19,6 @@
 #define LINGER_MS 40
 #define WHOLE_LANE 0
 #define RETRY_MS 500
-#define PRUNE_EVERY_S 3600
 
 struct pipeline {
     const struct config *config;
@@ -28,7 +28,7 @@ struct pipeline {
     struct bus *bus;
     bool is_consuming;
     bool said_away; /* the bus being away is told once */
-    int64_t pruned_s;
+    struct housekeep housekeep;
     pthread_mutex_t lock; /* of shared */
     struct pipeline_stats shared;
     struct pipeline_stats stats; /* the loop's own */
@@ -59,11 +59,16 @@ int pipeline_new(const struct config *config, struct pipeline **ret_pipeline)
     if (r < 0)
         return r;
     p->config = config;
+    housekeep_init(&p->housekeep, &config->retention);
     pthread_mutex_init(&p->lock, NULL);
     p->stats.started_ns = clock_wall_ns();
-    r = store_open(config->store.path, &p->store);
-    if (r < 0)
-        log_error("store cannot be opened", "path=%s error=%s", config->store.path, strerror(-r));
+    r = store_open(config_store_where(config), &p->store);
+    if (r < 0) {
+        char where[256];
+
+        store_describe(config_store_where(config), where, sizeof(where));
+        log_error("store cannot be opened", "store=%s error=%s", where, store_error(NULL));
+    }
     if (r == 0)
         r = intake_new(config, p->store, &p->intake);
     if (r == 0)
@@ -254,34 +259,12 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
     bus_batch_free(batch);
 }
 
-static int prune(struct pipeline *p, int64_t now_s)
-{
-    const struct config_retention *k = &p->config->retention;
-    const int64_t days[ROLLUP__COUNT] = {k->minutes_d, k->hours_d, k->days_d};
-    int r = store_begin(p->store);
-
-    if (r < 0)
-        return r;
-    for (int i = 0; i < ROLLUP__COUNT && r == 0; i++)
-        r = store_prune_cells(p->store, (enum rollup_resolution)i, now_s - days[i] * 86400);
-    if (r == 0)
-        r = store_prune_calls(p->store, clock_wall_ns() - k->calls_h * 3600 * NSEC_PER_SEC);
-    if (r == 0)
-        r = store_commit(p->store);
-    if (r < 0)
-        store_rollback(p->store);
-    return r;
-}
-
-static void prune_turn(struct pipeline *p)
+static void housekeep(struct pipeline *p)
 {
     int64_t now_s = (int64_t)(p->stats.watermark_ns / NSEC_PER_SEC);
 
-    if (now_s == 0 || now_s < p->pruned_s + PRUNE_EVERY_S)
-        return;
-    if (prune(p, now_s) < 0)
-        log_warn("old data not deleted, trying again later", "sqlite=%s", store_error(p->store));
-    p->pruned_s = now_s;
+    if (housekeep_turn(&p->housekeep, p->store, now_s, clock_wall_ns()) < 0)
+        log_warn("old data not deleted, trying again later", "database=%s", store_error(p->store));
 }
 
 int pipeline_run(struct pipeline *p, const atomic_bool *stop)
@@ -290,7 +273,7 @@ int pipeline_run(struct pipeline *p, const atomic_bool *stop)
         fetch_turn(p, stop);
         watch_turn(p->watch, p->is_consuming ? p->bus : NULL);
         share_stats(p);
-        prune_turn(p);
+        housekeep(p);
     }
     return 0;
 }

@@ -166,7 +166,7 @@ int serve_start(const struct config *config, struct pipeline *pipeline, struct s
         return -ENOMEM;
     s->config = config;
     s->pipeline = pipeline;
-    r = store_open_reader(config->store.path, &s->store);
+    r = store_open_reader(config_store_where(config), &s->store);
     if (r == 0)
         r = start_daemon(s);
     if (r < 0) {

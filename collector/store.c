@@ -33,6 +33,11 @@ int store_open_reader(const char *where, struct store **ret_store)
     return open_with(where, DB_READER, ret_store);
 }
 
+void store_describe(const char *where, char *ret_text, size_t size)
+{
+    db_describe(where, ret_text, size);
+}
+
 void store_close(struct store **store)
 {
     if (!*store)

@@ -41,6 +41,8 @@ struct store;
  * by a newer version. Why it failed is in store_error(NULL), for this thread. */
 int store_open(const char *where, struct store **ret_store) LECTR_MUST_USE;
 int store_open_reader(const char *where, struct store **ret_store) LECTR_MUST_USE;
+/* `where` as it may be logged: without a password. */
+void store_describe(const char *where, char *ret_text, size_t size);
 void store_close(struct store **store);
 static inline void store_cleanup_close(struct store **store)
 {
@@ -118,10 +120,6 @@ int store_number_add(struct store *s, const char *name, int64_t by) LECTR_MUST_U
 /* Two lanes never wait for each other here. */
 int store_number_add_lane(struct store *s, int64_t lane, const char *name,
                           int64_t by) LECTR_MUST_USE;
-
-/* Deletes cells, coverage and gaps of a resolution, and calls that ended before. */
-int store_prune_cells(struct store *s, enum rollup_resolution res, int64_t before_s) LECTR_MUST_USE;
-int store_prune_calls(struct store *s, uint64_t before_ns) LECTR_MUST_USE;
 
 /* --- alerts: one row per transition --- */
 

@@ -299,32 +299,3 @@ int store_remove_malformed(struct store *s, uint64_t stream_seq)
     db_bind_int(stmt, 1, (int64_t)stream_seq);
     return db_run(stmt);
 }
-
-/* --- pruning --- */
-
-static int run_prune(struct store *s, enum store_stmt which, int64_t seconds, int64_t before)
-{
-    struct db_stmt *stmt = db_stmt(s->db, which);
-
-    if (seconds)
-        db_bind_int(stmt, 1, seconds);
-    db_bind_int(stmt, seconds ? 2 : 1, before);
-    return db_run(stmt);
-}
-
-int store_prune_cells(struct store *s, enum rollup_resolution res, int64_t before_s)
-{
-    static const enum store_stmt stmts[] = {STMT_PRUNE_CELLS, STMT_PRUNE_GAPS, STMT_PRUNE_COVERAGE};
-    int r = 0;
-
-    for (size_t i = 0; i < sizeof(stmts) / sizeof(stmts[0]) && r == 0; i++)
-        r = run_prune(s, stmts[i], rollup_seconds[res], before_s);
-    if (r == 0 && res == ROLLUP_MINUTE)
-        r = run_prune(s, STMT_PRUNE_UNPRICED, 0, before_s);
-    return r;
-}
-
-int store_prune_calls(struct store *s, uint64_t before_ns)
-{
-    return run_prune(s, STMT_PRUNE_CALLS, 0, (int64_t)before_ns);
-}

@@ -47,6 +47,14 @@
                               " GROUP BY org, feature, provider, model, workload"                  \
                               " ORDER BY feature, provider, model, workload"
 
+/* ?3 rows at most. */
+#define PRUNE(table, key, where)                                                                   \
+    "DELETE FROM " table " WHERE (" key ") IN (SELECT " key " FROM " table " WHERE " where         \
+    " LIMIT ?3)"
+#define PRUNE_BUCKETS "seconds = ?1 AND bucket < ?2 ORDER BY bucket"
+#define GAP_KEY "seconds, bucket, lane, org, workload, provider, reason"
+#define COVERAGE_KEY "seconds, bucket, lane, org, workload, provider"
+
 const char *const store_sql[STMT__COUNT] = {
     [STMT_NUMBER_GET] = "SELECT CAST(sum(value) AS BIGINT) FROM number WHERE name = ?1",
     [STMT_NUMBER_SET] = "INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
@@ -127,11 +135,15 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_LANE_PUT] = "INSERT INTO lane_state(lane, watermark_ns) VALUES(?1, ?2)"
                       " ON CONFLICT(lane) DO UPDATE SET watermark_ns = excluded.watermark_ns",
     [STMT_LANE_EACH] = "SELECT lane, watermark_ns FROM lane_state ORDER BY lane",
-    [STMT_PRUNE_CELLS] = "DELETE FROM rollup WHERE seconds = ?1 AND bucket < ?2",
-    [STMT_PRUNE_GAPS] = "DELETE FROM gap WHERE seconds = ?1 AND bucket < ?2",
-    [STMT_PRUNE_COVERAGE] = "DELETE FROM coverage WHERE seconds = ?1 AND bucket < ?2",
-    [STMT_PRUNE_UNPRICED] = "DELETE FROM unpriced WHERE bucket < ?1",
-    [STMT_PRUNE_CALLS] = "DELETE FROM call_block WHERE last_ns < ?1",
+    [STMT_PRUNE_CELLS] = PRUNE("rollup", "seconds, bucket, series, lane", PRUNE_BUCKETS),
+    [STMT_PRUNE_GAPS] = PRUNE("gap", GAP_KEY, PRUNE_BUCKETS),
+    [STMT_PRUNE_COVERAGE] = PRUNE("coverage", COVERAGE_KEY, PRUNE_BUCKETS),
+    [STMT_PRUNE_UNPRICED] = PRUNE("unpriced", "bucket, lane, org, provider, model, basis",
+                                  "bucket < ?2 AND ?1 = 60 ORDER BY bucket"),
+    [STMT_PRUNE_CALLS] = PRUNE("call_block", "id", "last_ns < ?2 AND ?1 = 0 ORDER BY last_ns"),
+    [STMT_BLOCKS_SMALL] = "SELECT id, lane, payload FROM call_block WHERE last_ns >= ?1"
+                          " AND last_ns < ?2 AND calls < ?3 ORDER BY last_ns LIMIT ?4",
+    [STMT_BLOCK_DELETE] = "DELETE FROM call_block WHERE id = ?1",
     [STMT_ALERT_ADD] = "INSERT INTO alert(id, fingerprint, status, org, kind, at_ns,"
                        " published, payload) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)"
                        " ON CONFLICT(id) DO NOTHING",

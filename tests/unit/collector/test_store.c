@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store */
 #include "collector/store.h"
+#include "collector/store_prune.h"
 #include "collector/store_query.h"
 #include "proto/base/clock.h"
 #include "tests/harness/stores.h"
@@ -10,6 +11,16 @@
 #include <sys/wait.h>
 
 #define NOON_S INT64_C(1767268800)
+
+static void prune_minutes(struct store *s, int64_t from_s)
+{
+    const struct store_keep keep = {.from_s = {from_s, 0, 0}};
+    uint64_t rows = 0;
+
+    do
+        assert_int_equal(store_prune_some(s, &keep, 7, &rows), 0);
+    while (rows > 0);
+}
 
 static bool claim(struct store *s, const char *instance, uint64_t seq)
 {
@@ -47,7 +58,7 @@ static void test_unpriced_models_are_bounded(void **state)
     assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
     assert_int_equal(calls[0], 2 * STORE_UNPRICED_MAX);
     assert_int_equal(calls[1], 2 * 50);
-    assert_int_equal(store_prune_cells(s, ROLLUP_MINUTE, NOON_S + 60), 0);
+    prune_minutes(s, NOON_S + 60);
     calls[0] = 0;
     assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
     assert_int_equal(calls[0], 0);
@@ -390,7 +401,7 @@ static void test_prune(void **state)
     assert_int_equal(store_open(stores_where, &s), 0);
     write_calls(s, "chat", NOON_S, 1);
     write_calls(s, "chat", NOON_S + 3600, 1);
-    assert_int_equal(store_prune_cells(s, ROLLUP_MINUTE, NOON_S + 3600), 0);
+    prune_minutes(s, NOON_S + 3600);
     assert_int_equal(sum_of(s, ROLLUP_MINUTE).calls, 1);
     assert_int_equal(sum_of(s, ROLLUP_HOUR).calls, 2);
 }
