@@ -22,8 +22,10 @@
 
 #define CONSUMERS_MAX EVENT_PARTS
 #define DELIVERY_THREADS 2
-#define EXPIRES_S 5
-#define STALL_S 60
+#define EXPIRES_S 30
+/* Not every server says that a request is over which it forgot when it was busy. */
+#define FORGOTTEN_NS ((EXPIRES_S + 2) * NSEC_PER_SEC)
+#define STALL_S 120
 
 struct drain;
 
@@ -32,6 +34,7 @@ struct consumer {
     natsSubscription *subscription;
     char inbox[96], ask[192];
     uint64_t wanted; /* of the pull request that is under way */
+    atomic_uint_fast64_t heard_ns;
 };
 
 struct drain {
@@ -52,6 +55,7 @@ static natsStatus ask(struct consumer *c)
                        c->drain->batch, EXPIRES_S * (uint64_t)NSEC_PER_SEC);
 
     c->wanted = c->drain->batch;
+    atomic_store(&c->heard_ns, clock_mono_ns());
     return natsConnection_PublishRequest(c->drain->connection, c->ask, c->inbox, request, len);
 }
 
@@ -66,6 +70,7 @@ static void on_message(natsConnection *connection, natsSubscription *subscriptio
     bool is_message = reply && strncmp(reply, "$JS.ACK.", 8) == 0;
 
     (void)subscription;
+    atomic_store(&c->heard_ns, clock_mono_ns());
     if (is_message) {
         atomic_fetch_add(&d->messages, 1);
         atomic_fetch_add(&d->bytes, (uint64_t)natsMsg_GetDataLength(msg));
@@ -130,12 +135,21 @@ static natsStatus reach(struct drain *d)
     return s;
 }
 
+static void ask_forgotten(struct drain *d)
+{
+    for (unsigned i = 0; i < d->consumers; i++)
+        if (clock_mono_ns() > atomic_load(&d->list[i].heard_ns) + FORGOTTEN_NS &&
+            ask(&d->list[i]) != NATS_OK)
+            fprintf(stderr, "drain: no pull request was sent\n");
+}
+
 static int wait_for_all(struct drain *d)
 {
     uint64_t seen = 0, moved_ns = clock_mono_ns();
 
     while (atomic_load(&d->messages) < d->count) {
         usleep(2000);
+        ask_forgotten(d);
         if (atomic_load(&d->messages) != seen)
             moved_ns = clock_mono_ns();
         else if (clock_mono_ns() > moved_ns + STALL_S * NSEC_PER_SEC)
