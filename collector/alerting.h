@@ -181,6 +181,7 @@ struct alerting_route {
 
 struct alerting {
     char *external_url; /* what alerts link to; NULL: none */
+    char *runbook_url;  /* of the runbook; the rule is added as "#cost-spike"; NULL: none */
     struct alerting_rule *rules;
     unsigned rules_count;
     struct alerting_silence *silences;

@@ -449,6 +449,8 @@ int alerting_settle(struct alerting *a, const char *name, const struct places *p
 
     if (a->external_url && !is_web(a->external_url))
         return refuse(&c, "external_url", "use http://... or https://...");
+    if (a->runbook_url && (!is_web(a->runbook_url) || strchr(a->runbook_url, '#')))
+        return refuse(&c, "runbook_url", "use http://... or https://..., without #");
     for (unsigned l = 0; l < COUNT(lists); l++)
         for (unsigned i = 0; i < lists[l].count; i++) {
             int r;

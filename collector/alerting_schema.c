@@ -191,6 +191,7 @@ static const cyaml_schema_value_t route_value = {
 
 static const cyaml_schema_field_t file_fields[] = {
     TEXT("external_url", alerting, external_url),
+    TEXT("runbook_url", alerting, runbook_url),
     LIST("rules", alerting, rules, &rule_value, ALERTING_RULES_MAX),
     LIST("silences", alerting, silences, &silence_value, ALERTING_SILENCES_MAX),
     LIST("receivers", alerting, receivers, &receiver_value, ALERTING_RECEIVERS_MAX),

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "collector/config.h"
+#include "collector/deliver.h"
+#include "collector/exposed.h"
 #include "collector/pipeline.h"
 #include "collector/store.h"
 #include "proto/base/buf.h"
@@ -11,7 +13,9 @@
 struct api_request {
     const struct config *config;
     const struct pipeline_stats *stats;
-    struct store *store; /* a reader */
+    const struct deliver_stats *deliver; /* NULL: nothing is delivered */
+    struct exposed *exposed;             /* NULL: every series is told apart */
+    struct store *store;                 /* a reader */
     uint64_t wall_ns;
     /* A parameter of the query, NULL when it is not there. */
     const char *(*param)(void *ctx, const char *name);

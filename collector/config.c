@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define FILE_BYTES_MAX (256 * 1024)
+#define DEFAULT_ALERTING LECTR_SYSCONFDIR "/lectr/alerting.yaml"
 
 /* The file as it was written: what is NULL was left out. */
 struct file_nats {
@@ -27,6 +28,7 @@ struct file_limits {
 };
 struct file_http {
     char *listen;
+    uint32_t *metrics_series;
 };
 struct file_ingest {
     uint32_t *batch;
@@ -39,6 +41,9 @@ struct file_detect {
     double *target_weeks, *ratio_min;
     char *clock;
 };
+struct file_alerting {
+    char *file;
+};
 struct file_retention {
     uint32_t *calls_h, *minutes_d, *hours_d, *days_d;
 };
@@ -50,6 +55,7 @@ struct file {
     struct file_http http;
     struct file_ingest ingest;
     struct file_detect detect;
+    struct file_alerting alerting;
     struct file_retention retention;
 };
 
@@ -84,7 +90,11 @@ static const cyaml_schema_field_t limits_fields[] = {
     UINT(file_limits, workloads), UINT(file_limits, series),
     UINT(file_limits, forget_d),  CYAML_FIELD_END,
 };
-static const cyaml_schema_field_t http_fields[] = {TEXT(file_http, listen), CYAML_FIELD_END};
+static const cyaml_schema_field_t http_fields[] = {
+    TEXT(file_http, listen),
+    UINT(file_http, metrics_series),
+    CYAML_FIELD_END,
+};
 static const cyaml_schema_field_t ingest_fields[] = {UINT(file_ingest, batch), CYAML_FIELD_END};
 static const cyaml_schema_field_t detect_fields[] = {
     BOOL(file_detect, enabled),
@@ -100,6 +110,7 @@ static const cyaml_schema_field_t detect_fields[] = {
     TEXT(file_detect, clock),
     CYAML_FIELD_END,
 };
+static const cyaml_schema_field_t alerting_fields[] = {TEXT(file_alerting, file), CYAML_FIELD_END};
 static const cyaml_schema_field_t retention_fields[] = {
     UINT(file_retention, calls_h),
     UINT(file_retention, minutes_d),
@@ -108,8 +119,8 @@ static const cyaml_schema_field_t retention_fields[] = {
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t file_fields[] = {
-    TEXT(file, log_level), SECTION(nats),   SECTION(store),     SECTION(limits), SECTION(http),
-    SECTION(ingest),       SECTION(detect), SECTION(retention), CYAML_FIELD_END,
+    TEXT(file, log_level), SECTION(nats),   SECTION(store),    SECTION(limits),    SECTION(http),
+    SECTION(ingest),       SECTION(detect), SECTION(alerting), SECTION(retention), CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t file_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file, file_fields),
@@ -265,6 +276,11 @@ static bool has_limits(const struct config *c)
     return true;
 }
 
+static bool has_metrics(const struct config *c)
+{
+    return c->http.metrics_series >= 1 && c->http.metrics_series <= 100000;
+}
+
 static bool has_minutes(const struct config *c)
 {
     return c->retention.minutes_d >= 3 && c->retention.hours_d >= c->retention.minutes_d &&
@@ -309,6 +325,7 @@ static const struct rule rules[] = {
     {"store.lease_ttl_ms", "1000 to 60000", has_ttl},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
+    {"http.metrics_series", "1 to 100000", has_metrics},
     {"ingest.batch", "1 to 30000", has_batch},
     {"detect.clock", "auto or event", has_clock},
     {"detect.windows_s", "rising multiples of 60, at most 3600", has_windows},
@@ -355,6 +372,7 @@ static int settle_texts(struct file *f, struct config *c)
         {&f->store.url, "", &c->store.url},
         {&f->http.listen, "127.0.0.1:9464", &c->http.listen},
         {&f->detect.clock, "auto", &c->detect.clock},
+        {&f->alerting.file, DEFAULT_ALERTING, &c->alerting.file},
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -385,6 +403,7 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->limits.workloads = OR(f->limits.workloads, 2000);
     c->limits.series = OR(f->limits.series, 20000);
     c->limits.forget_d = OR(f->limits.forget_d, 30);
+    c->http.metrics_series = OR(f->http.metrics_series, 500);
     c->ingest.batch = OR(f->ingest.batch, 20000);
     c->detect.enabled = OR(d->enabled, true);
     c->detect.open_minute = OR(d->open_minute, true);
@@ -480,6 +499,7 @@ void config_free(struct config **config)
     free(c->store.url);
     free(c->http.listen);
     free(c->detect.clock);
+    free(c->alerting.file);
     free(c);
     *config = NULL;
 }
@@ -490,4 +510,11 @@ enum log_level config_log_level(const struct config *config)
 
     /* The word was checked when the file was read. */
     return log_level_parse(config->log_level, &level) == 0 ? level : LOG_LEVEL_INFO;
+}
+
+const char *config_alerting_file(const struct config *config)
+{
+    bool is_default = strcmp(config->alerting.file, DEFAULT_ALERTING) == 0;
+
+    return is_default && access(config->alerting.file, F_OK) < 0 ? NULL : config->alerting.file;
 }

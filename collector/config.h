@@ -43,7 +43,8 @@ struct config {
     } limits;
 
     struct config_http {
-        char *listen; /* host:port, default 127.0.0.1:9464; "" = off */
+        char *listen;            /* host:port, default 127.0.0.1:9464; "" = off */
+        uint32_t metrics_series; /* told apart in /metrics, default 500; more share "(other)" */
     } http;
 
     struct config_ingest {
@@ -63,6 +64,10 @@ struct config {
         bool open_minute;     /* judge the running minute as well, default true */
         uint32_t resolve_after_min; /* quiet minutes before an alert is resolved, default 5 */
     } detect;
+
+    struct config_alerting {
+        char *file; /* rules, silences, receivers, routes; default /etc/lectr/alerting.yaml */
+    } alerting;
 
     struct config_retention {
         uint32_t calls_h;   /* single calls, default 24; 0 = none are kept */
@@ -92,3 +97,5 @@ static inline const char *config_store_where(const struct config *config)
 {
     return config->store.url[0] ? config->store.url : config->store.path;
 }
+/* For alerting_load(): NULL when the file is the default one and not there. */
+const char *config_alerting_file(const struct config *config);

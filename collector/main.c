@@ -2,6 +2,8 @@
 /* lectr-collector: NATS -> config bus ingest rollup store | detect alert publish | serve */
 #include "collector/backtest.h"
 #include "collector/config.h"
+#include "collector/dead_letters.h"
+#include "collector/deliver.h"
 #include "collector/pipeline.h"
 #include "collector/serve.h"
 #include "proto/base/log.h"
@@ -54,10 +56,24 @@ struct args {
     char **operands; /* after the command's name, NULL at the end */
 };
 
+static int start_deliver(const struct config *config, struct deliver **ret_deliver)
+{
+    const struct deliver_settings settings = {
+        .store = config->store.path,
+        .alerting = config_alerting_file(config),
+    };
+    int r = deliver_start(&settings, ret_deliver);
+
+    if (r == 0)
+        deliver_set_active(*ret_deliver, true);
+    return r;
+}
+
 static int run_serve(const struct args *args)
 {
     CLEAN_CONFIG struct config *config = NULL;
     struct pipeline *pipeline = NULL;
+    struct deliver *deliver = NULL;
     struct serve *serve = NULL;
     int r = load_config(args->config_path, &config);
 
@@ -67,10 +83,13 @@ static int run_serve(const struct args *args)
     catch_signals();
     r = pipeline_new(config, &pipeline);
     if (r == 0)
-        r = serve_start(config, pipeline, &serve);
+        r = start_deliver(config, &deliver);
+    if (r == 0)
+        r = serve_start(config, pipeline, deliver, &serve);
     if (r == 0)
         r = pipeline_run(pipeline, &stop);
     serve_stop(&serve);
+    deliver_stop(&deliver);
     pipeline_free(&pipeline);
     return r == 0 ? 0 : 1;
 }
@@ -110,6 +129,34 @@ static int run_backtest(const struct args *args)
     return 0;
 }
 
+static int run_dead_letters(const struct args *args)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+    const char *verb = args->operands[0] ? args->operands[0] : "list";
+    bool is_retry = strcmp(verb, "retry") == 0;
+    char error[512] = "";
+    uint64_t count = 0;
+    int r;
+
+    if (!is_retry && strcmp(verb, "list") != 0) {
+        fprintf(stderr, "usage: lectr-collector dead-letters list [--format json]\n"
+                        "       lectr-collector dead-letters retry [NUMBER|RECEIVER]\n");
+        return 2;
+    }
+    if (load_config(args->config_path, &config) < 0)
+        return 2;
+    if (is_retry)
+        r = dead_letters_retry(config->store.path, args->operands[1], &count, error, sizeof(error));
+    else
+        r = dead_letters_list(config->store.path, args->format && strcmp(args->format, "json") == 0,
+                              stdout, error, sizeof(error));
+    if (r < 0)
+        fprintf(stderr, "%s\n", error);
+    else if (is_retry)
+        printf("%llu to be tried again\n", (unsigned long long)count);
+    return r < 0 ? 1 : 0;
+}
+
 static int run_version(const struct args *args)
 {
     (void)args;
@@ -127,6 +174,7 @@ static const struct command {
     {"serve", "collect, keep, judge, answer (the default)", run_serve},
     {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
     {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest},
+    {"dead-letters", "list what receivers would not have, or retry it", run_dead_letters},
     {"version", "print the version", run_version},
     {"help", "print this", run_help},
 };
@@ -135,7 +183,8 @@ static int run_help(const struct args *args)
 {
     (void)args;
     printf("usage: lectr-collector [COMMAND] [-c FILE]\n"
-           "       lectr-collector backtest SERIES.csv [--format csv|json] [-c FILE]\n\n");
+           "       lectr-collector backtest SERIES.csv [--format csv|json] [-c FILE]\n"
+           "       lectr-collector dead-letters list|retry [NUMBER|RECEIVER] [-c FILE]\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);
     printf("\n  -c FILE        settings, default %s\n"

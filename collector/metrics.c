@@ -2,6 +2,8 @@
 /* Prometheus text: the collector's own counters, and the traffic under the
  * OpenTelemetry GenAI names (with that convention's histogram bounds). */
 #include "collector/api.h"
+#include "collector/deliver.h"
+#include "collector/exposed.h"
 #include "collector/store_query.h"
 #include "collector/view.h"
 #include "proto/base/clock.h"
@@ -67,9 +69,6 @@ struct traffic_counter {
 static const struct traffic_counter counters[] = {
     {"lectr_calls_total", "Calls that ended", "", offsetof(struct rollup_sums, calls)},
     {"lectr_call_errors_total", "Calls that failed", "", offsetof(struct rollup_sums, errors)},
-    {"gen_ai_client_token_usage_sum", "Tokens of calls where they are known", "input",
-     offsetof(struct rollup_sums, input_total)},
-    {"gen_ai_client_token_usage_sum", NULL, "output", offsetof(struct rollup_sums, output_total)},
     {"lectr_calls_tokens_unknown_total", "Calls whose tokens are not known", "input",
      offsetof(struct rollup_sums, input_unknown)},
     {"lectr_calls_tokens_unknown_total", NULL, "output",
@@ -93,6 +92,32 @@ static int add_counter(struct buf *out, const struct traffic_counter *c,
         r = buf_printf(out, "%s{%s%s%s%s} %llu\n", c->name, labels,
                        c->type[0] ? ",gen_ai_token_type=\"" : "", c->type, c->type[0] ? "\"" : "",
                        (unsigned long long)*(const uint64_t *)(const void *)(sums + c->offset));
+    }
+    return r;
+}
+
+/* A summary without quantiles: sum and number of the calls where they are known. */
+static int add_tokens(struct buf *out, const struct view_row *rows, unsigned count)
+{
+    int r = buf_append_str(out, "# HELP gen_ai_client_token_usage Tokens of calls where they are"
+                                " known.\n# TYPE gen_ai_client_token_usage summary\n");
+
+    for (unsigned i = 0; i < count && r == 0; i++) {
+        const struct rollup_sums *s = &rows[i].cell.sums;
+        const struct {
+            const char *type;
+            uint64_t tokens, unknown;
+        } types[] = {{"input", s->input_total, s->input_unknown},
+                     {"output", s->output_total, s->output_unknown}};
+        char labels[1024];
+
+        make_labels(&rows[i], labels, sizeof(labels));
+        for (int k = 0; k < 2 && r == 0; k++)
+            r = buf_printf(out,
+                           "gen_ai_client_token_usage_sum{%s,gen_ai_token_type=\"%s\"} %llu\n"
+                           "gen_ai_client_token_usage_count{%s,gen_ai_token_type=\"%s\"} %llu\n",
+                           labels, types[k].type, (unsigned long long)types[k].tokens, labels,
+                           types[k].type, (unsigned long long)(s->calls - types[k].unknown));
     }
     return r;
 }
@@ -133,6 +158,34 @@ static int add_histograms(struct buf *out, const struct view_row *rows, unsigned
     return r;
 }
 
+/* The rows of the table, those that are not told apart as one. */
+struct folding {
+    const struct exposed *exposed;
+    struct view *view;
+};
+
+static int add_folded(void *ctx, const struct store_series_name *name,
+                      const struct rollup_cell *cell)
+{
+    struct folding *f = ctx;
+    struct store_series_name told = f->exposed ? exposed_name(f->exposed, name) : *name;
+
+    return view_add(f->view, &told, cell);
+}
+
+static int fill_view(const struct api_request *req, struct view *view)
+{
+    struct folding folding = {req->exposed, view};
+    int r = 0;
+
+    if (req->exposed) {
+        exposed_begin(req->exposed);
+        r = store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, exposed_offer, req->exposed);
+        exposed_settle(req->exposed);
+    }
+    return r < 0 ? r : store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, add_folded, &folding);
+}
+
 static int add_traffic(const struct api_request *req, struct buf *out)
 {
     CLEAN_VIEW struct view *view = NULL;
@@ -141,12 +194,14 @@ static int add_traffic(const struct api_request *req, struct buf *out)
     int r = view_new(false, 0, &view);
 
     if (r == 0)
-        r = store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, view_add, view);
+        r = fill_view(req, view);
     if (r < 0)
         return r;
     rows = view_rows(view, &count);
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]) && r == 0; i++)
         r = add_counter(out, &counters[i], rows, count);
+    if (r == 0)
+        r = add_tokens(out, rows, count);
     if (r == 0)
         r = add_cost(out, rows, count);
     if (r == 0)
@@ -173,35 +228,98 @@ static int add_own(const struct api_request *req, struct buf *out)
     if (r < 0)
         return r;
     const struct {
-        const char *name, *type;
+        const char *name, *type, *help;
         double value;
     } own[] = {
-        {"lectr_collector_events_received", "counter", (double)loss.received},
-        {"lectr_collector_events_missing", "gauge", (double)loss.missing},
-        {"lectr_collector_events_duplicate_total", "counter", (double)duplicates},
-        {"lectr_collector_events_malformed_total", "counter", (double)malformed},
-        {"lectr_collector_events_late_total", "counter", (double)s->late},
-        {"lectr_collector_batches_total", "counter", (double)s->batches},
-        {"lectr_collector_commit_seconds_total", "counter", 1e-9 * (double)s->commit_ns_total},
-        {"lectr_collector_commit_seconds_max", "gauge", 1e-9 * (double)s->commit_ns_max},
-        {"lectr_collector_store_errors_total", "counter", (double)s->store_errors},
-        {"lectr_collector_bus_errors_total", "counter", (double)s->bus_errors},
-        {"lectr_collector_bus_connected", "gauge", s->connected},
-        {"lectr_collector_alerts_total", "counter", (double)s->alerts},
-        {"lectr_collector_alerts_pending", "gauge", (double)s->alerts_pending},
-        {"lectr_collector_baseline_series", "gauge", (double)s->series},
-        {"lectr_collector_watermark_seconds", "gauge", 1e-9 * (double)s->watermark_ns},
+        {"events_received_total", "counter", "Events in the store", (double)loss.received},
+        {"events_missing", "gauge", "Holes in the sequences of the agents", (double)loss.missing},
+        {"events_duplicate_total", "counter", "Events that came again", (double)duplicates},
+        {"events_malformed_total", "counter", "Messages kept aside", (double)malformed},
+        {"events_late_total", "counter", "Calls for minutes that were closed", (double)s->late},
+        {"batches_total", "counter", "Transactions of events", (double)s->batches},
+        {"commit_seconds_total", "counter", "Time in these", 1e-9 * (double)s->commit_ns_total},
+        {"commit_seconds_max", "gauge", "The longest of these", 1e-9 * (double)s->commit_ns_max},
+        {"store_errors_total", "counter", "Transactions that failed", (double)s->store_errors},
+        {"bus_errors_total", "counter", "Failures to reach NATS", (double)s->bus_errors},
+        {"bus_connected", "gauge", "Whether NATS is there", s->connected},
+        {"alerts_total", "counter", "Transitions of alerts", (double)s->alerts},
+        {"alerts_pending", "gauge", "Alerts that wait for NATS", (double)s->alerts_pending},
+        {"baseline_series", "gauge", "Series with a baseline", (double)s->series},
+        {"watermark_seconds", "gauge", "Latest time of an event", 1e-9 * (double)s->watermark_ns},
     };
 
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]) && r == 0; i++)
-        r = buf_printf(out, "# TYPE %s %s\n%s %.15g\n", own[i].name, own[i].type, own[i].name,
+        r = buf_printf(out,
+                       "# HELP lectr_collector_%s %s.\n# TYPE lectr_collector_%s %s\n"
+                       "lectr_collector_%s %.15g\n",
+                       own[i].name, own[i].help, own[i].name, own[i].type, own[i].name,
                        own[i].value);
     return r;
+}
+
+/* One number of each receiver. */
+static const struct receiver_metric {
+    const char *name, *type, *help;
+    size_t offset;
+} receiver_metrics[] = {
+    {"delivered_total", "counter", "Letters that a receiver took",
+     offsetof(struct deliver_receiver_stats, delivered)},
+    {"delivery_failures_total", "counter", "Attempts in vain",
+     offsetof(struct deliver_receiver_stats, failed_attempts)},
+    {"letters_died_total", "counter", "Letters that were given up",
+     offsetof(struct deliver_receiver_stats, died)},
+    {"letters_dropped_total", "counter", "Dead letters beyond those that are kept",
+     offsetof(struct deliver_receiver_stats, dropped)},
+    {"letters_pending", "gauge", "Letters that wait",
+     offsetof(struct deliver_receiver_stats, pending)},
+    {"letters_dead", "gauge", "Dead letters that are kept",
+     offsetof(struct deliver_receiver_stats, dead)},
+};
+
+static int add_receivers(const struct deliver_stats *d, struct buf *out)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < sizeof(receiver_metrics) / sizeof(receiver_metrics[0]) && r == 0; i++) {
+        const struct receiver_metric *m = &receiver_metrics[i];
+
+        r = buf_printf(out, "# HELP lectr_collector_%s %s.\n# TYPE lectr_collector_%s %s\n",
+                       m->name, m->help, m->name, m->type);
+        for (unsigned k = 0; k < d->count && r == 0; k++) {
+            const char *stats = (const char *)&d->receivers[k];
+            char name[2 * DELIVER_NAME_BYTES];
+
+            escape_label(d->receivers[k].name, name, sizeof(name));
+            r = buf_printf(
+                out, "lectr_collector_%s{receiver=\"%s\",type=\"%s\"} %llu\n", m->name, name,
+                d->receivers[k].type,
+                (unsigned long long)*(const uint64_t *)(const void *)(stats + m->offset));
+        }
+    }
+    return r;
+}
+
+static int add_exposed(const struct exposed *e, struct buf *out)
+{
+    return buf_printf(out,
+                      "# HELP lectr_collector_metrics_series_shown Series told apart here.\n"
+                      "# TYPE lectr_collector_metrics_series_shown gauge\n"
+                      "lectr_collector_metrics_series_shown %u\n"
+                      "# HELP lectr_collector_metrics_series_folded Series that share (other).\n"
+                      "# TYPE lectr_collector_metrics_series_folded gauge\n"
+                      "lectr_collector_metrics_series_folded %u\n",
+                      exposed_shown(e), exposed_folded(e));
 }
 
 int metrics_answer(const struct api_request *req, struct buf *out)
 {
     int r = add_own(req, out);
 
-    return r < 0 ? r : add_traffic(req, out);
+    if (r == 0 && req->deliver)
+        r = add_receivers(req->deliver, out);
+    if (r == 0)
+        r = add_traffic(req, out);
+    if (r == 0 && req->exposed)
+        r = add_exposed(req->exposed, out);
+    return r;
 }

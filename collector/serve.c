@@ -18,6 +18,9 @@
 struct serve {
     const struct config *config;
     struct pipeline *pipeline;
+    struct deliver *deliver; /* may be NULL */
+    struct exposed *exposed;
+    struct deliver_stats letters; /* of the answer that is being made */
     struct store *store;
     struct MHD_Daemon *daemon;
 };
@@ -65,6 +68,7 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
     struct api_request req = {
         .config = s->config,
         .stats = &stats,
+        .exposed = s->exposed,
         .store = s->store,
         .wall_ns = clock_wall_ns(),
         .param = query_param,
@@ -76,6 +80,10 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
 
     buf_init(&out, SERVE_ANSWER_BYTES_MAX);
     pipeline_get_stats(s->pipeline, &stats);
+    if (s->deliver) {
+        deliver_get_stats(s->deliver, &s->letters);
+        req.deliver = &s->letters;
+    }
     r = route->answer(&req, &out);
     if (r < 0 && r != -EINVAL && r != -EAGAIN) {
         log_error("request failed", "path=%s error=%s sqlite=%s", route->path, strerror(-r),
@@ -154,7 +162,8 @@ static int start_daemon(struct serve *s)
     return r;
 }
 
-int serve_start(const struct config *config, struct pipeline *pipeline, struct serve **ret_serve)
+int serve_start(const struct config *config, struct pipeline *pipeline, struct deliver *deliver,
+                struct serve **ret_serve)
 {
     struct serve *s;
     int r;
@@ -166,7 +175,10 @@ int serve_start(const struct config *config, struct pipeline *pipeline, struct s
         return -ENOMEM;
     s->config = config;
     s->pipeline = pipeline;
-    r = store_open_reader(config_store_where(config), &s->store);
+    s->deliver = deliver;
+    r = exposed_new(config->http.metrics_series, &s->exposed);
+    if (r == 0)
+        r = store_open_reader(config_store_where(config), &s->store);
     if (r == 0)
         r = start_daemon(s);
     if (r < 0) {
@@ -185,6 +197,7 @@ void serve_stop(struct serve **serve)
         return;
     if ((*serve)->daemon)
         MHD_stop_daemon((*serve)->daemon);
+    exposed_free(&(*serve)->exposed);
     store_close(&(*serve)->store);
     free(*serve);
     *serve = NULL;

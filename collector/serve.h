@@ -6,6 +6,7 @@
 #pragma once
 
 #include "collector/config.h"
+#include "collector/deliver.h"
 #include "collector/pipeline.h"
 #include "proto/base/cleanup.h"
 
@@ -14,7 +15,7 @@
 
 struct serve;
 
-/* The pipeline outlives it. -EADDRINUSE and others, logged. */
-int serve_start(const struct config *config, struct pipeline *pipeline,
+/* Both outlive it; `deliver` may be NULL. -EADDRINUSE and others, logged. */
+int serve_start(const struct config *config, struct pipeline *pipeline, struct deliver *deliver,
                 struct serve **ret_serve) LECTR_MUST_USE;
 void serve_stop(struct serve **serve);

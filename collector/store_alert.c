@@ -17,8 +17,8 @@ int store_add_alert(struct store *s, const struct store_alert *alert)
     return db_run(stmt);
 }
 
-static int each_row(struct db_stmt *stmt, int (*each)(void *ctx, const struct store_alert *alert),
-                    void *ctx)
+int store_each_alert_row(struct db_stmt *stmt,
+                         int (*each)(void *ctx, const struct store_alert *alert), void *ctx)
 {
     int r;
 
@@ -47,7 +47,7 @@ int store_each_unpublished_alert(struct store *s, unsigned limit,
     CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_UNPUBLISHED);
 
     db_bind_int(stmt, 1, limit);
-    return each_row(stmt, each, ctx);
+    return store_each_alert_row(stmt, each, ctx);
 }
 
 int store_set_alert_published(struct store *s, int64_t row)
@@ -66,5 +66,5 @@ int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsign
 
     db_bind_int(stmt, 1, since_ns);
     db_bind_int(stmt, 2, limit);
-    return each_row(stmt, each, ctx);
+    return store_each_alert_row(stmt, each, ctx);
 }

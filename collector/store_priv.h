@@ -52,6 +52,21 @@ enum store_stmt {
     STMT_ALERT_PUBLISHED,
     STMT_ALERT_LIST,
     STMT_ALERT_ACTIVE,
+    STMT_ALERT_UNROUTED,
+    STMT_ALERT_ROUTED,
+    STMT_LETTER_ADD,
+    STMT_LETTER_END,
+    STMT_LETTER_PUT,
+    STMT_LETTERS_DUE,
+    STMT_LETTERS_DEAD,
+    STMT_LETTERS_TRIM,
+    STMT_LETTERS_BURY,
+    STMT_LETTERS_REVIVE,
+    STMT_LETTERS_COUNT,
+    STMT_TOLD_PUT,
+    STMT_TOLD_END,
+    STMT_TOLD_GET,
+    STMT_TOLD_EACH,
     STMT_QUERY_CELLS,
     STMT_QUERY_ERRORS,
     STMT_QUERY_GAPS,
@@ -92,6 +107,11 @@ struct store {
 };
 
 extern const char *const store_sql[STMT__COUNT];
+
+/* Rows of ALERT_COLUMNS. */
+int store_each_alert_row(struct db_stmt *stmt,
+                         int (*each)(void *ctx, const struct store_alert *alert),
+                         void *ctx) LECTR_MUST_USE;
 
 /* Creates the tables or brings them forward. -ENOTSUP: written by a newer version. */
 int store_migrate(struct db *db, struct db_error_text *ret_error) LECTR_MUST_USE;

@@ -56,9 +56,20 @@ static const char schema_now[] =
     "  reason TEXT NOT NULL, bytes BIGINT NOT NULL, payload BYTEA NOT NULL);"
     "CREATE TABLE alert(seq $ID, id TEXT NOT NULL UNIQUE,"
     "  fingerprint TEXT NOT NULL, status BIGINT NOT NULL, org TEXT NOT NULL, kind TEXT NOT NULL,"
-    "  at_ns BIGINT NOT NULL, published BIGINT NOT NULL, payload BYTEA NOT NULL);"
+    "  at_ns BIGINT NOT NULL, published BIGINT NOT NULL, payload BYTEA NOT NULL,"
+    "  routed BIGINT NOT NULL);"
     "CREATE INDEX alert_fingerprint ON alert(fingerprint);"
     "CREATE INDEX alert_unpublished ON alert(seq) WHERE published = 0;"
+    "CREATE INDEX alert_unrouted ON alert(seq) WHERE routed = 0;"
+    /* What is to be sent, and what could not be; what was is gone. */
+    "CREATE TABLE letter(id $ID, receiver TEXT NOT NULL, alert BIGINT NOT NULL,"
+    "  fingerprint TEXT NOT NULL, attempts BIGINT NOT NULL, next_ms BIGINT NOT NULL,"
+    "  dead BIGINT NOT NULL, error TEXT NOT NULL, UNIQUE(receiver, alert));"
+    "CREATE INDEX letter_waiting ON letter(receiver, fingerprint, alert) WHERE dead = 0;"
+    /* The newest transition of each episode that a receiver knows to be active. */
+    "CREATE TABLE told(receiver TEXT NOT NULL, fingerprint TEXT NOT NULL, alert BIGINT NOT NULL,"
+    "  PRIMARY KEY(receiver, fingerprint))$END;"
+    "CREATE INDEX told_fingerprint ON told(fingerprint);"
     /* Buckets that changed since the judge looked. */
     "CREATE TABLE touched(lane BIGINT NOT NULL, seconds BIGINT NOT NULL, bucket BIGINT NOT NULL,"
     "  revision BIGINT NOT NULL, PRIMARY KEY(lane, seconds, bucket))$END;"
@@ -108,8 +119,8 @@ static const char schema_2_copy[] =
     "  sum(metered) FROM old_coverage, " RESOLUTIONS " GROUP BY 1, 2, org, workload, provider;"
     "INSERT INTO unpriced SELECT bucket, 0, org, provider, model, basis, calls FROM old_unpriced;"
     "INSERT INTO malformed SELECT stream_seq, subject, reason, bytes, x'' FROM old_malformed;"
-    "INSERT INTO alert SELECT row, id, fingerprint, status, org, kind, at_ns, published, payload"
-    "  FROM old_alert;";
+    "INSERT INTO alert SELECT row, id, fingerprint, status, org, kind, at_ns, published, payload,"
+    "  1 FROM old_alert;";
 
 static const char schema_2_drop[] =
     "DROP TABLE old_number; DROP TABLE old_stream; DROP TABLE old_seq_interval;"

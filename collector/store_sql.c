@@ -20,6 +20,13 @@
     "excluded.latency, ttft = excluded.ttft, added = excluded.added, error_types = "               \
     "excluded.error_types, usage = excluded.usage, revision = excluded.revision"
 #define ALERT_COLUMNS "id, fingerprint, status, org, kind, at_ns, payload, seq"
+/* At the end: how often the end of the same episode has arrived there already. */
+#define LETTER_COLUMNS                                                                             \
+    "letter.id, receiver, letter.alert, letter.fingerprint, attempts, next_ms, error, alert.id,"   \
+    " status, at_ns, payload, (SELECT count(*) FROM alert AS later WHERE"                          \
+    " later.fingerprint = letter.fingerprint AND later.seq > letter.alert AND later.status = 3"    \
+    " AND later.routed = 1 AND NOT EXISTS (SELECT 1 FROM letter AS its WHERE"                      \
+    " its.receiver = letter.receiver AND its.alert = later.seq))"
 /* One more column. */
 #define SUM(column) ", CAST(sum(" column ") AS BIGINT)"
 #define SUM_OR_0(column) ", CAST(coalesce(sum(" column "), 0) AS BIGINT)"
@@ -145,7 +152,7 @@ const char *const store_sql[STMT__COUNT] = {
                           " AND last_ns < ?2 AND calls < ?3 ORDER BY last_ns LIMIT ?4",
     [STMT_BLOCK_DELETE] = "DELETE FROM call_block WHERE id = ?1",
     [STMT_ALERT_ADD] = "INSERT INTO alert(id, fingerprint, status, org, kind, at_ns,"
-                       " published, payload) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)"
+                       " published, payload, routed) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0)"
                        " ON CONFLICT(id) DO NOTHING",
     [STMT_ALERT_UNPUBLISHED] = "SELECT " ALERT_COLUMNS " FROM alert WHERE published = 0"
                                " ORDER BY seq LIMIT ?1",
@@ -155,6 +162,45 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_ALERT_ACTIVE] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1 AND seq IN"
                           " (SELECT max(seq) FROM alert GROUP BY fingerprint) AND status != 3"
                           " ORDER BY seq DESC LIMIT ?2",
+    [STMT_ALERT_UNROUTED] = "SELECT " ALERT_COLUMNS " FROM alert WHERE routed = 0"
+                            " ORDER BY seq LIMIT ?1",
+    [STMT_ALERT_ROUTED] = "UPDATE alert SET routed = 1 WHERE seq = ?1 AND routed = 0",
+    [STMT_LETTER_ADD] =
+        "INSERT INTO letter(receiver, alert, fingerprint, attempts, next_ms, dead, error)"
+        " SELECT CAST(?1 AS TEXT), CAST(?2 AS BIGINT), CAST(?3 AS TEXT), 0, 0,"
+        " CASE WHEN n >= ?4 THEN 1 ELSE 0 END, CASE WHEN n >= ?4 THEN 'too many wait' ELSE '' END"
+        " FROM (SELECT count(*) AS n FROM letter WHERE receiver = ?1 AND dead = 0) AS waiting"
+        " WHERE 1 = 1 ON CONFLICT(receiver, alert) DO NOTHING",
+    [STMT_LETTER_END] = "DELETE FROM letter WHERE id = ?1",
+    [STMT_LETTER_PUT] = "UPDATE letter SET attempts = ?2, next_ms = ?3, dead = ?4, error = ?5"
+                        " WHERE id = ?1",
+    [STMT_LETTERS_DUE] =
+        "SELECT " LETTER_COLUMNS " FROM letter JOIN alert ON alert.seq = letter.alert"
+        " WHERE receiver = ?1 AND dead = 0 AND (next_ms <= ?2 OR next_ms > ?3) AND NOT EXISTS"
+        " (SELECT 1 FROM letter AS earlier WHERE earlier.receiver = letter.receiver AND"
+        "  earlier.fingerprint = letter.fingerprint AND earlier.dead = 0 AND"
+        "  earlier.alert < letter.alert) ORDER BY letter.alert LIMIT ?4",
+    [STMT_LETTERS_DEAD] =
+        "SELECT " LETTER_COLUMNS " FROM letter JOIN alert ON alert.seq = letter.alert"
+        " WHERE dead = 1 ORDER BY letter.id LIMIT ?1",
+    [STMT_LETTERS_TRIM] = "DELETE FROM letter WHERE receiver = ?1 AND dead = 1 AND id <="
+                          " (SELECT id FROM letter WHERE receiver = ?1 AND dead = 1"
+                          "  ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    [STMT_LETTERS_BURY] = "UPDATE letter SET dead = 1, error = ?2 WHERE receiver = ?1 AND dead = 0",
+    [STMT_LETTERS_REVIVE] = "UPDATE letter SET dead = 0, attempts = 0, next_ms = 0, error = ''"
+                            " WHERE dead = 1 AND (CAST(?1 AS TEXT) = '' OR receiver = ?1)"
+                            " AND (?2 = 0 OR id = ?2)",
+    [STMT_LETTERS_COUNT] =
+        "SELECT receiver, CAST(sum(1 - dead) AS BIGINT), CAST(sum(dead) AS BIGINT),"
+        " coalesce(min(CASE WHEN dead = 0 THEN at_ns END), 0) FROM letter"
+        " JOIN alert ON alert.seq = letter.alert GROUP BY receiver",
+    [STMT_TOLD_PUT] = "INSERT INTO told(receiver, fingerprint, alert) VALUES(?1, ?2, ?3)"
+                      " ON CONFLICT(receiver, fingerprint) DO UPDATE SET alert = excluded.alert",
+    [STMT_TOLD_END] = "DELETE FROM told WHERE fingerprint = ?1",
+    [STMT_TOLD_GET] = "SELECT alert FROM told WHERE receiver = ?1 AND fingerprint = ?2",
+    [STMT_TOLD_EACH] = "SELECT " ALERT_COLUMNS " FROM alert WHERE seq IN"
+                       " (SELECT alert FROM told WHERE receiver = ?1 AND alert > ?2)"
+                       " ORDER BY seq LIMIT ?3",
     [STMT_QUERY_CELLS] =
         "$SCAN SELECT " CELL_COLUMNS ", bucket, series, org, feature, provider, model,"
         " workload FROM rollup JOIN series ON series.id = rollup.series"

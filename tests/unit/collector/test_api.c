@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LINK: collector/api.c collector/metrics.c collector/view.c collector/config.c
+ * LINK: collector/api.c collector/metrics.c collector/exposed.c collector/view.c collector/config.c
  * LINK: @store
  */
 #include "collector/api.h"
