@@ -5,6 +5,7 @@
 #include "collector/housekeep.h"
 #include "collector/intake.h"
 #include "collector/store.h"
+#include "collector/text.h"
 #include "collector/watch.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -217,8 +218,10 @@ static int reach_bus(struct pipeline *p)
         .durable = n->durable,
         .name = "lectr-collector",
     };
+    char place[256];
     int r = 0;
 
+    text_copy_url(place, sizeof(place), n->url);
     if (!p->bus)
         r = bus_open(&settings, &p->bus);
     if (r == 0)
@@ -226,12 +229,12 @@ static int reach_bus(struct pipeline *p)
     if (r < 0) {
         p->stats.bus_errors++;
         if (!p->said_away)
-            log_warn("nats is away, trying again", "url=%s error=%s reason=%s", n->url,
-                     strerror(-r), bus_error(p->bus));
+            log_warn("nats is away, trying again", "url=%s error=%s reason=%s", place, strerror(-r),
+                     bus_error(p->bus));
         p->said_away = true;
         return r;
     }
-    log_info("consuming", "url=%s stream=%s durable=%s", n->url, n->stream, n->durable);
+    log_info("consuming", "url=%s stream=%s durable=%s", place, n->stream, n->durable);
     p->said_away = false;
     p->is_consuming = true;
     return 0;

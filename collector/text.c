@@ -58,3 +58,22 @@ void text_copy(char *to, size_t size, const char *from)
     }
     to[used] = '\0';
 }
+
+void text_copy_url(char *to, size_t size, const char *url)
+{
+    size_t used = 0;
+
+    for (const char *p = url; *p && used + 1 < size;) {
+        const char *host = strstr(p, "://");
+        size_t len = strcspn(p, ",");
+        const char *end = p + len, *at;
+
+        host = host && host < end ? host + 3 : p;
+        at = memrchr(host, '@', (size_t)(end - host));
+        for (; p < host && used + 1 < size; p++)
+            to[used++] = *p;
+        for (p = at ? at + 1 : host; p < end + (*end == ',') && used + 1 < size; p++)
+            to[used++] = *p;
+    }
+    to[used] = '\0';
+}

@@ -32,7 +32,7 @@ struct series {
 };
 
 struct options {
-    const char *nats, *creds, *stream, *org, *features, *spike_feature, *instance;
+    const char *nats, *creds, *ca_file, *stream, *org, *features, *spike_feature, *instance;
     double hours, rate_per_min, spike_factor, calls_factor, error_ratio, daily_amplitude, follow_s;
     uint32_t spike_minutes, spike_ago_min;
     uint64_t seed, end_s;
@@ -356,6 +356,7 @@ static const char usage[] =
     "usage: synth [options]\n"
     "  --nats URL            default nats://127.0.0.1:4222\n"
     "  --creds FILE          credentials\n"
+    "  --ca-file FILE        TLS, with a server of this authority\n"
     "  --stream NAME         default LECTR\n"
     "  --org NAME            default \"default\"\n"
     "  --hours H             history before the end, default 26; 0 for none\n"
@@ -380,6 +381,7 @@ static const char usage[] =
 enum {
     OPT_NATS = 256,
     OPT_CREDS,
+    OPT_CA_FILE,
     OPT_STREAM,
     OPT_ORG,
     OPT_HOURS,
@@ -406,6 +408,7 @@ enum {
 static const struct option long_options[] = {
     {"nats", required_argument, NULL, OPT_NATS},
     {"creds", required_argument, NULL, OPT_CREDS},
+    {"ca-file", required_argument, NULL, OPT_CA_FILE},
     {"stream", required_argument, NULL, OPT_STREAM},
     {"org", required_argument, NULL, OPT_ORG},
     {"hours", required_argument, NULL, OPT_HOURS},
@@ -483,6 +486,9 @@ static int take_option(struct options *o, int opt)
         return 0;
     case OPT_CREDS:
         o->creds = optarg;
+        return 0;
+    case OPT_CA_FILE:
+        o->ca_file = optarg;
         return 0;
     case OPT_STREAM:
         o->stream = optarg;
@@ -578,6 +584,7 @@ int main(int argc, char **argv)
     struct options o = {
         .nats = "nats://127.0.0.1:4222",
         .creds = "",
+        .ca_file = "",
         .stream = "LECTR",
         .org = "default",
         .spike_feature = "checkout",
@@ -603,7 +610,7 @@ int main(int argc, char **argv)
     random_state = o.seed;
     r = bus_open(&(struct bus_settings){.url = o.nats,
                                         .creds = o.creds,
-                                        .ca_file = "",
+                                        .ca_file = o.ca_file,
                                         .stream = o.stream,
                                         .durable = "",
                                         .name = "lectr-synth"},

@@ -2,11 +2,13 @@
 """events.py PREFIX [--raw]: every message of the stream LECTR whose subject begins with PREFIX,
 one JSON object a line, read with nothing but the NATS protocol, the JetStream API and
 proto/lectr.proto (compiled into lectr_pb2 on PYTHONPATH). --raw writes the bare
-payloads instead."""
+payloads instead. NATS_PORT, and where the server asks for them NATS_CA (TLS), NATS_USER and
+NATS_PASSWORD say where it is."""
 import base64
 import json
 import os
 import socket
+import ssl
 import sys
 
 import lectr_pb2
@@ -19,9 +21,19 @@ WINDOW = 200  # requests in flight
 class Nats:
     def __init__(self, host, port):
         self.socket = socket.create_connection((host, port), 10)
-        self.file = self.socket.makefile("rb")
-        self.file.readline()  # INFO
-        self.socket.sendall(b'CONNECT {"verbose":false,"pedantic":false}\r\nSUB _R.* 1\r\n')
+        connect = {"verbose": False, "pedantic": False}
+        if "NATS_USER" in os.environ:
+            connect |= {"user": os.environ["NATS_USER"], "pass": os.environ["NATS_PASSWORD"]}
+        if "NATS_CA" in os.environ:
+            while not self.socket.recv(1).endswith(b"\n"):  # INFO, and not a byte more
+                pass
+            context = ssl.create_default_context(cafile=os.environ["NATS_CA"])
+            self.socket = context.wrap_socket(self.socket, server_hostname=host)
+            self.file = self.socket.makefile("rb")
+        else:
+            self.file = self.socket.makefile("rb")
+            self.file.readline()  # INFO
+        self.socket.sendall(f"CONNECT {json.dumps(connect)}\r\nSUB _R.* 1\r\n".encode())
 
     def ask(self, subject, number, payload):
         body = json.dumps(payload).encode() if payload else b""

@@ -52,11 +52,34 @@ static void test_never_half_a_character(void **state)
     assert_string_equal(out, "");
 }
 
+static void test_a_url_without_its_user(void **state)
+{
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"nats://127.0.0.1:4222", "nats://127.0.0.1:4222"},
+        {"tls://u:p@h:1", "tls://h:1"},
+        {"token@h:1", "h:1"},
+        {"nats://u:p@ss@h,tls://v:q@i,j", "nats://h,tls://i,j"},
+        {"", ""},
+    };
+    char out[64], little[6];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        text_copy_url(out, sizeof(out), cases[i].from);
+        assert_string_equal(out, cases[i].to);
+    }
+    text_copy_url(little, sizeof(little), "tls://u:p@h:1");
+    assert_string_equal(little, "tls:/");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_never_half_a_character),
+        cmocka_unit_test(test_a_url_without_its_user),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
