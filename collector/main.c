@@ -59,7 +59,7 @@ struct args {
 static int start_deliver(const struct config *config, struct deliver **ret_deliver)
 {
     const struct deliver_settings settings = {
-        .store = config->store.path,
+        .store = config_store_where(config),
         .alerting = config_alerting_file(config),
     };
     int r = deliver_start(&settings, ret_deliver);
@@ -146,10 +146,12 @@ static int run_dead_letters(const struct args *args)
     if (load_config(args->config_path, &config) < 0)
         return 2;
     if (is_retry)
-        r = dead_letters_retry(config->store.path, args->operands[1], &count, error, sizeof(error));
+        r = dead_letters_retry(config_store_where(config), args->operands[1], &count, error,
+                               sizeof(error));
     else
-        r = dead_letters_list(config->store.path, args->format && strcmp(args->format, "json") == 0,
-                              stdout, error, sizeof(error));
+        r = dead_letters_list(config_store_where(config),
+                              args->format && strcmp(args->format, "json") == 0, stdout, error,
+                              sizeof(error));
     if (r < 0)
         fprintf(stderr, "%s\n", error);
     else if (is_retry)

@@ -2,27 +2,16 @@
 /*
  * From alerts in the store to letters, and what becomes of them.
  *
- * LINK: collector/routing.c collector/store_deliver.c collector/retry.c collector/notice.c
+ * LINK: collector/routing.c collector/retry.c collector/notice.c
  * LINK: collector/alerting.c collector/alerting_check.c collector/alerting_schema.c
  * LINK: collector/places.c collector/when.c
- * LINK: collector/store.c collector/store_sql.c collector/store_schema.c collector/store_seq.c
- * LINK: collector/store_cell.c collector/store_rollup.c collector/store_call.c
- * LINK: collector/store_alert.c collector/store_query.c collector/store_errors.c
- * LINK: collector/db.c collector/db_sqlite.c collector/call_block.c
- * LINK: collector/rollup.c collector/sketch.c collector/tally.c collector/text.c
+ * LINK: @store
  */
 #include "collector/retry.h"
 #include "collector/routing.h"
 #include "collector/store_deliver.h"
 #include "proto/event.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/harness/stores.h"
 
 enum {
     FIRING = LECTR__V1__ALERT__STATUS__STATUS_FIRING,
@@ -30,7 +19,6 @@ enum {
     RESOLVED = LECTR__V1__ALERT__STATUS__STATUS_RESOLVED,
 };
 
-static char path[] = "/tmp/lectr-test-letters-XXXXXX";
 static struct store *store;
 static struct alerting *alerting;
 
@@ -54,30 +42,19 @@ static void read_rules(const char *rest)
 
 static int prepare(void **state)
 {
-    int fd;
-
     (void)state;
-    strcpy(path + strlen(path) - 6, "XXXXXX");
-    fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    assert_int_equal(store_open(path, &store), 0);
+    if (!stores_where[0])
+        return 0;
+    assert_int_equal(store_open(stores_where, &store), 0);
     read_rules("");
     return 0;
 }
 
 static int clean(void **state)
 {
-    char name[64];
-
-    (void)state;
     store_close(&store);
     alerting_free(&alerting);
-    for (int i = 0; i < 3; i++) {
-        snprintf(name, sizeof(name), "%s%s", path, i == 0 ? "" : i == 1 ? "-wal" : "-shm");
-        unlink(name);
-    }
-    return 0;
+    return stores_empty(state);
 }
 
 /* A transition of the feature's episode. */
@@ -182,6 +159,7 @@ static void assert_counts(uint64_t pending, uint64_t dead)
 static void an_alert_becomes_letters_once(void **state)
 {
     (void)state;
+    STORES_NEEDED();
     add("a", FIRING, "warning");
     route(1);
     route(0);
@@ -194,6 +172,7 @@ static void an_alert_becomes_letters_once(void **state)
 static void routes_choose_and_settings_leave_out(void **state)
 {
     (void)state;
+    STORES_NEEDED();
     read_rules("routes:\n"
                "  - {match: {severity: critical}, receivers: [am], continue: true}\n"
                "  - {match: {feature: a}, receivers: [hook]}\n"
@@ -218,6 +197,7 @@ static void routes_choose_and_settings_leave_out(void **state)
 static void the_end_follows_the_beginning(void **state)
 {
     (void)state;
+    STORES_NEEDED();
     read_rules("routes:\n"
                "  - {match: {severity: critical}, receivers: [am]}\n"
                "  - {receivers: [hook]}\n");
@@ -241,6 +221,7 @@ static void the_end_follows_the_beginning(void **state)
 static void an_update_may_be_the_first_word(void **state)
 {
     (void)state;
+    STORES_NEEDED();
     read_rules("silences:\n"
                "  - {match: {feature: a}, from: 2020-01-01T00:00:00Z, until: 2030-01-01T00:00:00Z,"
                " comment: x}\n");
@@ -264,6 +245,7 @@ static void letters_of_an_episode_keep_their_order(void **state)
     struct list list;
 
     (void)state;
+    STORES_NEEDED();
     add("a", FIRING, "warning");
     add("b", FIRING, "warning");
     add("a", RESOLVED, "warning");
@@ -286,6 +268,7 @@ static void a_clock_that_was_put_back_delays_nothing(void **state)
     struct list list;
 
     (void)state;
+    STORES_NEEDED();
     add("a", FIRING, "warning");
     route(1);
     list = due("am", 0);
@@ -301,6 +284,7 @@ static void dead_letters_can_be_tried_again(void **state)
     uint64_t count = 0;
 
     (void)state;
+    STORES_NEEDED();
     add("a", FIRING, "warning");
     add("b", FIRING, "warning");
     route(2);
@@ -326,6 +310,7 @@ static void an_outdated_letter_is_known(void **state)
     uint64_t count = 0;
 
     (void)state;
+    STORES_NEEDED();
     add("a", FIRING, "warning");
     add("a", RESOLVED, "warning");
     route(2);
@@ -348,6 +333,7 @@ static void queues_have_a_bound(void **state)
     uint64_t dropped = 0;
 
     (void)state;
+    STORES_NEEDED();
     assert_int_equal(store_begin(store), 0);
     for (int i = 0; i < STORE_DEAD_MAX + 2; i++) {
         struct store_alert a = {.row = 100000 + i, .fingerprint = feature};
@@ -390,6 +376,7 @@ static void active_episodes_are_known(void **state)
     struct active active = {.last = 0};
 
     (void)state;
+    STORES_NEEDED();
     add("a", FIRING, "warning");
     add("b", FIRING, "warning");
     add("c", FIRING, "warning");
@@ -458,5 +445,6 @@ int main(void)
         cmocka_unit_test(waits_double_up_to_a_bound),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +
+           cmocka_run_group_tests_name("PostgreSQL", tests, stores_setup_postgres, stores_teardown);
 }
