@@ -26,6 +26,7 @@
 #define NOISE_CALLS_LEAST 3.0
 #define NOISE_PRIOR_MIN 120.0
 #define SHIFT_MAX 3.0
+#define OUTAGE (-2.0) /* an hour with less than an eighth is no new level */
 
 int baseline_new(const struct baseline *calls, struct baseline **ret_baseline)
 {
@@ -96,6 +97,24 @@ static void learn_wander(struct baseline *b, const struct baseline_window *w,
     b->local.wander = fminf(fmaxf(b->local.wander, (float)NOISE_LEAST), 1);
 }
 
+/* What went on is over: things are on their way to what the profile says. */
+static bool find_anew(struct baseline *b, int64_t minute)
+{
+    struct baseline_local *l = &b->local;
+    struct window_span span;
+    double half = profile_mean_mark(b) / 2 + 1e-12, now;
+
+    if (fabs((double)l->state) <= LOCAL_FITS)
+        return false;
+    span = window_span(b, minute, BASELINE_STEP_MIN);
+    now = log((span.sum + half) / (span.expected + half));
+    if (l->state < 0 ? now <= (double)l->state + LOCAL_FITS : now >= (double)l->state - LOCAL_FITS)
+        return false;
+    l->state = 0;
+    l->variance = l->wander;
+    return true;
+}
+
 /* In units of the expectation, not in logarithms: minutes without a call say what
  * they are worth. */
 static void follow_local(struct baseline *b, int64_t minute)
@@ -106,7 +125,9 @@ static void follow_local(struct baseline *b, int64_t minute)
     double expected = (double)b->expected.minutes[place] * exp(state);
     double prior = (double)l->variance + 2.0 * (double)l->wander / LOCAL_WANDER_MIN;
     double calls = mark > 0 ? fmax(expected / mark, 1e-3) : 1e-3;
-    double total = prior + (1.0 + profile_mark_cv2(b)) / calls;
+    /* Minutes that come and go say less of where the rate is than their calls would. */
+    double ragged = fmax((double)(b->windows[0].noise - l->wander), 0);
+    double total = prior + (1.0 + profile_mark_cv2(b)) / calls + ragged;
     double innovation = expected > 0 ? (double)b->sums.minutes[place] / expected - 1.0 : 0;
     double limit = LOCAL_CLIP * sqrt(total), gain = prior / total;
 
@@ -145,7 +166,7 @@ static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
         l->frozen_min += l->frozen_min < UINT16_MAX;
     else
         l->frozen_min = 0;
-    if (!window_min || l->frozen_min > FREEZE_MAX_MIN)
+    if ((!window_min || l->frozen_min > FREEZE_MAX_MIN) && !find_anew(b, minute))
         follow_local(b, minute);
 }
 
@@ -273,6 +294,8 @@ static void judge_hour(struct baseline *b, const struct baseline_settings *s, in
     };
 
     hour.departure = log((hour.sum + half + 1e-12) / (hour.expected + half + 1e-12));
+    if (hour.departure < OUTAGE)
+        return;
     b->shifted =
         shift_learn(&b->shift, &hour, b->age_min / WEEK_MIN, s->target_weeks, s->ratio_min);
     if (b->shifted.direction)

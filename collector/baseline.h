@@ -130,6 +130,9 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
 void baseline_judge(const struct baseline *b, const struct baseline_settings *s, bool down,
                     uint32_t fresh_min, const struct baseline_minute *running, uint32_t running_s,
                     struct finding *ret_finding);
+/* Nothing is far out in any window, as of the minute learned last: there is no need to
+ * judge what is not under way. */
+bool baseline_is_quiet(const struct baseline *b, const struct baseline_settings *s, bool down);
 /* One window by itself, over minutes that are learned: what was expected of it and
  * how rare it is, whichever way it departs. All zero while it is too early. */
 void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,

@@ -90,6 +90,13 @@ static bool is_beyond(const struct baseline_settings *s, const struct verdict *v
     return v->z >= CALM_SIGMAS && (down ? v->ratio <= 1.0 / DROP_RATIO : v->ratio >= s->ratio_min);
 }
 
+/* Halfway back, that an episode does not end and begin anew. */
+static bool is_calm(const struct baseline_settings *s, const struct verdict *v, bool down)
+{
+    return v->z < CALM_SIGMAS ||
+           (down ? v->ratio > 1.0 / sqrt(DROP_RATIO) : v->ratio < sqrt(s->ratio_min));
+}
+
 static double weeks_of(const struct baseline *b, const struct baseline_settings *s, unsigned i,
                        bool down, double z)
 {
@@ -152,8 +159,7 @@ double baseline_ratio_least(const struct baseline *b, const struct baseline_sett
     return least;
 }
 
-/* The latest minute is far within the usual in every window. */
-static bool is_nothing(const struct baseline *b, const struct baseline_settings *s, bool down)
+bool baseline_is_quiet(const struct baseline *b, const struct baseline_settings *s, bool down)
 {
     for (unsigned i = 0; i < s->windows_count; i++)
         if ((double)(down ? -b->windows[i].z_down : b->windows[i].z) >= CALM_SIGMAS)
@@ -196,7 +202,7 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     *ret_finding = (struct finding){.is_calm = true};
     if (!baseline_is_warm(b, s) || (down && may_rest(b)))
         return;
-    nothing = !running && is_nothing(b, s, down);
+    nothing = !running && baseline_is_quiet(b, s, down);
     for (unsigned i = 0; i < s->windows_count; i++) {
         if (nothing && i != recent)
             continue;
@@ -213,7 +219,7 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     ret_finding->tail_events = (down ? &b->windows[best].down : &b->windows[best].up)->clusters;
     if (ret_finding->fires && !down)
         ret_finding->ratio_least = ratio_least(b, s, best, &verdicts[best].look, target);
-    ret_finding->is_calm = !is_beyond(s, &verdicts[recent], down);
+    ret_finding->is_calm = is_calm(s, &verdicts[recent], down);
 }
 
 void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,
@@ -227,7 +233,7 @@ void baseline_look(const struct baseline *b, const struct baseline_settings *s, 
     look_over(b, &b->windows[window], s->windows_min[window], &v);
     judge_window(b, s, window, v.look.sum < v.look.expected, &v);
     describe(&v, 0, ret_finding);
-    ret_finding->is_calm = !is_beyond(s, &v, v.look.sum < v.look.expected);
+    ret_finding->is_calm = is_calm(s, &v, v.look.sum < v.look.expected);
 }
 
 void baseline_shift(const struct baseline *b, struct finding *ret_finding)

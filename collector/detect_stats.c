@@ -171,6 +171,10 @@ static void judge_sum(const struct stats *st, const struct baseline_settings *s,
             baseline_shift(rule->baseline, ret_finding);
         return;
     }
+    if (!running->minute && !ask->is_active && baseline_is_quiet(rule->baseline, s, rule->down)) {
+        *ret_finding = (struct finding){.is_calm = true};
+        return;
+    }
     if (running->minute)
         now = minute_of(st, rule->baseline, &running->minute->sums);
     baseline_judge(rule->baseline, s, rule->down, ask->fresh_min, running->minute ? &now : NULL,

@@ -14,11 +14,13 @@
 #define SLOT_STEP_LEAST 0.15
 #define MINUTE_STEP_LEAST 0.04
 #define ERRORS 1.5 /* what is smaller than so many of its errors is taken for none */
+#define ERRORS_FAR 4.0
 #define CLIFF 2.0  /* hours that differ by more are not blended */
 #define UNLIKE 1.0 /* what differs by more is no proof by itself */
 #define CLIFF_WEEKS 3
 #define RAGGED_WEEKS 2
-#define UNLIKE_SHARE 0.2
+#define UNLIKE_SHARE 0.05
+#define SHARE_MISSING 0.25
 #define MARKS_HALF_LIFE_MIN WEEK_MIN
 /* Hours of the week in one byte: fine where they are small, 12 at most. */
 #define WEEK_MAX 12.0
@@ -97,12 +99,17 @@ static uint32_t days_seen(const struct baseline *b, int64_t now, int64_t minute)
     return visits(b, now, minute, 24) + (b->has_first >> hour_of_day(minute) & 1);
 }
 
-/* Only what stands out of its own error is taken for real. */
+/* Only what stands out of its own error is taken for real, less that error; what stands
+ * out by far is what it is. */
 static double beyond_error(double value, double variance, double seen)
 {
-    double error = ERRORS * sqrt(variance / seen);
+    double error = ERRORS * sqrt(variance / seen), size = fabs(value);
 
-    return value > error ? value - error : value < -error ? value + error : 0;
+    if (size <= error)
+        return 0;
+    if (size > ERRORS_FAR * error)
+        error *= ERRORS_FAR * error / size;
+    return value > 0 ? value - error : value + error;
 }
 
 static double of_day(const struct baseline *b, int64_t now, int64_t minute)
@@ -399,13 +406,21 @@ static double state_after(const struct baseline *b, int64_t minute)
     return b->local.cliff > minute ? 0 : window_state(b, minute);
 }
 
+/* What does not come today, at a weekend say, is hardly proof that it comes no more. */
+static double share_learned(const struct baseline *b, int64_t minute)
+{
+    if (!b->local.frozen_min || b->windows[0].z_down >= 0)
+        return 1.0;
+    return b->first || profile_weeks_seen(b, minute) ? SHARE_MISSING : 0;
+}
+
 static void learn_of_minute(struct baseline *b, int64_t minute)
 {
     double mark = profile_mean_mark(b);
     double expected = exp(log_of_hours(&b->hour, minute) + state_after(b, minute - 1));
     int16_t *place = &b->fine->of_minute[minute % 60];
 
-    *place = stepped(*place, 1 / minute_visits(b),
+    *place = stepped(*place, share_learned(b, minute) / minute_visits(b),
                      log(((double)b->sums.minutes[minute % BASELINE_MINUTES] + mark / 2 + 1e-12) /
                          (expected + mark / 2 + 1e-12)));
 }
@@ -421,8 +436,23 @@ static void learn_slot(struct baseline *b, int64_t minute)
         expected += exp(log_of_minute(b, &b->hour, minute - i));
     }
     expected *= exp(state_after(b, minute - BASELINE_STEP_MIN));
-    *slot = stepped(*slot, fmax(1.0 / (slot_days(b) + (b->first ? 0.0 : 1.0)), SLOT_STEP_LEAST),
+    *slot = stepped(*slot,
+                    share_learned(b, minute) *
+                        fmax(1.0 / (slot_days(b) + (b->first ? 0.0 : 1.0)), SLOT_STEP_LEAST),
                     log((sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12)));
+}
+
+/* Minutes of an hour are told apart; what the whole hour is like is not theirs. */
+static void centre(int16_t *places, int count)
+{
+    double sum = 0;
+    int by;
+
+    for (int i = 0; i < count; i++)
+        sum += exp(places[i] / UNIT);
+    by = (int)lround(UNIT * log(sum / count));
+    for (int i = 0; i < count; i++)
+        places[i] = (int16_t)(places[i] - by);
 }
 
 void profile_learn_recurring(struct baseline *b, int64_t minute)
@@ -432,4 +462,6 @@ void profile_learn_recurring(struct baseline *b, int64_t minute)
     learn_of_minute(b, minute);
     if ((minute + 1) % BASELINE_STEP_MIN == 0)
         learn_slot(b, minute);
+    if ((minute + 1) % 60 == 0)
+        centre(b->fine->of_minute, 60);
 }

@@ -7,6 +7,9 @@
 
 #define STATE_UNIT 2048.0
 #define LOCAL_DECAY_MIN 360.0
+#define CLIFF_LEARN_MIN 15.0
+#define CLIFF_FORGOTTEN_MIN 120
+#define STATE_FAR 0.7 /* what is going on is not what the profile says */
 
 static size_t place_of(int64_t minute)
 {
@@ -107,24 +110,34 @@ static double total(const struct baseline_ring *r, int64_t minute, struct extent
 }
 
 /* A window that a cliff upwards lies in is mostly beyond it. */
-static double state_before(const struct baseline *b, int64_t minute, struct extent e)
+static double state_before(const struct baseline *b, int64_t before, struct extent e)
 {
-    int64_t before = minute - e.minutes - (int64_t)e.steps * BASELINE_STEP_MIN;
-
     if (b->local.cliff > before && b->local.cliff_up)
         return 0;
     return (e.steps ? b->step_states[step_of(before)] : b->states[place_of(before)]) / STATE_UNIT;
 }
 
+/* Beyond a cliff it takes a while to know where the local state is. */
+static double unknown_state(const struct baseline *b, int64_t before)
+{
+    double since = b->local.cliff ? (double)(before - b->local.cliff) : INFINITY;
+
+    return since < CLIFF_FORGOTTEN_MIN
+               ? (double)b->local.wander * exp(-fmax(since, 0) / CLIFF_LEARN_MIN)
+               : 0;
+}
+
 struct window_span window_span(const struct baseline *b, int64_t minute, uint32_t minutes)
 {
     struct extent e = extent_of(minute, minutes);
+    int64_t before = minute - e.minutes - (int64_t)e.steps * BASELINE_STEP_MIN;
 
     return (struct window_span){
         .minutes = e.minutes + e.steps * BASELINE_STEP_MIN,
         .sum = total(&b->sums, minute, e),
         .expected = total(&b->expected, minute, e),
-        .state = state_before(b, minute, e),
+        .state = state_before(b, before, e),
+        .doubt = unknown_state(b, before),
     };
 }
 
@@ -152,15 +165,20 @@ struct window_look window_look(const struct baseline *b, const struct baseline_w
                                const struct baseline_hour *hour)
 {
     struct profile_doubt doubt = profile_doubt(b, hour, log_expected);
-    double mark = profile_mean_mark(b), half = mark / 2 + 1e-12, noise = (double)w->noise;
+    double mark = profile_mean_mark(b), half = mark / 2 + 1e-12, noise = (double)w->noise + span->doubt;
     double spread = 1.0 + profile_mark_cv2(b);
-    double expected =
-        span->expected * exp(span->state * exp(-(span->minutes / 2.0) / LOCAL_DECAY_MIN));
+    double state = span->state * exp(-(span->minutes / 2.0) / LOCAL_DECAY_MIN);
+    double expected = span->expected * exp(state);
     double variance = noise + (mark > 0 ? spread / (expected / mark + 1.0) : 1.0);
     double scale = sqrt(variance), usual = log((span->sum + half) / (expected + half)) / scale;
     double down = deviance_z(span->sum, expected, mark, noise, spread);
     struct window_look k = {span->sum, expected, variance, usual, down, usual, down};
 
+    /* Back to what the time of the day is like is no event. */
+    if (state < -STATE_FAR)
+        doubt.up = fmax(doubt.up, -state);
+    if (state > STATE_FAR)
+        doubt.down = fmin(doubt.down, -state);
     if (doubt.up > 0)
         k.z = log((span->sum + half) / (expected * exp(doubt.up) + half)) / scale;
     if (doubt.down < 0)

@@ -12,6 +12,7 @@ struct window_span {
     uint32_t minutes; /* whole steps beyond the short ones: up to four fewer than asked for */
     double sum, expected;
     double state; /* the local one, when they began */
+    double doubt; /* its variance, beyond what is usual */
 };
 
 /* A window against its expectation. */

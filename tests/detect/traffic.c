@@ -64,6 +64,7 @@ void traffic_init(struct traffic *t, const struct traffic_class *class, uint64_t
     t->noise = t->noise_sigma * normal(&t->random);
     /* A weekday of the second to fifth week. */
     t->holiday = class->has_holiday ? 7 + (int64_t)(traffic_random(&t->random) * 28) : -1;
+    t->dst_day = class->has_dst ? 14 + (int64_t)(traffic_random(&t->random) * 14) : -1;
 }
 
 /* Day 0 is a Thursday, as day 0 of Unix time. */
@@ -85,7 +86,8 @@ static double rest(const struct traffic *t)
 static double shape(const struct traffic *t)
 {
     const struct traffic_class *c = t->class;
-    double place = (double)(t->minute % DAY_MIN) / DAY_MIN;
+    bool is_summer = t->dst_day >= 0 && t->minute / DAY_MIN >= t->dst_day;
+    double place = (double)((t->minute + (is_summer ? 60 : 0)) % DAY_MIN) / DAY_MIN;
     double log_rate = log(c->per_min);
     int hour = (int)(t->minute % DAY_MIN / 60), minute = (int)(t->minute % 60);
 
@@ -106,7 +108,9 @@ static double usual_rate(struct traffic *t)
     double keep = exp(-1.0 / NOISE_MINUTES);
 
     t->noise = keep * t->noise + sqrt(1 - keep * keep) * t->noise_sigma * normal(&t->random);
-    return exp(shape(t) + t->noise);
+    if (t->class->zeros > 0 && traffic_random(&t->random) < t->class->zeros)
+        return 0;
+    return exp(shape(t) + t->noise) / (1 - t->class->zeros);
 }
 
 double traffic_rate_at(const struct traffic *t, int64_t minute)

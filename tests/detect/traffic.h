@@ -23,6 +23,8 @@ struct traffic_class {
     bool has_cron;                /* bursts each hour and a batch each night */
     double event_min;             /* events come only at this many calls a minute */
     double growth;                /* of the log rate, a week */
+    double zeros;                 /* part of the minutes that have nothing at all */
+    bool has_dst;                 /* people's day begins an hour earlier from some day on */
 };
 
 enum traffic_kind {
@@ -55,6 +57,7 @@ struct traffic {
     double noise, noise_sigma, cv, phase;
     int64_t minute; /* since the start, which is a Thursday's midnight */
     int64_t holiday;
+    int64_t dst_day; /* -1 = none */
     struct traffic_event events[TRAFFIC_EVENTS_MAX];
     unsigned events_count;
 };
