@@ -407,9 +407,9 @@ static double state_after(const struct baseline *b, int64_t minute)
 }
 
 /* What does not come today, at a weekend say, is hardly proof that it comes no more. */
-static double share_learned(const struct baseline *b, int64_t minute)
+static double share_learned(const struct baseline *b, int64_t minute, double residual)
 {
-    if (!b->local.frozen_min || b->windows[0].z_down >= 0)
+    if (residual > -UNLIKE)
         return 1.0;
     return b->first || profile_weeks_seen(b, minute) ? SHARE_MISSING : 0;
 }
@@ -419,27 +419,26 @@ static void learn_of_minute(struct baseline *b, int64_t minute)
     double mark = profile_mean_mark(b);
     double expected = exp(log_of_hours(&b->hour, minute) + state_after(b, minute - 1));
     int16_t *place = &b->fine->of_minute[minute % 60];
+    double residual = log(((double)b->sums.minutes[minute % BASELINE_MINUTES] + mark / 2 + 1e-12) /
+                          (expected + mark / 2 + 1e-12));
 
-    *place = stepped(*place, share_learned(b, minute) / minute_visits(b),
-                     log(((double)b->sums.minutes[minute % BASELINE_MINUTES] + mark / 2 + 1e-12) /
-                         (expected + mark / 2 + 1e-12)));
+    *place = stepped(*place, share_learned(b, minute, residual) / minute_visits(b), residual);
 }
 
 /* `minute` is the last one of its slot. */
 static void learn_slot(struct baseline *b, int64_t minute)
 {
     int16_t *slot = &b->fine->slots[slot_of(minute)];
-    double mark = profile_mean_mark(b), sum = 0, expected = 0;
+    double mark = profile_mean_mark(b), sum = 0, expected = 0, residual, step;
 
     for (int i = 0; i < BASELINE_STEP_MIN; i++) {
         sum += (double)b->sums.minutes[(minute - i) % BASELINE_MINUTES];
         expected += exp(log_of_minute(b, &b->hour, minute - i));
     }
     expected *= exp(state_after(b, minute - BASELINE_STEP_MIN));
-    *slot = stepped(*slot,
-                    share_learned(b, minute) *
-                        fmax(1.0 / (slot_days(b) + (b->first ? 0.0 : 1.0)), SLOT_STEP_LEAST),
-                    log((sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12)));
+    residual = log((sum + mark / 2 + 1e-12) / (expected + mark / 2 + 1e-12));
+    step = fmax(1.0 / (slot_days(b) + (b->first ? 0.0 : 1.0)), SLOT_STEP_LEAST);
+    *slot = stepped(*slot, step * share_learned(b, minute, residual), residual);
 }
 
 /* Minutes of an hour are told apart; what the whole hour is like is not theirs. */

@@ -165,7 +165,8 @@ struct window_look window_look(const struct baseline *b, const struct baseline_w
                                const struct baseline_hour *hour)
 {
     struct profile_doubt doubt = profile_doubt(b, hour, log_expected);
-    double mark = profile_mean_mark(b), half = mark / 2 + 1e-12, noise = (double)w->noise + span->doubt;
+    double mark = profile_mean_mark(b), half = mark / 2 + 1e-12,
+           noise = (double)w->noise + span->doubt;
     double spread = 1.0 + profile_mark_cv2(b);
     double state = span->state * exp(-(span->minutes / 2.0) / LOCAL_DECAY_MIN);
     double expected = span->expected * exp(state);

@@ -10,10 +10,10 @@ struct event_kind {
     const char *name;
     enum traffic_kind kind;
     double factor;
-    int64_t length_min;   /* 0: stays */
+    int64_t length_min;    /* 0: stays */
     int64_t bounds_min[3]; /* told within these */
-    int64_t watch_min;    /* what is told until then counts as told about it */
-    bool drops_only;      /* anything but a drop is a false alarm */
+    int64_t watch_min;     /* what is told until then counts as told about it */
+    bool drops_only;       /* anything but a drop is a false alarm */
 };
 
 extern const struct traffic_class traffic_classes[];

@@ -33,7 +33,7 @@
 #define SERIES_WEEKS 5
 #define LEARN_WEEKS 2
 #define SPOTS (SERIES_WEEKS - LEARN_WEEKS) /* events of a series */
-#define START_S INT64_C(1767225600) /* a Thursday */
+#define START_S INT64_C(1767225600)        /* a Thursday */
 #define KINDS_MAX 20
 
 /* What one judge said, from one event or week to the next. */
@@ -239,8 +239,7 @@ static struct outcome suffer(struct run *run, const struct event_kind *kind)
         run->judges[w] = (struct judge){.first_min = -1};
     advance(run, from + kind->watch_min);
     for (int w = 0; w < WHO__COUNT; w++) {
-        o.delay_min[w] =
-            run->judges[w].first_min < 0 ? INT64_MAX : run->judges[w].first_min - from;
+        o.delay_min[w] = run->judges[w].first_min < 0 ? INT64_MAX : run->judges[w].first_min - from;
         o.fired[w] = run->judges[w].fired;
     }
     for (int r = 0; kind->drops_only && r < ALERT_RULE__COUNT; r++)
@@ -436,11 +435,16 @@ static bool run_all(const struct options *o)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"weeks", required_argument, NULL, 'w'}, {"events", required_argument, NULL, 'e'},
-        {"seed", required_argument, NULL, 's'},  {"nominal", required_argument, NULL, 'n'},
-        {"class", required_argument, NULL, 'c'}, {"kind", required_argument, NULL, 'k'},
-        {"jobs", required_argument, NULL, 'j'},  {"trace", no_argument, NULL, 't'},
-        {"gate", no_argument, NULL, 'g'},        {"rivals", no_argument, NULL, 'r'},
+        {"weeks", required_argument, NULL, 'w'},
+        {"events", required_argument, NULL, 'e'},
+        {"seed", required_argument, NULL, 's'},
+        {"nominal", required_argument, NULL, 'n'},
+        {"class", required_argument, NULL, 'c'},
+        {"kind", required_argument, NULL, 'k'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"trace", no_argument, NULL, 't'},
+        {"gate", no_argument, NULL, 'g'},
+        {"rivals", no_argument, NULL, 'r'},
         {0},
     };
     struct options o = {.weeks = 50, .events = 30, .seed = 1, .jobs = 2};
