@@ -69,10 +69,23 @@ static int cover(struct sketch *s, uint32_t first, uint32_t last)
     return 0;
 }
 
+/* As cover(), with room for the next ones beyond. */
+static int cover_more(struct sketch *s, uint32_t index)
+{
+    uint32_t more = s->bins_count / 2;
+    uint32_t first = index, last = index;
+
+    if (index < s->first)
+        first = index > more ? index - more : 0;
+    else if (index + more < SKETCH_BUCKETS)
+        last = index + more;
+    return cover(s, first, last);
+}
+
 int sketch_add(struct sketch *s, uint64_t value)
 {
     uint32_t index = bucket_of((double)value);
-    int r = cover(s, index, index);
+    int r = index - s->first < s->bins_count ? 0 : cover_more(s, index);
 
     if (r < 0)
         return r;
@@ -136,16 +149,17 @@ void sketch_scale(struct sketch *s, double factor)
     s->count = count;
 }
 
-static int put_varint(struct buf *b, uint64_t v)
+#define VARINT_BYTES_MAX 10
+
+static size_t put_varint(uint8_t *to, uint64_t v)
 {
-    uint8_t bytes[10];
     size_t n = 0;
 
     do {
-        bytes[n++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
+        to[n++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
         v >>= 7;
     } while (v);
-    return buf_append(b, slice_of(bytes, n));
+    return n;
 }
 
 static uint64_t get_varint(struct cursor *c)
@@ -165,23 +179,27 @@ static uint64_t get_varint(struct cursor *c)
 
 int sketch_encode(const struct sketch *s, struct buf *b)
 {
+    uint8_t bytes[512];
     uint32_t previous = 0;
-    int r;
+    size_t len;
+    int r = 0;
 
     if (s->count == 0)
         return 0;
-    r = put_varint(b, ENCODING_VERSION);
-    if (r == 0)
-        r = put_varint(b, s->sum);
+    len = put_varint(bytes, ENCODING_VERSION);
+    len += put_varint(bytes + len, s->sum);
     for (uint32_t i = 0; i < s->bins_count && r == 0; i++) {
         if (s->bins[i] == 0)
             continue;
-        r = put_varint(b, s->first + i - previous);
-        if (r == 0)
-            r = put_varint(b, s->bins[i]);
+        if (len > sizeof(bytes) - 2 * VARINT_BYTES_MAX) {
+            r = buf_append(b, slice_of(bytes, len));
+            len = 0;
+        }
+        len += put_varint(bytes + len, s->first + i - previous);
+        len += put_varint(bytes + len, s->bins[i]);
         previous = s->first + i;
     }
-    return r;
+    return r < 0 ? r : buf_append(b, slice_of(bytes, len));
 }
 
 int sketch_decode_merge(struct sketch *into, struct slice data)

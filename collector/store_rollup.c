@@ -214,13 +214,22 @@ static struct db_stmt *bind_unpriced(struct store *s, enum store_stmt which, int
 /* Clients name models: what they name must not grow without a bound. */
 static int has_place(struct store *s, int64_t lane, const struct record *rec, bool *ret_has_place)
 {
-    CLEAN_STMT struct db_stmt *stmt =
-        bind_unpriced(s, STMT_UNPRICED_COUNT, lane, rec, rec->model_billed);
-    int r = db_step(stmt);
+    CLEAN_STMT struct db_stmt *has =
+        bind_unpriced(s, STMT_UNPRICED_HAS, lane, rec, rec->model_billed);
+    CLEAN_STMT struct db_stmt *count = NULL;
+    int r = db_step(has);
 
+    if (r != 0) {
+        *ret_has_place = true;
+        return r < 0 ? r : 0;
+    }
+    count = db_stmt(s->db, STMT_UNPRICED_COUNT);
+    db_bind_int(count, 1, bucket_of(rec, ROLLUP_MINUTE));
+    db_bind_int(count, 2, lane);
+    r = db_step(count);
     if (r <= 0)
         return r < 0 ? r : -EIO;
-    *ret_has_place = db_int(stmt, 0) < STORE_UNPRICED_MAX || db_int(stmt, 1) > 0;
+    *ret_has_place = db_int(count, 0) < STORE_UNPRICED_MAX;
     return 0;
 }
 

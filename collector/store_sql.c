@@ -31,8 +31,6 @@
 #define SUM(column) ", CAST(sum(" column ") AS BIGINT)"
 #define SUM_OR_0(column) ", CAST(coalesce(sum(" column "), 0) AS BIGINT)"
 
-#define IS_SAME                                                                                    \
-    "CASE WHEN org = ?3 AND provider = ?4 AND model = ?5 AND basis = ?6 THEN 1 ELSE 0 END"
 #define STREAMS                                                                                    \
     "(SELECT part" SUM("hi - lo + 1") " AS got, max(hi) AS top FROM seq_interval GROUP BY part, "  \
                                       "instance) AS streams"
@@ -119,8 +117,9 @@ const char *const store_sql[STMT__COUNT] = {
                           " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
                           " ON CONFLICT(bucket, lane, org, provider, model, basis)"
                           " DO UPDATE SET calls = unpriced.calls + excluded.calls",
-    [STMT_UNPRICED_COUNT] =
-        "SELECT count(*)" SUM_OR_0(IS_SAME) " FROM unpriced WHERE bucket = ?1 AND lane = ?2",
+    [STMT_UNPRICED_HAS] = "SELECT 1 FROM unpriced WHERE bucket = ?1 AND lane = ?2 AND org = ?3"
+                          " AND provider = ?4 AND model = ?5 AND basis = ?6",
+    [STMT_UNPRICED_COUNT] = "SELECT count(*) FROM unpriced WHERE bucket = ?1 AND lane = ?2",
     [STMT_CALL_BLOCK_ADD] = "INSERT INTO call_block(lane, first_ns, last_ns, calls, payload)"
                             " VALUES(?1, ?2, ?3, ?4, ?5)",
     [STMT_MALFORMED_ADD] = "INSERT INTO malformed(stream_seq, subject, reason, bytes, payload)"
