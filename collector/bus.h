@@ -74,6 +74,8 @@ const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index)
 /* After the commit: all of the lane up to the last one in the batch. An ack that gets lost only
  * means that messages come again. */
 void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane);
+/* Instead of an ack: what was fetched of the lane since comes again. */
+void bus_give_back(struct bus *b, unsigned lane);
 void bus_batch_free(struct bus_batch *batch);
 
 /* Into the stream, once for each `id`; returns when the server has it. */

@@ -530,6 +530,12 @@ void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane)
     natsConnection_PublishString(b->connection, last->reply, "+ACK");
 }
 
+void bus_give_back(struct bus *b, unsigned lane)
+{
+    b->lanes[lane].is_ready = false;
+    b->lanes[lane].is_torn = true;
+}
+
 void bus_batch_free(struct bus_batch *batch)
 {
     for (int i = 0; i < batch->count; i++)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/pipeline.h"
 
-#include "collector/bus.h"
-#include "collector/housekeep.h"
 #include "collector/intake.h"
+#include "collector/judge.h"
+#include "collector/lanes.h"
 #include "collector/store.h"
 #include "collector/text.h"
-#include "collector/watch.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -18,28 +17,34 @@
 #define FETCH_WAIT_MS 100
 /* A commit for a few messages costs as much as one for hundreds. */
 #define LINGER_MS 40
-#define WHOLE_LANE 0
 #define RETRY_MS 500
 
 struct pipeline {
     const struct config *config;
+    struct lanes *lanes;
     struct store *store;
     struct intake *intake;
-    struct watch *watch;
+    struct judge *judge;
     struct bus *bus;
-    bool is_consuming;
-    bool said_away; /* the bus being away is told once */
-    struct housekeep housekeep;
+    uint64_t owned;       /* lanes of which the intake knows what the store has */
+    uint64_t attached;    /* those that are consumed */
+    uint64_t batch;       /* those of the batch under way */
+    bool said_away;       /* the bus being away is told once */
     pthread_mutex_t lock; /* of shared */
     struct pipeline_stats shared;
     struct pipeline_stats stats; /* the loop's own */
 };
 
+static uint64_t bit(unsigned lane)
+{
+    return UINT64_C(1) << lane;
+}
+
 static void share_stats(struct pipeline *p)
 {
-    p->stats.connected = p->is_consuming && bus_is_connected(p->bus);
+    p->stats.connected = p->bus && p->attached == p->owned && bus_is_connected(p->bus);
     p->stats.tick_mono_ns = clock_mono_ns();
-    watch_fill_stats(p->watch, &p->stats);
+    judge_fill_stats(p->judge, &p->stats);
     pthread_mutex_lock(&p->lock);
     p->shared = p->stats;
     pthread_mutex_unlock(&p->lock);
@@ -52,6 +57,30 @@ void pipeline_get_stats(struct pipeline *p, struct pipeline_stats *ret_stats)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* No transaction without the lanes that it writes. */
+static int check_lanes(void *ctx, struct store *store)
+{
+    const struct pipeline *p = ctx;
+
+    return lanes_check(p->lanes, store, (struct lease_lanes){.parts = p->batch});
+}
+
+static int open_store(struct pipeline *p)
+{
+    int r = store_open(config_store_where(p->config), &p->store);
+
+    if (r == 0)
+        r = lanes_name(p->lanes, p->store);
+    if (r == 0)
+        r = intake_new(p->config, p->store, &p->intake);
+    if (r < 0)
+        log_error("store cannot be opened", "error=%s database=%s", strerror(-r),
+                  store_error(p->store));
+    else
+        store_set_fence(p->store, check_lanes, p);
+    return r;
+}
+
 int pipeline_new(const struct config *config, struct pipeline **ret_pipeline)
 {
     struct pipeline *p = calloc(1, sizeof(*p));
@@ -60,22 +89,13 @@ int pipeline_new(const struct config *config, struct pipeline **ret_pipeline)
     if (r < 0)
         return r;
     p->config = config;
-    housekeep_init(&p->housekeep, &config->retention);
     pthread_mutex_init(&p->lock, NULL);
     p->stats.started_ns = clock_wall_ns();
-    r = store_open(config_store_where(config), &p->store);
-    if (r < 0) {
-        char where[256];
-
-        store_describe(config_store_where(config), where, sizeof(where));
-        log_error("store cannot be opened", "store=%s error=%s", where, store_error(NULL));
-    }
+    r = lanes_start(config, &p->lanes);
     if (r == 0)
-        r = intake_new(config, p->store, &p->intake);
+        r = open_store(p);
     if (r == 0)
-        r = intake_take_lane(p->intake, WHOLE_LANE);
-    if (r == 0)
-        r = watch_new(config, p->store, &p->watch);
+        r = judge_start(config, p->lanes, &p->judge);
     if (r == 0) {
         p->stats.store_ok = true;
         share_stats(p);
@@ -92,9 +112,10 @@ void pipeline_free(struct pipeline **pipeline)
     if (!p)
         return;
     bus_close(&p->bus);
-    watch_free(&p->watch);
+    judge_stop(&p->judge);
     intake_free(&p->intake);
     store_close(&p->store);
+    lanes_stop(&p->lanes);
     pthread_mutex_destroy(&p->lock);
     free(p);
     *pipeline = NULL;
@@ -104,6 +125,55 @@ static void nap(uint32_t ms)
 {
     usleep(ms * 1000);
 }
+
+/* --- lanes --- */
+
+static void drop_lanes(struct pipeline *p, uint64_t lanes)
+{
+    for (unsigned i = 0; i < INTAKE_LANES; i++) {
+        if (lanes & p->owned & bit(i))
+            intake_drop_lane(p->intake, i);
+        if (lanes & p->attached & bit(i) && p->bus)
+            bus_detach(p->bus, i);
+    }
+    p->owned &= ~lanes;
+    p->attached &= ~lanes;
+}
+
+static int take_lanes(struct pipeline *p, uint64_t lanes)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++) {
+        if (!(lanes & bit(i)))
+            continue;
+        r = intake_take_lane(p->intake, i);
+        if (r == 0)
+            p->owned |= bit(i);
+    }
+    return r;
+}
+
+/* Between batches: what is let go of is not on its way any more. */
+static void follow_lanes(struct pipeline *p)
+{
+    struct lanes_change change;
+    int r;
+
+    lanes_take_change(p->lanes, &change);
+    drop_lanes(p, change.lost | change.leaving);
+    if (change.leaving)
+        lanes_released(p->lanes, change.leaving);
+    r = take_lanes(p, change.gained);
+    if (r < 0) {
+        log_error("parts cannot be taken over, trying again", "error=%s database=%s", strerror(-r),
+                  store_error(p->store));
+        p->stats.store_errors++;
+        lanes_doubt(p->lanes);
+    }
+}
+
+/* --- a batch --- */
 
 static int take_messages(struct pipeline *p, const struct bus_batch *batch)
 {
@@ -129,8 +199,6 @@ static int write_batch(struct pipeline *p)
         return r;
     r = intake_write(p->intake);
     if (r == 0)
-        r = watch_keep(p->watch, intake_latest_ns(p->intake));
-    if (r == 0)
         r = store_commit(p->store);
     if (r < 0)
         store_rollback(p->store);
@@ -139,17 +207,17 @@ static int write_batch(struct pipeline *p)
 
 static int note_minute(void *ctx, int64_t minute_s, uint64_t calls)
 {
-    watch_note(ctx, minute_s, calls);
+    judge_note(ctx, minute_s, calls);
     return 0;
 }
 
-static int tell_watch(struct pipeline *p)
+static int tell_judge(struct pipeline *p)
 {
     uint64_t latest_ns = intake_latest_ns(p->intake);
 
     if (latest_ns)
-        watch_note_latest(p->watch, latest_ns);
-    return intake_each_minute(p->intake, note_minute, p->watch);
+        judge_note_latest(p->judge, latest_ns);
+    return intake_each_minute(p->intake, note_minute, p->judge);
 }
 
 static void count_batch(struct pipeline *p, uint64_t took_ns)
@@ -178,37 +246,67 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
     if (r == 0)
         r = write_batch(p);
     if (r < 0) {
-        log_error("batch not stored, trying again", "error=%s database=%s", strerror(-r),
-                  store_error(p->store));
         intake_roll_back(p->intake);
         return r;
     }
     intake_commit(p->intake);
     count_batch(p, clock_mono_ns() - began_ns);
-    return tell_watch(p);
+    return tell_judge(p);
+}
+
+static void ack_batch(struct pipeline *p, const struct bus_batch *batch)
+{
+    for (unsigned i = 0; i < INTAKE_LANES; i++)
+        if (p->batch & bit(i))
+            bus_ack(p->bus, batch, i);
+}
+
+/* Another one has some of its lanes, or may have had: its messages come again, to whom they
+ * belong. */
+static void give_back(struct pipeline *p, const struct bus_batch *batch, int error)
+{
+    log_warn("batch given back", "error=%s messages=%d", strerror(-error), bus_batch_count(batch));
+    for (unsigned i = 0; i < INTAKE_LANES; i++)
+        if (p->batch & bit(i))
+            bus_give_back(p->bus, i);
+    if (error == -ENOTCONN)
+        lanes_doubt(p->lanes);
 }
 
 /* Keeps the batch until the store takes it: nothing is acked before. */
-static void take_batch(struct pipeline *p, struct bus_batch *batch, const atomic_bool *stop)
+static void take_batch(struct pipeline *p, const struct bus_batch *batch, const atomic_bool *stop)
 {
+    p->batch = 0;
+    for (int i = 0; i < bus_batch_count(batch); i++)
+        p->batch |= bit(bus_batch_at(batch, i)->lane);
     while (!atomic_load(stop)) {
         int r = commit_batch(p, batch);
 
-        p->stats.store_ok = r == 0;
+        p->stats.store_ok = r == 0 || r == -EAGAIN;
         if (r == 0) {
-            bus_ack(p->bus, batch, WHOLE_LANE);
+            ack_batch(p, batch);
             return;
         }
         p->stats.store_errors++;
+        if (r == -ESTALE || r == -ENOTCONN) {
+            give_back(p, batch, r);
+            nap(RETRY_MS / 5);
+            return;
+        }
+        log_error("batch not stored, trying again", "error=%s database=%s", strerror(-r),
+                  store_error(p->store));
         share_stats(p);
-        nap(RETRY_MS);
+        nap(r == -EAGAIN ? 1 : RETRY_MS);
     }
 }
 
-static int reach_bus(struct pipeline *p)
+/* --- the bus --- */
+
+struct bus_settings pipeline_bus_settings(const struct config *config, const char *name)
 {
-    const struct config_nats *n = &p->config->nats;
-    const struct bus_settings settings = {
+    const struct config_nats *n = &config->nats;
+
+    return (struct bus_settings){
         .url = n->url,
         .creds = n->creds,
         .ca_file = n->ca_file,
@@ -216,8 +314,29 @@ static int reach_bus(struct pipeline *p)
         .stream_max_age_h = n->stream_max_age_h,
         .stream_max_bytes = n->stream_max_bytes,
         .durable = n->durable,
-        .name = "lectr-collector",
+        .is_per_part = config->store.url[0] != '\0',
+        .name = name,
     };
+}
+
+static int attach_lanes(struct pipeline *p)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++) {
+        if (!(p->owned & ~p->attached & bit(i)))
+            continue;
+        r = bus_attach(p->bus, i);
+        if (r == 0)
+            p->attached |= bit(i);
+    }
+    return r;
+}
+
+static int reach_bus(struct pipeline *p)
+{
+    const struct config_nats *n = &p->config->nats;
+    const struct bus_settings settings = pipeline_bus_settings(p->config, "lectr-collector");
     char place[256];
     int r = 0;
 
@@ -225,7 +344,7 @@ static int reach_bus(struct pipeline *p)
     if (!p->bus)
         r = bus_open(&settings, &p->bus);
     if (r == 0)
-        r = bus_attach(p->bus, WHOLE_LANE);
+        r = attach_lanes(p);
     if (r < 0) {
         p->stats.bus_errors++;
         if (!p->said_away)
@@ -234,9 +353,9 @@ static int reach_bus(struct pipeline *p)
         p->said_away = true;
         return r;
     }
-    log_info("consuming", "url=%s stream=%s durable=%s", place, n->stream, n->durable);
+    log_info("consuming", "url=%s stream=%s durable=%s parts=%d", place, n->stream, n->durable,
+             __builtin_popcountll(p->attached));
     p->said_away = false;
-    p->is_consuming = true;
     return 0;
 }
 
@@ -245,38 +364,31 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
     struct bus_batch *batch = NULL;
     int r;
 
-    if (!p->is_consuming && reach_bus(p) < 0) {
+    if ((!p->bus || p->attached != p->owned) && reach_bus(p) < 0) {
         nap(RETRY_MS);
         return;
     }
     r = bus_fetch(p->bus, (int)p->config->ingest.batch, FETCH_WAIT_MS, LINGER_MS, &batch);
     if (r < 0) {
-        log_warn("fetch failed, consuming anew", "reason=%s", bus_error(p->bus));
+        if (!p->said_away)
+            log_warn("nothing can be fetched, trying again", "reason=%s", bus_error(p->bus));
+        p->said_away = true;
         p->stats.bus_errors++;
-        p->is_consuming = false;
         nap(RETRY_MS);
         return;
     }
+    p->said_away = false;
     if (bus_batch_count(batch) > 0)
         take_batch(p, batch, stop);
     bus_batch_free(batch);
 }
 
-static void housekeep(struct pipeline *p)
-{
-    int64_t now_s = (int64_t)(p->stats.watermark_ns / NSEC_PER_SEC);
-
-    if (housekeep_turn(&p->housekeep, p->store, now_s, clock_wall_ns()) < 0)
-        log_warn("old data not deleted, trying again later", "database=%s", store_error(p->store));
-}
-
 int pipeline_run(struct pipeline *p, const atomic_bool *stop)
 {
     while (!atomic_load(stop)) {
+        follow_lanes(p);
         fetch_turn(p, stop);
-        watch_turn(p->watch, p->is_consuming ? p->bus : NULL);
         share_stats(p);
-        housekeep(p);
     }
     return 0;
 }

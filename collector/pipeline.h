@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The coordinator: bus -> ingest -> claim -> rollup -> store -> ack, then
- * detect -> alert -> store -> bus. One thread; the only writer of the store.
+ * The coordinator: bus -> intake -> store -> ack, for the lanes that are this
+ * process's. A thread beside it keeps up the lease (lanes), another one judges
+ * what was stored (judge).
  */
 #pragma once
 
+#include "collector/bus.h"
 #include "collector/config.h"
 #include "proto/base/cleanup.h"
 
@@ -33,5 +35,7 @@ int pipeline_new(const struct config *config, struct pipeline **ret_pipeline) LE
 /* Until *stop. A NATS or store that is away is waited for. */
 int pipeline_run(struct pipeline *p, const atomic_bool *stop) LECTR_MUST_USE;
 void pipeline_free(struct pipeline **pipeline);
+/* How NATS is reached. */
+struct bus_settings pipeline_bus_settings(const struct config *config, const char *name);
 /* Any thread. */
 void pipeline_get_stats(struct pipeline *p, struct pipeline_stats *ret_stats);

@@ -53,9 +53,22 @@ const char *store_error(const struct store *s)
     return s ? db_error(s->db) : open_error.text;
 }
 
+void store_set_fence(struct store *s, int (*fence)(void *ctx, struct store *s), void *ctx)
+{
+    s->fence = fence;
+    s->fence_ctx = ctx;
+}
+
 int store_begin(struct store *s)
 {
-    return db_begin(s->db);
+    int r = db_begin(s->db);
+
+    if (r < 0 || !s->fence)
+        return r;
+    r = s->fence(s->fence_ctx, s);
+    if (r < 0)
+        db_rollback(s->db);
+    return r;
 }
 
 int store_commit(struct store *s)

@@ -53,6 +53,9 @@ static inline void store_cleanup_close(struct store **store)
 const char *store_error(const struct store *s);
 
 int store_begin(struct store *s) LECTR_MUST_USE;
+/* Asked at the beginning of every transaction: a negative return ends it, and is
+ * store_begin()'s. */
+void store_set_fence(struct store *s, int (*fence)(void *ctx, struct store *s), void *ctx);
 int store_commit(struct store *s) LECTR_MUST_USE;
 void store_rollback(struct store *s);
 

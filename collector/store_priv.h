@@ -103,6 +103,8 @@ enum store_stmt {
 };
 
 struct store {
+    int (*fence)(void *ctx, struct store *s);
+    void *fence_ctx;
     struct db *db;
     struct call_block calls; /* of the running transaction */
 };

@@ -6,6 +6,7 @@
 #include "collector/minutes.h"
 #include "collector/publish.h"
 #include "collector/snapshot.h"
+#include "collector/store_lane.h"
 #include "collector/store_query.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -256,13 +257,25 @@ static int learn_some(struct watch *w)
     return r;
 }
 
+static int on_lane(void *ctx, const struct store_lane_state *state)
+{
+    int64_t *watermark_ns = ctx;
+
+    if ((int64_t)state->watermark_ns > *watermark_ns)
+        *watermark_ns = (int64_t)state->watermark_ns;
+    return 0;
+}
+
 static int resume(struct watch *w)
 {
     int64_t closed_s = 0, watermark_ns = 0;
     int r = store_number_get(w->store, closed_mark, &closed_s);
 
+    /* Of versions before the lanes. */
     if (r == 0)
         r = store_number_get(w->store, watermark_mark, &watermark_ns);
+    if (r == 0)
+        r = store_each_lane_state(w->store, on_lane, &watermark_ns);
     if (r == 0)
         minutes_resume(&w->minutes, closed_s, (uint64_t)watermark_ns, clock_wall_ns());
     return r;
@@ -320,14 +333,6 @@ void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
 void watch_note_latest(struct watch *w, uint64_t end_ns)
 {
     minutes_note(&w->minutes, end_ns, clock_wall_ns());
-}
-
-int watch_keep(struct watch *w, uint64_t end_ns)
-{
-    struct minutes after = w->minutes;
-
-    minutes_note(&after, end_ns, clock_wall_ns());
-    return store_number_set(w->store, watermark_mark, (int64_t)after.watermark_ns);
 }
 
 static int close_one(struct watch *w, int64_t minute_s)

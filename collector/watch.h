@@ -2,7 +2,7 @@
 /*
  * Coordinates what happens when minutes end: the store's cells go to the
  * detector, its alerts to the store and from there to the bus, roll-ups that
- * changed to the bus. Runs on the pipeline's thread.
+ * changed to the bus. Runs on the judge's thread.
  */
 #pragma once
 
@@ -23,8 +23,6 @@ void watch_free(struct watch **watch);
 void watch_note(struct watch *w, int64_t minute_s, uint64_t calls);
 /* How far event time has come. */
 void watch_note_latest(struct watch *w, uint64_t end_ns);
-/* The same for the next process; part of the transaction that is under way. */
-int watch_keep(struct watch *w, uint64_t end_ns) LECTR_MUST_USE;
 /* Closes the minutes that are over, judges the running one, publishes. `bus`
  * may be NULL: what is to be published waits in the store. */
 void watch_turn(struct watch *w, struct bus *bus);

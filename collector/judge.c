@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "collector/judge.h"
+
+#include "collector/bus.h"
+#include "collector/housekeep.h"
+#include "collector/store_lane.h"
+#include "collector/watch.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TURN_MS 50
+#define RETRY_MS 500
+/* Collectors that this process hears nothing of tell by the store how far they are. */
+#define LOOK_EVERY_NS NSEC_PER_SEC
+/* Minutes told apart between two turns; beyond that calls are told for the oldest of them. */
+#define NOTES_MAX 1024
+
+struct note {
+    int64_t minute_s;
+    uint64_t calls;
+};
+
+struct judge {
+    const struct config *config;
+    struct lanes *lanes;
+    struct store *store;
+    struct bus *bus;
+    struct watch *watch;
+    struct housekeep housekeep;
+    uint64_t epoch; /* of the watch */
+    uint64_t looked_mono_ns, reached_mono_ns;
+    bool said_away;
+    pthread_t thread;
+    bool has_thread;
+    atomic_bool stop;
+    pthread_mutex_t lock; /* of what follows */
+    struct note notes[NOTES_MAX];
+    unsigned notes_count;
+    uint64_t latest_ns;
+    struct pipeline_stats stats; /* only what watch_fill_stats() fills */
+};
+
+void judge_note(struct judge *j, int64_t minute_s, uint64_t calls)
+{
+    unsigned i = 0;
+
+    pthread_mutex_lock(&j->lock);
+    while (i < j->notes_count && j->notes[i].minute_s != minute_s)
+        i++;
+    if (i == NOTES_MAX) {
+        i = NOTES_MAX - 1;
+        if (minute_s < j->notes[i].minute_s)
+            j->notes[i].minute_s = minute_s;
+    } else if (i == j->notes_count) {
+        j->notes[j->notes_count++] = (struct note){.minute_s = minute_s};
+    }
+    j->notes[i].calls += calls;
+    pthread_mutex_unlock(&j->lock);
+}
+
+void judge_note_latest(struct judge *j, uint64_t end_ns)
+{
+    pthread_mutex_lock(&j->lock);
+    if (end_ns > j->latest_ns)
+        j->latest_ns = end_ns;
+    pthread_mutex_unlock(&j->lock);
+}
+
+void judge_fill_stats(struct judge *j, struct pipeline_stats *stats)
+{
+    pthread_mutex_lock(&j->lock);
+    stats->late = j->stats.late;
+    stats->alerts = j->stats.alerts;
+    stats->alerts_pending = j->stats.alerts_pending;
+    stats->series = j->stats.series;
+    stats->watermark_ns = j->stats.watermark_ns;
+    stats->closed_s = j->stats.closed_s;
+    pthread_mutex_unlock(&j->lock);
+}
+
+/* --- its thread --- */
+
+static void hand_over_notes(struct judge *j)
+{
+    struct note notes[NOTES_MAX];
+    unsigned count;
+    uint64_t latest_ns;
+
+    pthread_mutex_lock(&j->lock);
+    count = j->notes_count;
+    memcpy(notes, j->notes, count * sizeof(notes[0]));
+    j->notes_count = 0;
+    latest_ns = j->latest_ns;
+    j->latest_ns = 0;
+    pthread_mutex_unlock(&j->lock);
+    if (!j->watch)
+        return;
+    if (latest_ns)
+        watch_note_latest(j->watch, latest_ns);
+    for (unsigned i = 0; i < count; i++)
+        watch_note(j->watch, notes[i].minute_s, notes[i].calls);
+}
+
+static int on_lane(void *ctx, const struct store_lane_state *state)
+{
+    uint64_t *latest_ns = ctx;
+
+    if (state->watermark_ns > *latest_ns)
+        *latest_ns = state->watermark_ns;
+    return 0;
+}
+
+/* What other collectors have taken in. */
+static void look_at_lanes(struct judge *j)
+{
+    uint64_t latest_ns = 0;
+
+    if (store_lanes(j->store) == 1 || clock_mono_ns() < j->looked_mono_ns + LOOK_EVERY_NS)
+        return;
+    j->looked_mono_ns = clock_mono_ns();
+    if (store_each_lane_state(j->store, on_lane, &latest_ns) == 0 && latest_ns)
+        watch_note_latest(j->watch, latest_ns);
+}
+
+static void let_go(struct judge *j)
+{
+    watch_free(&j->watch);
+    lanes_judge_released(j->lanes);
+}
+
+/* Has a watch when it may, and a new one when the lane was another's meanwhile. */
+static int follow_lane(struct judge *j)
+{
+    uint64_t epoch = 0;
+    bool may_judge = lanes_may_judge(j->lanes, &epoch);
+    int r;
+
+    if (!may_judge || epoch != j->epoch)
+        let_go(j);
+    if (!may_judge || j->watch)
+        return 0;
+    r = watch_new(j->config, j->store, &j->watch);
+    if (r < 0)
+        log_error("minutes cannot be judged, trying again", "error=%s database=%s", strerror(-r),
+                  store_error(j->store));
+    else
+        j->epoch = epoch;
+    return r;
+}
+
+static void reach_bus(struct judge *j)
+{
+    const struct bus_settings settings = pipeline_bus_settings(j->config, "lectr-collector judge");
+
+    if (j->bus || clock_mono_ns() < j->reached_mono_ns + RETRY_MS * NSEC_PER_MSEC)
+        return;
+    j->reached_mono_ns = clock_mono_ns();
+    if (bus_open(&settings, &j->bus) < 0)
+        return;
+    /* The stream may be gone; what is published waits in the store until it is there. */
+    if (bus_ensure_stream(j->bus) < 0)
+        bus_close(&j->bus);
+}
+
+static void keep_house(struct judge *j)
+{
+    int64_t now_s = (int64_t)(j->stats.watermark_ns / NSEC_PER_SEC);
+
+    if (housekeep_turn(&j->housekeep, j->store, now_s, clock_wall_ns()) < 0)
+        log_warn("old data not deleted, trying again later", "database=%s", store_error(j->store));
+}
+
+static void take_turn(struct judge *j)
+{
+    struct pipeline_stats stats = {0};
+
+    hand_over_notes(j);
+    if (!j->watch)
+        return;
+    look_at_lanes(j);
+    reach_bus(j);
+    watch_turn(j->watch, j->bus);
+    watch_fill_stats(j->watch, &stats);
+    pthread_mutex_lock(&j->lock);
+    j->stats = stats;
+    pthread_mutex_unlock(&j->lock);
+    keep_house(j);
+}
+
+static void *run(void *ctx)
+{
+    struct judge *j = ctx;
+
+    while (!atomic_load(&j->stop)) {
+        uint32_t nap_ms = follow_lane(j) < 0 ? RETRY_MS : TURN_MS;
+
+        take_turn(j);
+        usleep(nap_ms * 1000);
+    }
+    return NULL;
+}
+
+static int check_judge(void *ctx, struct store *store)
+{
+    struct judge *j = ctx;
+
+    return lanes_check(j->lanes, store, (struct lease_lanes){.judge = true});
+}
+
+int judge_start(const struct config *config, struct lanes *lanes, struct judge **ret_judge)
+{
+    struct judge *j = calloc(1, sizeof(*j));
+    int r;
+
+    if (!j)
+        return -ENOMEM;
+    pthread_mutex_init(&j->lock, NULL);
+    j->config = config;
+    j->lanes = lanes;
+    housekeep_init(&j->housekeep, &config->retention);
+    r = store_open(config_store_where(config), &j->store);
+    if (r == 0)
+        r = lanes_name(lanes, j->store);
+    if (r == 0) {
+        store_set_fence(j->store, check_judge, j);
+        r = -pthread_create(&j->thread, NULL, run, j);
+        j->has_thread = r == 0;
+    }
+    if (r < 0)
+        log_error("the judge cannot start", "error=%s", strerror(-r));
+    else
+        *ret_judge = TAKE_PTR(j);
+    judge_stop(&j);
+    return r;
+}
+
+void judge_stop(struct judge **judge)
+{
+    struct judge *j = *judge;
+
+    if (!j)
+        return;
+    atomic_store(&j->stop, true);
+    if (j->has_thread)
+        pthread_join(j->thread, NULL);
+    watch_free(&j->watch);
+    bus_close(&j->bus);
+    store_close(&j->store);
+    pthread_mutex_destroy(&j->lock);
+    free(j);
+    *judge = NULL;
+}
