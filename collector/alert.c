@@ -460,7 +460,7 @@ int alert_pack(const struct alert *a, struct buf *out)
     m.id = borrow(a->id);
     m.fingerprint = borrow(a->fingerprint);
     SET(status, (Lectr__V1__Alert__Status)a->status);
-    m.severity = borrow(rule->severity);
+    m.severity = borrow(alert_severity(a));
     m.rule = borrow(rule->name);
     m.org = borrow(a->org);
     m.metric = borrow(rule->metric);
@@ -503,4 +503,42 @@ int alert_pack_resolved(struct slice packed, int64_t ends_s, const char *why, st
     SET(ends_at_unix_nano, to_ns(ends_s));
     SET(detected_at_unix_nano, to_ns(ends_s));
     return append_packed(&m, out);
+}
+
+bool alert_is_of_file(struct slice packed)
+{
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+
+    return event_unpack(EVENT_ALERT, packed, &message) == 0 &&
+           ((const Lectr__V1__Alert *)(const void *)message)->rule_name;
+}
+
+int alert_pack_again(struct slice packed, int64_t at_s, const char *feedback, struct buf *out,
+                     char ret_id[37], int *ret_status)
+{
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    char name[160];
+    Lectr__V1__Alert m;
+    int r = event_unpack(EVENT_ALERT, packed, &message);
+
+    if (r < 0)
+        return r;
+    memcpy(&m, message, sizeof(m));
+    if (m.status != LECTR__V1__ALERT__STATUS__STATUS_RESOLVED)
+        SET(status, LECTR__V1__ALERT__STATUS__STATUS_UPDATED);
+    snprintf(name, sizeof(name), "again\n%s\n%d\n%lld\n%.16s", m.fingerprint ? m.fingerprint : "",
+             (int)m.status, (long long)at_s, feedback);
+    event_uuid_named(slice_str(name), ret_id);
+    m.id = ret_id;
+    m.silenced_by = NULL;
+    m.has_silence_planned = false;
+    if (feedback[0])
+        m.feedback = borrow(feedback);
+    *ret_status = (int)m.status;
+    return append_packed(&m, out);
+}
+
+const char *alert_severity(const struct alert *a)
+{
+    return a->severity ? a->severity : a->ruling ? a->ruling->severity : rules[a->rule].severity;
 }

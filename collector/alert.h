@@ -117,6 +117,7 @@ struct alert {
     const struct ruling *ruling; /* of a rule of the file, else NULL; borrowed */
     char silenced_by[64];        /* "": nothing silences it */
     bool is_planned;             /* by that silence */
+    const char *severity;        /* NULL: the rule's own */
 };
 
 /* "cost.spike"; "cost" as the subject's kind; metric and unit. */
@@ -142,3 +143,10 @@ int alert_pack(const struct alert *a, struct buf *out) LECTR_MUST_USE;
  * reason told; the new transition's id goes to ret_id. */
 int alert_pack_resolved(struct slice packed, int64_t ends_s, const char *why, struct buf *out,
                         char ret_id[37]) LECTR_MUST_USE;
+/* The stored alert is one of a rule of the file, not the detector's. */
+bool alert_is_of_file(struct slice packed);
+/* Appends the stored alert as it is told again at `at_s`, as an update (or as resolved, if it
+ * was): with no silence any more, and with what a person said of it unless `feedback` is "". */
+int alert_pack_again(struct slice packed, int64_t at_s, const char *feedback, struct buf *out,
+                     char ret_id[37], int *ret_status) LECTR_MUST_USE;
+const char *alert_severity(const struct alert *a);

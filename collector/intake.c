@@ -7,7 +7,9 @@
 #include "collector/ingest.h"
 #include "collector/seqs.h"
 #include "collector/series.h"
+#include "collector/sightings.h"
 #include "collector/store_lane.h"
+#include "collector/store_rules.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -45,6 +47,7 @@ struct intake {
     struct seqs *seqs;
     struct cells *cells;
     struct aside *aside;
+    struct sightings *sightings;
     struct seqs_store seqs_store;
     struct cells_store cells_store;
     struct lane lanes[INTAKE_LANES];
@@ -162,6 +165,22 @@ static int new_guard(struct intake *in)
     return r < 0 ? r : store_each_series(in->store, learn_series, in);
 }
 
+static int learn_seen(void *ctx, const struct store_seen *seen)
+{
+    return sightings_learn(ctx, seen->org, (enum alerting_dimension)seen->dimension, seen->value);
+}
+
+static int new_sightings(struct intake *in)
+{
+    uint64_t seed;
+    int r;
+
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+        return -EIO;
+    r = sightings_new(seed, &in->sightings);
+    return r < 0 ? r : store_each_seen(in->store, learn_seen, in->sightings);
+}
+
 int intake_new(const struct config *config, struct store *store, struct intake **ret_intake)
 {
     struct intake *in = calloc(1, sizeof(*in));
@@ -184,6 +203,8 @@ int intake_new(const struct config *config, struct store *store, struct intake *
     if (r == 0)
         r = aside_new(&in->aside);
     if (r == 0)
+        r = new_sightings(in);
+    if (r == 0)
         *ret_intake = TAKE_PTR(in);
     intake_free(&in);
     return r;
@@ -202,6 +223,7 @@ void intake_free(struct intake **intake)
         free(in->lanes[i].blocks);
     }
     free(in->malformed);
+    sightings_free(&in->sightings);
     aside_free(&in->aside);
     cells_free(&in->cells);
     seqs_free(&in->seqs);
@@ -256,6 +278,7 @@ void intake_begin(struct intake *in)
         l->has_batch = false;
     }
     aside_reset(in->aside);
+    sightings_begin(in->sightings);
     series_begin(in->series);
     in->malformed_count = 0;
     in->wall_ns = clock_wall_ns();
@@ -340,6 +363,8 @@ static int take_call(struct intake *in, unsigned lane, struct record *rec, struc
 
     if (r == 0)
         r = rollup_add(l->rollup, handle, rec);
+    if (r == 0)
+        r = sightings_take(in->sightings, rec);
     if (r == 0 && !rec->cost.known)
         r = aside_add(in->aside, lane, rec);
     if (r == 0 && in->keep_from_ns && rec->end_ns > in->keep_from_ns)
@@ -468,6 +493,17 @@ static int write_aside(void *ctx, unsigned lane, const struct record *rec, uint6
     return store_add_unpriced_lane(in->store, lane, rec, calls);
 }
 
+static int write_sighting(void *ctx, const struct sighting *new)
+{
+    return store_add_seen(ctx, &(struct store_seen){.org = new->org,
+                                                    .dimension = new->dimension,
+                                                    .value = new->value,
+                                                    .first_s = new->first_s,
+                                                    .feature = new->feature,
+                                                    .provider = new->provider,
+                                                    .model = new->model});
+}
+
 static int write_malformed(struct intake *in)
 {
     int r = 0;
@@ -510,6 +546,8 @@ int intake_write(struct intake *in)
     if (r == 0)
         r = aside_each(in->aside, write_aside, in);
     if (r == 0)
+        r = sightings_each(in->sightings, write_sighting, in->store);
+    if (r == 0)
         r = write_malformed(in);
     for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++)
         if (in->lanes[i].has_batch)
@@ -526,6 +564,7 @@ void intake_commit(struct intake *in)
         if (l->has_batch && latest_ns > l->watermark_ns)
             l->watermark_ns = latest_ns;
     }
+    sightings_commit(in->sightings);
     seqs_committed(in->seqs);
     cells_committed(in->cells);
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* lectr-collector: NATS -> config bus ingest rollup store | detect alert publish | serve */
+#include "collector/alerting.h"
 #include "collector/backtest.h"
 #include "collector/config.h"
 #include "collector/dead_letters.h"
 #include "collector/deliver.h"
+#include "collector/hush.h"
 #include "collector/pipeline.h"
+#include "collector/rules.h"
 #include "collector/serve.h"
 #include "proto/base/log.h"
 
@@ -26,12 +29,20 @@ static void on_signal(int number)
     atomic_store(&stop, true);
 }
 
+static void on_hangup(int number)
+{
+    (void)number;
+    rules_request_reload();
+}
+
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
 
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    action.sa_handler = on_hangup;
+    sigaction(SIGHUP, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }
@@ -54,6 +65,7 @@ struct args {
     const char *config_path;
     const char *format;
     char **operands; /* after the command's name, NULL at the end */
+    struct hush_args hush;
 };
 
 static int start_deliver(const struct config *config, struct deliver **ret_deliver)
@@ -67,6 +79,11 @@ static int start_deliver(const struct config *config, struct deliver **ret_deliv
     if (r == 0)
         deliver_set_active(*ret_deliver, true);
     return r;
+}
+
+static void on_reload(void *ctx)
+{
+    deliver_reload(ctx);
 }
 
 static int run_serve(const struct args *args)
@@ -86,8 +103,10 @@ static int run_serve(const struct args *args)
         r = start_deliver(config, &deliver);
     if (r == 0)
         r = serve_start(config, pipeline, deliver, &serve);
-    if (r == 0)
+    if (r == 0) {
+        pipeline_on_reload(pipeline, on_reload, deliver);
         r = pipeline_run(pipeline, &stop);
+    }
     serve_stop(&serve);
     deliver_stop(&deliver);
     pipeline_free(&pipeline);
@@ -97,11 +116,35 @@ static int run_serve(const struct args *args)
 static int run_check_config(const struct args *args)
 {
     CLEAN_CONFIG struct config *config = NULL;
+    CLEAN_ALERTING struct alerting *alerting = NULL;
+    struct alerting_error error = {.text = ""};
+    int r = load_config(args->config_path, &config);
 
-    if (load_config(args->config_path, &config) < 0)
+    if (r < 0)
         return 2;
+    r = alerting_load(config_alerting_file(config), &alerting, &error);
+    if (r < 0) {
+        fprintf(stderr, "%s\n", error.text[0] ? error.text : strerror(-r));
+        return 2;
+    }
     printf("ok\n");
     return 0;
+}
+
+static int run_silence(const struct args *args)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+
+    return load_config(args->config_path, &config) < 0
+               ? 2
+               : hush_silence(config, args->operands, &args->hush);
+}
+
+static int run_feedback(const struct args *args)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+
+    return load_config(args->config_path, &config) < 0 ? 2 : hush_feedback(config, args->operands);
 }
 
 static int run_backtest(const struct args *args)
@@ -177,6 +220,8 @@ static const struct command {
     {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
     {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest},
     {"dead-letters", "list what receivers would not have, or retry it", run_dead_letters},
+    {"silence", "add, list or remove: alerts nobody is to be told of", run_silence},
+    {"feedback", "say of an alert that it was true, false or planned", run_feedback},
     {"version", "print the version", run_version},
     {"help", "print this", run_help},
 };
@@ -186,7 +231,10 @@ static int run_help(const struct args *args)
     (void)args;
     printf("usage: lectr-collector [COMMAND] [-c FILE]\n"
            "       lectr-collector backtest SERIES.csv [--format csv|json] [-c FILE]\n"
-           "       lectr-collector dead-letters list|retry [NUMBER|RECEIVER] [-c FILE]\n\n");
+           "       lectr-collector dead-letters list|retry [NUMBER|RECEIVER] [-c FILE]\n"
+           "       lectr-collector silence add --match NAME=VALUE --for 2h [--planned]\n"
+           "       lectr-collector silence list | remove ID\n"
+           "       lectr-collector feedback FINGERPRINT true|false|planned\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);
     printf("\n  -c FILE        settings, default %s\n"
@@ -195,11 +243,54 @@ static int run_help(const struct args *args)
     return 0;
 }
 
+enum {
+    OPTION_FORMAT = 256,
+    OPTION_MATCH,
+    OPTION_FOR,
+    OPTION_FROM,
+    OPTION_UNTIL,
+    OPTION_COMMENT,
+    OPTION_PLANNED,
+};
+
+static int take_option(int option, char *value, struct args *args, const char **name)
+{
+    const struct {
+        int option;
+        const char **place;
+    } texts[] = {
+        {'c', &args->config_path},          {OPTION_FORMAT, &args->format},
+        {OPTION_FOR, &args->hush.duration}, {OPTION_FROM, &args->hush.from},
+        {OPTION_UNTIL, &args->hush.until},  {OPTION_COMMENT, &args->hush.comment},
+    };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (texts[i].option == option) {
+            *texts[i].place = value;
+            return 0;
+        }
+    if (option == OPTION_MATCH && args->hush.matches_count < HUSH_MATCHES_MAX)
+        args->hush.matches[args->hush.matches_count++] = value;
+    else if (option == OPTION_PLANNED)
+        args->hush.is_planned = true;
+    else if (option == 'h' || option == 'V')
+        *name = option == 'h' ? "help" : "version";
+    else
+        return -EINVAL;
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
-        {"format", required_argument, NULL, 'f'},
+        {"format", required_argument, NULL, OPTION_FORMAT},
+        {"match", required_argument, NULL, OPTION_MATCH},
+        {"for", required_argument, NULL, OPTION_FOR},
+        {"from", required_argument, NULL, OPTION_FROM},
+        {"until", required_argument, NULL, OPTION_UNTIL},
+        {"comment", required_argument, NULL, OPTION_COMMENT},
+        {"planned", no_argument, NULL, OPTION_PLANNED},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},
@@ -208,18 +299,9 @@ int main(int argc, char **argv)
     const char *name = "serve";
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
-        if (opt == 'c')
-            args.config_path = optarg;
-        else if (opt == 'f')
-            args.format = optarg;
-        else if (opt == 'h')
-            name = "help";
-        else if (opt == 'V')
-            name = "version";
-        else
+    while ((opt = getopt_long(argc, argv, "c:hV", options, NULL)) != -1)
+        if (take_option(opt, optarg, &args, &name) < 0)
             return 2;
-    }
     if (optind < argc) {
         name = argv[optind];
         args.operands = argv + optind + 1;

@@ -121,6 +121,11 @@ void pipeline_free(struct pipeline **pipeline)
     *pipeline = NULL;
 }
 
+void pipeline_on_reload(struct pipeline *p, void (*on_reload)(void *ctx), void *ctx)
+{
+    watch_on_reload(p->watch, on_reload, ctx);
+}
+
 static void nap(uint32_t ms)
 {
     usleep(ms * 1000);

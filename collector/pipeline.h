@@ -15,6 +15,13 @@
 
 struct pipeline;
 
+/* Of the file of rules. */
+struct rules_stats {
+    uint64_t rules, groups, refused; /* refused: groups beyond the limit, each time they came */
+    uint64_t silences, silenced;     /* silenced: transitions that receivers were not told */
+    uint64_t reloads, reload_failures;
+};
+
 /* A copy of what other threads may know. Counters count since the start. */
 struct pipeline_stats {
     bool connected, store_ok;
@@ -28,10 +35,13 @@ struct pipeline_stats {
     int64_t closed_s;      /* minutes before this are closed, 0 = none */
     uint64_t tick_mono_ns; /* last turn of the loop */
     uint64_t started_ns;
+    struct rules_stats rules;
 };
 
 /* Opens the store; NATS is reached for when it runs. -errno, logged. */
 int pipeline_new(const struct config *config, struct pipeline **ret_pipeline) LECTR_MUST_USE;
+/* The file of rules was read again and holds; called by the pipeline's thread. */
+void pipeline_on_reload(struct pipeline *p, void (*on_reload)(void *ctx), void *ctx);
 /* Until *stop. A NATS or store that is away is waited for. */
 int pipeline_run(struct pipeline *p, const atomic_bool *stop) LECTR_MUST_USE;
 void pipeline_free(struct pipeline **pipeline);

@@ -61,6 +61,7 @@ static struct alerting_scope scope_of(const Lectr__V1__Alert *m)
         .model = notice_label(m, "model"),
         .severity = m->severity,
         .rule = m->rule,
+        .name = m->rule_name,
     };
 }
 
@@ -101,6 +102,8 @@ static int tell(struct store *s, const struct alerting *a, const struct store_al
 
     if (alert->status == LECTR__V1__ALERT__STATUS__STATUS_RESOLVED)
         return tell_end(s, a, alert);
+    if (message->silenced_by && message->silenced_by[0])
+        return 0;
     if (alerting_silenced(a, &scope, alert->at_ns / (int64_t)NSEC_PER_SEC))
         return 0;
     set = alerting_route(a, &scope);

@@ -81,7 +81,6 @@ void ruling_fill(const struct ruling *ruling, struct ruling_parts *parts, Lectr_
 {
     m->rule_name = ruling->rule->name;
     m->reason = borrow(ruling->reason);
-    m->severity = borrow(ruling->severity);
     if (ruling->burn) {
         fill_burn(ruling, &parts->burn);
         m->burn_rate = &parts->burn;

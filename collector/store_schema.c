@@ -79,7 +79,22 @@ static const char schema_now[] =
     "  PRIMARY KEY(at_s, name));"
     "CREATE TABLE collector(id TEXT PRIMARY KEY, seen_ms BIGINT NOT NULL,"
     "  joined_ms BIGINT NOT NULL)$END;"
-    "CREATE TABLE lease(lane BIGINT PRIMARY KEY, owner TEXT NOT NULL, epoch BIGINT NOT NULL)$END;";
+    "CREATE TABLE lease(lane BIGINT PRIMARY KEY, owner TEXT NOT NULL, epoch BIGINT NOT NULL)$END;"
+    /* Every value of a dimension that an organisation ever had; told: the judge knows it. The
+     * other names are those of the first call. */
+    "CREATE TABLE seen(org TEXT NOT NULL, dimension BIGINT NOT NULL, value TEXT NOT NULL,"
+    "  first_s BIGINT NOT NULL, feature TEXT NOT NULL, provider TEXT NOT NULL,"
+    "  model TEXT NOT NULL, told BIGINT NOT NULL, PRIMARY KEY(org, dimension, value))$END;"
+    "CREATE INDEX seen_untold ON seen(first_s) WHERE told = 0;"
+    "CREATE TABLE silence(id TEXT PRIMARY KEY, org TEXT NOT NULL, feature TEXT NOT NULL,"
+    "  provider TEXT NOT NULL, model TEXT NOT NULL, severity TEXT NOT NULL, rule TEXT NOT NULL,"
+    "  from_s BIGINT NOT NULL, until_s BIGINT NOT NULL, planned BIGINT NOT NULL,"
+    "  comment TEXT NOT NULL)$END;"
+    "CREATE TABLE feedback(fingerprint TEXT PRIMARY KEY, verdict TEXT NOT NULL,"
+    "  at_s BIGINT NOT NULL)$END;"
+    /* What the rules of the file knew when the minutes before at_s were closed. */
+    "CREATE TABLE rule_state(name TEXT PRIMARY KEY, at_s BIGINT NOT NULL,"
+    "  payload BYTEA NOT NULL);";
 
 static const char schema_1[] =
     "CREATE TABLE unpriced(bucket INTEGER NOT NULL, org TEXT NOT NULL, provider TEXT NOT NULL,"
@@ -119,6 +134,10 @@ static const char schema_2_copy[] =
     "  sum(metered) FROM old_coverage, " RESOLUTIONS " GROUP BY 1, 2, org, workload, provider;"
     "INSERT INTO unpriced SELECT bucket, 0, org, provider, model, basis, calls FROM old_unpriced;"
     "INSERT INTO malformed SELECT stream_seq, subject, reason, bytes, x'' FROM old_malformed;"
+    /* Long known: the numbers are those of enum alerting_dimension. */
+    "INSERT INTO seen SELECT DISTINCT org, 0, model, 0, '', '', '', 1 FROM old_series;"
+    "INSERT INTO seen SELECT DISTINCT org, 1, provider, 0, '', '', '', 1 FROM old_series;"
+    "INSERT INTO seen SELECT DISTINCT org, 3, feature, 0, '', '', '', 1 FROM old_series;"
     "INSERT INTO alert SELECT row, id, fingerprint, status, org, kind, at_ns, published, payload,"
     "  1 FROM old_alert;";
 

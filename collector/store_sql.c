@@ -256,6 +256,33 @@ const char *const store_sql[STMT__COUNT] = {
                         " (SELECT lane FROM lease WHERE lane = ?2 AND epoch = ?3$SKIP_BUSY)",
     [STMT_LEASE_RELEASE] = "UPDATE lease SET owner = '' WHERE lane = ?1 AND owner = ?2"
                            " AND epoch = ?3",
+    [STMT_SEEN_ADD] = "INSERT INTO seen(org, dimension, value, first_s, feature, provider, model,"
+                      " told) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)"
+                      " ON CONFLICT(org, dimension, value) DO NOTHING",
+    [STMT_SEEN_EACH] = "SELECT org, dimension, value FROM seen",
+    [STMT_SEEN_UNTOLD] =
+        "SELECT org, dimension, value, first_s, feature, provider, model,"
+        " (SELECT min(o.first_s) FROM seen o WHERE o.org = seen.org"
+        "  AND o.dimension = seen.dimension)"
+        " FROM seen WHERE told = 0 AND first_s < ?1 ORDER BY first_s, org, dimension, value"
+        " LIMIT ?2",
+    [STMT_SEEN_TOLD] = "UPDATE seen SET told = 1 WHERE org = ?1 AND dimension = ?2 AND value = ?3",
+    [STMT_SILENCE_ADD] = "INSERT INTO silence(id, org, feature, provider, model, severity, rule,"
+                         " from_s, until_s, planned, comment)"
+                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [STMT_SILENCE_EACH] = "SELECT id, org, feature, provider, model, severity, rule, from_s,"
+                          " until_s, planned, comment FROM silence WHERE until_s > ?1"
+                          " ORDER BY from_s, id",
+    [STMT_SILENCE_END] = "UPDATE silence SET until_s = ?2 WHERE id = ?1 AND until_s > ?2",
+    [STMT_SILENCE_PRUNE] = "DELETE FROM silence WHERE until_s < ?1",
+    [STMT_FEEDBACK_PUT] = "INSERT INTO feedback(fingerprint, verdict, at_s) VALUES(?1, ?2, ?3)"
+                          " ON CONFLICT(fingerprint) DO UPDATE SET verdict = excluded.verdict,"
+                          " at_s = excluded.at_s",
+    [STMT_FEEDBACK_GET] = "SELECT verdict FROM feedback WHERE fingerprint = ?1",
+    [STMT_RULE_STATE_GET] = "SELECT at_s, payload FROM rule_state WHERE name = ?1",
+    [STMT_RULE_STATE_PUT] = "INSERT INTO rule_state(name, at_s, payload) VALUES(?1, ?2, ?3)"
+                            " ON CONFLICT(name) DO UPDATE SET at_s = excluded.at_s,"
+                            " payload = excluded.payload",
     [STMT_OLD_ERRORS] = "SELECT seconds, bucket, series, type, calls FROM old_rollup_error"
                         " ORDER BY seconds, bucket, series",
     [STMT_OLD_ERRORS_PUT] = "UPDATE rollup SET error_types = ?1"

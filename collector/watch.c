@@ -5,6 +5,7 @@
 #include "collector/enrich.h"
 #include "collector/minutes.h"
 #include "collector/publish.h"
+#include "collector/rules.h"
 #include "collector/snapshot.h"
 #include "collector/store_lane.h"
 #include "collector/store_query.h"
@@ -41,6 +42,7 @@ struct watch {
     struct store *store;
     struct detect *detect;
     struct publish *publish;
+    struct rules *rules;
     struct minutes minutes;
     bool must_relearn;
     bool is_learning;  /* no minute is closed before this is done */
@@ -91,10 +93,11 @@ static int on_alert(void *ctx, const struct alert *told)
     struct watch *w = ctx;
     struct alert a = *told;
     char reason[1024];
-    int r = enrich_alert(w->store, &a);
+    int r = a.ruling ? 0 : enrich_alert(w->store, &a);
 
     if (r < 0)
         return r;
+    rules_mark(w->rules, &a);
     alert_reason(&a, reason, sizeof(reason));
     log_info("alert", "rule=%s status=%d fingerprint=%s reason=%s", alert_rule_name(a.rule),
              a.status, a.fingerprint, reason);
@@ -296,6 +299,8 @@ int watch_new(const struct config *config, struct store *store, struct watch **r
     r = resume(w);
     if (r == 0)
         r = publish_new(config, store, &w->publish);
+    if (r == 0)
+        r = rules_new(config, store, &w->rules);
     if (r == 0 && config->detect.enabled)
         r = start_learning(w);
     if (r == 0)
@@ -310,8 +315,14 @@ void watch_free(struct watch **watch)
         return;
     detect_free(&(*watch)->detect);
     publish_free(&(*watch)->publish);
+    rules_free(&(*watch)->rules);
     free(*watch);
     *watch = NULL;
+}
+
+void watch_on_reload(struct watch *w, void (*on_reload)(void *ctx), void *ctx)
+{
+    rules_on_reload(w->rules, on_reload, ctx);
 }
 
 void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
@@ -337,9 +348,13 @@ void watch_note_latest(struct watch *w, uint64_t end_ns)
 
 static int close_one(struct watch *w, int64_t minute_s)
 {
-    int r = tell_minute(w, minute_s);
+    int r = 0;
 
-    return r < 0 ? r : detect_close(w->detect, false, on_alert, w);
+    if (w->config->detect.enabled)
+        r = tell_minute(w, minute_s);
+    if (r == 0 && w->config->detect.enabled)
+        r = detect_close(w->detect, false, on_alert, w);
+    return r < 0 ? r : rules_close(w->rules, minute_s, on_alert, w);
 }
 
 /* Alerts and how far they were looked for go together. */
@@ -352,8 +367,7 @@ static int close_some(struct watch *w, int64_t due_s)
     if (r < 0)
         return r;
     for (int i = 0; i < CLOSE_AT_ONCE && closed_s < due_s && r == 0; i++) {
-        if (w->config->detect.enabled)
-            r = close_one(w, closed_s);
+        r = close_one(w, closed_s);
         closed_s += MINUTE_S;
         if (closed_s % SNAPSHOT_EVERY_S == 0 || clock_mono_ns() > until_ns)
             break;
@@ -364,6 +378,7 @@ static int close_some(struct watch *w, int64_t due_s)
         r = store_commit(w->store);
     if (r < 0) {
         store_rollback(w->store);
+        rules_rolled_back(w->rules);
         return r;
     }
     w->minutes.closed_s = closed_s;
@@ -463,8 +478,10 @@ static bool should_relearn(const struct watch *w)
 static int judge_turn(struct watch *w)
 {
     int64_t closed_s;
-    int r;
+    int r = rules_turn(w->rules, w->minutes.closed_s);
 
+    if (r < 0)
+        return r == -EAGAIN ? 0 : r;
     if (!w->config->detect.enabled)
         return close_due(w);
     if (should_relearn(w)) {
@@ -499,6 +516,7 @@ void watch_turn(struct watch *w, struct bus *bus)
 
 void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats)
 {
+    rules_get_stats(w->rules, &stats->rules);
     stats->late = w->late;
     stats->alerts = w->alerts;
     stats->alerts_pending = publish_pending(w->publish);

@@ -19,6 +19,8 @@ struct watch;
 int watch_new(const struct config *config, struct store *store,
               struct watch **ret_watch) LECTR_MUST_USE;
 void watch_free(struct watch **watch);
+/* See rules_on_reload(). */
+void watch_on_reload(struct watch *w, void (*on_reload)(void *ctx), void *ctx);
 /* Calls of this minute came into the store. */
 void watch_note(struct watch *w, int64_t minute_s, uint64_t calls);
 /* How far event time has come. */
