@@ -21,7 +21,22 @@ static uint32_t fresh_minutes(const struct detect *d, const struct episode *e)
     return !e || e->is_active || e->ended_s == 0 ? UINT32_MAX : minutes_since(d, e);
 }
 
-/* The same for what was told of other nodes with the same calls. */
+/* Does an alert by the first rule say what one by the second would? */
+static bool says_too(enum alert_rule told, enum alert_rule rule)
+{
+    static const unsigned says[] = {
+        [ALERT_COST_SPIKE] = 1u << ALERT_CALLS_SPIKE,
+        [ALERT_COST_DROP] = 1u << ALERT_CALLS_DROP,
+        [ALERT_TOKENS_SPIKE] = 1u << ALERT_CALLS_SPIKE | 1u << ALERT_COST_SPIKE,
+        [ALERT_TOKENS_DROP] = 1u << ALERT_CALLS_DROP | 1u << ALERT_COST_DROP,
+    };
+
+    return told == rule ||
+           ((size_t)rule < sizeof(says) / sizeof(says[0]) && says[rule] & 1u << told);
+}
+
+/* The same for what was told otherwise: of other nodes with the same calls, by rules
+ * that say as much. */
 static uint32_t fresh_around(const struct detect *d, const struct node *n, enum alert_rule rule)
 {
     uint32_t fresh = UINT32_MAX;
@@ -29,7 +44,7 @@ static uint32_t fresh_around(const struct detect *d, const struct node *n, enum 
     for (unsigned i = 0; i < d->episodes_count; i++) {
         const struct episode *e = d->episodes[i];
 
-        if (e->rule == rule && !e->is_active && minutes_since(d, e) < fresh &&
+        if (says_too(e->rule, rule) && !e->is_active && minutes_since(d, e) < fresh &&
             explain_is_akin(e->node, n))
             fresh = minutes_since(d, e);
     }
@@ -113,7 +128,7 @@ static bool do_calls_explain(const struct detect *d, const struct node *n, const
     ratio = told->peak;
     if (stats_look(n->stats, &d->settings, ALERT_CALLS_SPIKE, f->window_s, &calls) &&
         calls.baseline > 0)
-        ratio = fmax(told->node == n ? 0 : ratio, calls.observed / calls.baseline);
+        ratio = fmax(ratio, calls.observed / calls.baseline);
     return f->observed / f->baseline <= d->settings.ratio_min * ratio;
 }
 
