@@ -142,4 +142,8 @@ detect-eval: $(B)/tests/detect/eval ## false alarms and recall over seeded traff
 detect-check: $(B)/tests/detect/eval ## the same in two minutes, with wide margins
 	$(Q)for class in 20-60/min 2-5/min cron; do $< --weeks 20 --events 9 --seed 1 --gate --class $$class || exit 1; done
 
-.PHONY: torture bench-ingest bench-series nab detect-eval detect-check test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench
+# Memory and time of the detector alone; SERIES_ARGS="--series 50000 --per-min 1 --hours 26".
+detect-bench: $(B)/tests/detect/series_bench ## 50,000 live series: bytes a series, seconds a minute
+	$(Q)$< $(SERIES_ARGS)
+
+.PHONY: detect-bench torture bench-ingest bench-series nab detect-eval detect-check test test-programs check unit fuzz fuzz-smoke bpf-test e2e replay estimate-eval bench
