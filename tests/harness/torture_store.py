@@ -130,7 +130,7 @@ def differences(want, got):
 def read_calls(store):
     """Single calls that are kept."""
     if store.has("call_block", "calls"):
-        return one(store, "SELECT sum(calls) FROM call_block")[0]
+        return one(store, "SELECT coalesce(sum(calls), 0) FROM call_block")[0]
     return one(store, "SELECT count(*) FROM call")[0]
 
 
