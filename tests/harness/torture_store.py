@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a store holds, summed without the collector: by sqlite3 or psql, for every schema version."""
+import re
 import sqlite3
 
 SUMS = {
@@ -53,11 +54,12 @@ def number(value):
 
 
 def tally(rows):
-    """Sums "name TAB count" lines."""
+    """Sums "name TAB count" lines; kind.modality/unit/source is summed over modalities."""
     sums = {}
     for (text,) in rows:
         for line in (text or "").splitlines():
             name, count = line.rsplit("\t", 1)
+            name = re.sub(r"^([^./]*)\.[^/]*/", r"\1/", name)
             sums[name] = sums.get(name, 0) + int(count)
     return sums
 

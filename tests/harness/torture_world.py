@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -133,6 +134,66 @@ class Nats(Process):
         self.launch("nats-server", "-c", str(self.folder / "nats.conf"))
         if not wait_for(60, self.answers):
             raise RuntimeError(f"nats-server does not answer; {self.log}")
+
+
+    # --- a client of its own, for what the others cannot be asked ---
+
+    def connect(self):
+        """A socket that said hello, and the file that reads from it."""
+        plain = socket.create_connection(("127.0.0.1", self.port), 30)
+        hello = {"verbose": False, "pedantic": False, "name": "torture"}
+        if self.plain:
+            plain.makefile("rb").readline()
+            s = plain
+        else:
+            while plain.recv(1) != b"\n":
+                pass
+            s = ssl.create_default_context(cafile=self.ca).wrap_socket(plain, server_hostname="127.0.0.1")
+            hello |= {"user": "torture", "pass": PASSWORD}
+        s.settimeout(60)
+        s.sendall(b"CONNECT " + json.dumps(hello).encode() + b"\r\n")
+        return s, s.makefile("rb")
+
+    def read_stream(self, subject, batch=2000):
+        """Content of the messages of the stream under a subject, oldest first."""
+        s, lines = self.connect()
+        config = {"filter_subject": subject, "deliver_policy": "all", "ack_policy": "none",
+                  "inactive_threshold": 60 * 10**9}
+
+        def publish(to, reply, body):
+            body = json.dumps(body).encode()
+            s.sendall(f"PUB {to} {reply} {len(body)}\r\n".encode() + body + b"\r\n")
+
+        def receive():
+            """Subject of the answer (that it is acked by), headers, content."""
+            while True:
+                words = lines.readline().split()
+                if not words:
+                    raise RuntimeError("nats-server closed the connection")
+                if words[0] == b"PING":
+                    s.sendall(b"PONG\r\n")
+                elif words[0] in (b"MSG", b"HMSG"):
+                    head = int(words[-2]) if words[0] == b"HMSG" else 0
+                    content = lines.read(int(words[-1]) + 2)[:-2]
+                    return words, content[:head], content[head:]
+
+        s.sendall(b"SUB torture.answers 1\r\n")
+        publish("$JS.API.CONSUMER.CREATE.LECTR", "torture.answers", {"stream_name": "LECTR", "config": config})
+        made = json.loads(receive()[2])
+        if "error" in made:
+            raise RuntimeError(str(made["error"]))
+        left, wanted = made["num_pending"], 0
+        while left > 0:
+            if wanted == 0:
+                wanted = min(batch, left)
+                publish(f"$JS.API.CONSUMER.MSG.NEXT.LECTR.{made['name']}", "torture.answers", {"batch": wanted})
+            _, head, content = receive()
+            if head.startswith(b"NATS/1.0 "):
+                if head[9:12].isdigit():
+                    raise RuntimeError(head.decode())
+            left, wanted = left - 1, wanted - 1
+            yield content
+        s.close()
 
 
 class Postgres(Process):
