@@ -2,8 +2,7 @@
 #include "collector/publish.h"
 
 #include "collector/cloudevent.h"
-#include "collector/store_query.h"
-#include "proto/base/clock.h"
+#include "collector/publish_rollup.h"
 #include "proto/base/log.h"
 #include "proto/event.h"
 #include "proto/subject.h"
@@ -12,19 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MINUTE_S 60
 #define ALERTS_AT_ONCE 100
-#define MINUTES_AT_ONCE 20
-#define FLUSH_WAIT_MS 5000
-
-static const char published_mark[] = "rollups_published_s";
 
 struct publish {
     const struct config *config;
     struct store *store;
-    int64_t published_s; /* roll-ups before this are published, 0 = none */
-    int64_t late[PUBLISH_LATE_MAX];
-    unsigned late_count;
+    struct publish_rollup *rollups;
     uint64_t pending;
     bool is_failing;
 };
@@ -38,7 +30,7 @@ int publish_new(const struct config *config, struct store *store, struct publish
         return -ENOMEM;
     p->config = config;
     p->store = store;
-    r = store_number_get(store, published_mark, &p->published_s);
+    r = publish_rollup_new(store, &p->rollups);
     if (r == 0)
         *ret_publish = TAKE_PTR(p);
     publish_free(&p);
@@ -47,6 +39,9 @@ int publish_new(const struct config *config, struct store *store, struct publish
 
 void publish_free(struct publish **publish)
 {
+    if (!*publish)
+        return;
+    publish_rollup_free(&(*publish)->rollups);
     free(*publish);
     *publish = NULL;
 }
@@ -56,17 +51,9 @@ uint64_t publish_pending(const struct publish *p)
     return p->pending;
 }
 
-void publish_note_late(struct publish *p, int64_t time_s)
+void publish_get_rollup_stats(const struct publish *p, struct publish_rollup_stats *ret_stats)
 {
-    int64_t minute_s = time_s - time_s % MINUTE_S;
-
-    if (minute_s >= p->published_s)
-        return;
-    for (unsigned i = 0; i < p->late_count; i++)
-        if (p->late[i] == minute_s)
-            return;
-    if (p->late_count < PUBLISH_LATE_MAX)
-        p->late[p->late_count++] = minute_s;
+    publish_rollup_get_stats(p->rollups, ret_stats);
 }
 
 struct alert_turn {
@@ -125,87 +112,6 @@ static int publish_alerts(struct publish *p, struct bus *bus)
     return sent < 0 ? sent : r;
 }
 
-static void set_text(char **field, const char *text)
-{
-    *field = (char *)(uintptr_t)text; /* packed only, never freed or written */
-}
-
-static int send_rollup(void *ctx, const struct store_revised_row *row)
-{
-    Lectr__V1__Rollup m = LECTR__V1__ROLLUP__INIT;
-    char name[128], id[EVENT_UUID_BYTES], message_id[EVENT_UUID_BYTES + 32];
-    char subject[SUBJECT_BYTES];
-    uint8_t packed[4096];
-    size_t bytes = 0;
-    int r = subject_rollup(row->name.org, "1m", subject);
-
-    snprintf(name, sizeof(name), "rollup 60 %lld %lld", (long long)row->bucket,
-             (long long)row->series);
-    event_uuid_named(slice_str(name), id);
-    snprintf(message_id, sizeof(message_id), "%s-%lld", id, (long long)row->revision);
-    set_text(&m.id, id);
-    set_text(&m.org, row->name.org);
-    set_text(&m.feature, row->name.feature);
-    set_text(&m.provider, row->name.provider);
-    set_text(&m.model, row->name.model);
-    set_text(&m.workload, row->name.workload);
-#define SET(field, value) (m.has_##field = true, m.field = (value))
-    SET(bucket_start_unix_nano, (uint64_t)row->bucket * NSEC_PER_SEC);
-    SET(window_seconds, MINUTE_S);
-    SET(revision, (uint64_t)row->revision);
-    SET(calls, row->sums.calls);
-    SET(errors, row->sums.errors);
-    SET(calls_tokens_unknown, row->sums.input_unknown);
-    SET(calls_cost_unknown, row->sums.cost_unknown);
-    /* Absent is unknown: a sum of nothing that is known is not zero. */
-    if (row->sums.input_unknown < row->sums.calls) {
-        SET(input_tokens, row->sums.input_total);
-        SET(output_tokens, row->sums.output_total);
-        SET(cached_input_tokens, row->sums.cached_input);
-    }
-    if (row->sums.cost_unknown < row->sums.calls) {
-        SET(cost_low_nanousd, row->sums.cost_low_nanousd);
-        SET(cost_expected_nanousd, row->sums.cost_expected_nanousd);
-        SET(cost_high_nanousd, row->sums.cost_high_nanousd);
-    }
-#undef SET
-    if (r == 0)
-        r = event_pack(&m.base, packed, sizeof(packed), &bytes);
-    return r < 0 ? r : bus_publish_async(ctx, subject, message_id, slice_of(packed, bytes));
-}
-
-static int publish_rollups(struct publish *p, struct bus *bus, int64_t closed_s)
-{
-    int64_t first = 0, last = 0, to_s = p->published_s;
-    unsigned late = 0;
-    int r = 0;
-
-    if (closed_s == 0)
-        return 0;
-    if (to_s == 0) {
-        r = store_span(p->store, ROLLUP_MINUTE, &first, &last);
-        to_s = first ? first : closed_s;
-    }
-    if (to_s >= closed_s && p->late_count == 0)
-        return r;
-    for (; late < p->late_count && late < MINUTES_AT_ONCE && r == 0; late++)
-        r = store_each_revised(p->store, p->late[late], send_rollup, bus);
-    for (unsigned i = late; i < MINUTES_AT_ONCE && to_s < closed_s && r == 0; i++) {
-        r = store_each_revised(p->store, to_s, send_rollup, bus);
-        to_s += MINUTE_S;
-    }
-    if (r == 0)
-        r = bus_flush(bus, FLUSH_WAIT_MS);
-    if (r == 0)
-        r = store_number_set(p->store, published_mark, to_s);
-    if (r < 0)
-        return r;
-    p->published_s = to_s;
-    p->late_count -= late;
-    memmove(p->late, p->late + late, p->late_count * sizeof(p->late[0]));
-    return 0;
-}
-
 void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s)
 {
     int r;
@@ -213,8 +119,8 @@ void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s)
     if (!bus || !bus_is_connected(bus))
         return;
     r = publish_alerts(p, bus);
-    if (r == 0 && p->config->nats.publish_rollups)
-        r = publish_rollups(p, bus, closed_s);
+    if (r == 0)
+        r = publish_rollup_turn(p->rollups, p->config->nats.publish_rollups ? bus : NULL, closed_s);
     if (r < 0 && !p->is_failing)
         log_warn("not published, trying again", "error=%s bus=%s sqlite=%s", strerror(-r),
                  bus_error(bus), store_error(p->store));

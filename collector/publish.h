@@ -1,28 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From the store to the bus: alerts that were not published yet, and the
- * roll-ups of closed minutes. Marks what the server has, so that nothing is
+ * roll-ups of closed buckets. Marks what the server has, so that nothing is
  * left out after a crash; what is told twice carries the same id.
  */
 #pragma once
 
 #include "collector/bus.h"
 #include "collector/config.h"
+#include "collector/publish_rollup.h"
 #include "collector/store.h"
 #include "proto/base/cleanup.h"
-
-/* Minutes that changed after they were published and wait for their next turn;
- * beyond that a change is seen in the store only. */
-#define PUBLISH_LATE_MAX 4096
 
 struct publish;
 
 int publish_new(const struct config *config, struct store *store,
                 struct publish **ret_publish) LECTR_MUST_USE;
 void publish_free(struct publish **publish);
-/* A call came for a minute that is closed. */
-void publish_note_late(struct publish *p, int64_t time_s);
 /* A bounded amount of work; `bus` NULL: none. Logs once while it fails. */
 void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s);
 /* Alerts that wait, as of the last turn. */
 uint64_t publish_pending(const struct publish *p);
+void publish_get_rollup_stats(const struct publish *p, struct publish_rollup_stats *ret_stats);

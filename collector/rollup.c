@@ -85,6 +85,7 @@ static void add_sums(struct rollup_sums *s, const struct record *rec)
     s->calls++;
     s->errors += rec->error_type[0] != '\0';
     s->synthetic += rec->synthetic;
+    s->retries += rec->is_retry;
     s->input += t->input;
     s->cached_input += t->cached_input;
     s->cache_write += t->cache_write;
@@ -113,7 +114,9 @@ int rollup_add(struct rollup *r, int64_t series, const struct record *rec)
     if (!cell)
         return -ENOMEM;
     add_sums(&cell->sums, rec);
-    if (rec->error_type[0])
+    for (uint32_t i = 0; i < rec->usage_count && ret == 0; i++)
+        ret = tally_add(&cell->usage, rec->usage[i].name, rec->usage[i].count);
+    if (ret == 0 && rec->error_type[0])
         ret = tally_add(&cell->error_types, rec->error_type, 1);
     if (ret == 0 && rec->latency_us.known)
         ret = sketch_add(&cell->latency, rec->latency_us.value);

@@ -49,16 +49,6 @@ int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned 
                         int (*each)(void *ctx, const struct store_unpriced_row *row),
                         void *ctx) LECTR_MUST_USE;
 
-/* Cells of one minute as they are published. */
-struct store_revised_row {
-    struct store_series_name name;
-    int64_t bucket, series, revision; /* the sum over the lanes */
-    struct rollup_sums sums; /* calls, errors, token totals, cached input, cost, unknowns */
-};
-int store_each_revised(struct store *s, int64_t minute_s,
-                       int (*each)(void *ctx, const struct store_revised_row *row),
-                       void *ctx) LECTR_MUST_USE;
-
 /* Single calls as they came (lectr.v1.Call), newest first; `limit` bounds the memory. */
 int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned limit,
                     int (*each)(void *ctx, struct slice payload), void *ctx) LECTR_MUST_USE;

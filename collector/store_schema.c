@@ -46,6 +46,10 @@ static const char schema_now[] =
     "  org TEXT NOT NULL, workload TEXT NOT NULL, provider TEXT NOT NULL,"
     "  seen BIGINT NOT NULL, metered BIGINT NOT NULL,"
     "  PRIMARY KEY(seconds, bucket, lane, org, workload, provider))$END;"
+    /* Which revision of it was told last. */
+    "CREATE TABLE coverage_told(seconds BIGINT NOT NULL, bucket BIGINT NOT NULL,"
+    "  org TEXT NOT NULL, workload TEXT NOT NULL, provider TEXT NOT NULL,"
+    "  revision BIGINT NOT NULL, PRIMARY KEY(seconds, bucket, org, workload, provider))$END;"
     "CREATE TABLE unpriced(bucket BIGINT NOT NULL, lane BIGINT NOT NULL, org TEXT NOT NULL,"
     "  provider TEXT NOT NULL, model TEXT NOT NULL, basis TEXT NOT NULL, calls BIGINT NOT NULL,"
     "  PRIMARY KEY(bucket, lane, org, provider, model, basis))$END;"

@@ -37,10 +37,6 @@
 #define LOSS_SUMS SUM_OR_0("got") SUM_OR_0("top - got")
 #define SUM3(a, b, c) SUM(a) SUM(b) SUM(c)
 #define GAP_SUMS SUM3("connections", "calls_in_flight", "events_lost")
-#define REVISED_TOKENS SUM3("input_total", "output_total", "cached_input")
-#define REVISED_UNKNOWN SUM3("input_unknown", "output_unknown", "cost_unknown")
-#define REVISED_COST SUM3("cost_low", "cost_expected", "cost_high")
-#define REVISED_SUMS SUM3("revision", "calls", "errors") REVISED_TOKENS REVISED_UNKNOWN REVISED_COST
 
 /* Cells of one bucket within a scope, summed over the lanes. */
 #define SHARES(scope)                                                                              \
@@ -144,6 +140,8 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_PRUNE_CELLS] = PRUNE("rollup", "seconds, bucket, series, lane", PRUNE_BUCKETS),
     [STMT_PRUNE_GAPS] = PRUNE("gap", GAP_KEY, PRUNE_BUCKETS),
     [STMT_PRUNE_COVERAGE] = PRUNE("coverage", COVERAGE_KEY, PRUNE_BUCKETS),
+    [STMT_PRUNE_COVERAGE_TOLD] =
+        PRUNE("coverage_told", "seconds, bucket, org, workload, provider", PRUNE_BUCKETS),
     [STMT_PRUNE_UNPRICED] = PRUNE("unpriced", "bucket, lane, org, provider, model, basis",
                                   "bucket < ?2 AND ?1 = 60 ORDER BY bucket"),
     [STMT_PRUNE_CALLS] = PRUNE("call_block", "id", "last_ns < ?2 AND ?1 = 0 ORDER BY last_ns"),
@@ -224,11 +222,6 @@ const char *const store_sql[STMT__COUNT] = {
                          " WHERE last_ns >= ?1 AND first_ns < ?2 ORDER BY last_ns DESC",
     [STMT_QUERY_SPAN] = "SELECT (SELECT min(bucket) FROM rollup WHERE seconds = ?1),"
                         " (SELECT max(bucket) FROM rollup WHERE seconds = ?1)",
-    [STMT_QUERY_REVISED] =
-        "SELECT series" REVISED_SUMS ", org, feature, provider, model, workload"
-        " FROM rollup JOIN series ON series.id = rollup.series"
-        " WHERE seconds = 60 AND bucket = ?1"
-        " GROUP BY series, org, feature, provider, model, workload ORDER BY series",
     [STMT_SHARES_MODEL] = SHARES(" AND feature = ?4 AND provider = ?5 AND model = ?6"),
     [STMT_SHARES_FEATURE] = SHARES(" AND feature = ?4"),
     [STMT_SHARES_PROVIDER] = SHARES(" AND provider = ?4"),
@@ -283,6 +276,38 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_RULE_STATE_PUT] = "INSERT INTO rule_state(name, at_s, payload) VALUES(?1, ?2, ?3)"
                             " ON CONFLICT(name) DO UPDATE SET at_s = excluded.at_s,"
                             " payload = excluded.payload",
+    [STMT_CHANGED_EACH] = "SELECT seconds, bucket FROM touched WHERE bucket + seconds <= ?1"
+                          " GROUP BY seconds, bucket ORDER BY seconds, bucket LIMIT ?2",
+    [STMT_TOUCHED_BUCKET] = "SELECT lane, revision FROM touched WHERE seconds = ?1 AND bucket = ?2",
+    [STMT_UNTOLD_CELLS] = "SELECT " CELL_COLUMNS ", series, lane, revision, published, org,"
+                          " feature, provider, model, workload FROM rollup JOIN series"
+                          " ON series.id = rollup.series WHERE seconds = ?1 AND bucket = ?2"
+                          " AND series IN (SELECT series FROM rollup WHERE seconds = ?1"
+                          "  AND bucket = ?2 AND revision > published GROUP BY series"
+                          "  ORDER BY series LIMIT ?3) ORDER BY series, lane",
+    [STMT_CELL_TOLD] = "UPDATE rollup SET published = ?5 WHERE seconds = ?1 AND bucket = ?2"
+                       " AND series = ?3 AND lane = ?4",
+    /* kinds as in store_publish.h */
+    [STMT_COVERAGE_PARTS] =
+        "SELECT org, workload, provider, kind, reason, a, b, c FROM ("
+        "SELECT org, workload, provider, CAST(0 AS BIGINT) AS kind, '' AS reason" SUM(
+            "seen") " AS a" SUM("metered") " AS b, CAST(0 AS BIGINT) AS c FROM coverage WHERE "
+                                           "seconds = ?1 AND bucket = ?2"
+                                           " GROUP BY org, workload, provider UNION ALL"
+                                           " SELECT org, workload, provider, CAST(1 AS BIGINT), "
+                                           "reason" GAP_SUMS
+                                           " FROM gap WHERE seconds = ?1 AND bucket = ?2"
+                                           " GROUP BY org, workload, provider, reason UNION ALL"
+                                           " SELECT org, workload, provider, CAST(2 AS BIGINT), "
+                                           "'', revision,"
+                                           " CAST(0 AS BIGINT), CAST(0 AS BIGINT) FROM "
+                                           "coverage_told"
+                                           " WHERE seconds = ?1 AND bucket = ?2) AS parts"
+                                           " ORDER BY org, workload, provider, kind, reason",
+    [STMT_COVERAGE_TOLD] =
+        "INSERT INTO coverage_told(seconds, bucket, org, workload, provider, revision)"
+        " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(seconds, bucket, org, workload, provider)"
+        " DO UPDATE SET revision = excluded.revision",
     [STMT_OLD_ERRORS] = "SELECT seconds, bucket, series, type, calls FROM old_rollup_error"
                         " ORDER BY seconds, bucket, series",
     [STMT_OLD_ERRORS_PUT] = "UPDATE rollup SET error_types = ?1"

@@ -338,7 +338,6 @@ void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
         w->late_from_s = minute_s;
     w->late += calls;
     w->late_pending += calls;
-    publish_note_late(w->publish, minute_s);
 }
 
 void watch_note_latest(struct watch *w, uint64_t end_ns)

@@ -127,6 +127,34 @@ static void test_errors_by_type_are_bounded(void **state)
     rollup_free(&r);
 }
 
+static void test_usage_and_retries(void **state)
+{
+    struct rollup *r = NULL;
+    struct found found = {0};
+    struct record rec = call_at(NOON_S), retry = call_at(NOON_S + 60);
+    const struct rollup_cell *hour;
+
+    (void)state;
+    rec.usage_count = retry.usage_count = 2;
+    rec.usage[0] = retry.usage[0] = (struct record_usage){"input/token/reported", 90};
+    rec.usage[1] = (struct record_usage){"output/token/estimated", 20};
+    retry.usage[1] = (struct record_usage){"output/token/reported", 7};
+    retry.is_retry = true;
+    assert_int_equal(rollup_new(&r), 0);
+    assert_int_equal(rollup_add(r, 1, &rec), 0);
+    assert_int_equal(rollup_add(r, 1, &retry), 0);
+    assert_int_equal(rollup_fold(r), 0);
+    assert_int_equal(rollup_each(r, find_all, &found), 0);
+    assert_int_equal(cell_of(&found, 60, NOON_S)->sums.retries, 0);
+    hour = cell_of(&found, 3600, NOON_S);
+    assert_int_equal(hour->sums.retries, 1);
+    assert_int_equal(hour->usage.count, 3);
+    assert_int_equal(tally_get(&hour->usage, "input/token/reported"), 180);
+    assert_int_equal(tally_get(&hour->usage, "output/token/estimated"), 20);
+    assert_int_equal(tally_get(&hour->usage, "output/token/reported"), 7);
+    rollup_free(&r);
+}
+
 static void test_series_stay_apart(void **state)
 {
     struct rollup *r = NULL;
@@ -152,6 +180,7 @@ int main(void)
         cmocka_unit_test(test_buckets_on_end_time),
         cmocka_unit_test(test_unknown_is_not_zero),
         cmocka_unit_test(test_errors_by_type_are_bounded),
+        cmocka_unit_test(test_usage_and_retries),
         cmocka_unit_test(test_series_stay_apart),
     };
 

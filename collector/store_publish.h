@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the judge has told of the roll-ups, and what has changed since: buckets
+ * that lanes touched wait in the store until all of them is published.
+ */
+#pragma once
+
+#include "collector/store_lane.h"
+
+struct store_bucket {
+    uint32_t seconds;
+    int64_t bucket;
+};
+
+/* Buckets that changed and end at or before `closed_s`: the finest resolution first, then the
+ * oldest. */
+int store_each_changed(struct store *s, int64_t closed_s, unsigned limit,
+                       int (*each)(void *ctx, const struct store_bucket *bucket),
+                       void *ctx) LECTR_MUST_USE;
+/* Who touched the bucket, and when last: for store_clear_touched(), after all is told. */
+int store_each_touch_of(struct store *s, const struct store_bucket *bucket,
+                        int (*each)(void *ctx, const struct store_touched *touched),
+                        void *ctx) LECTR_MUST_USE;
+
+/* One lane's part of a cell, as it was read. */
+struct store_cell_mark {
+    int64_t series, lane, revision;
+};
+
+/* A cell of which something was not told yet, merged over its lanes. */
+struct store_untold_cell {
+    struct store_series_name name;
+    const struct rollup_cell *cell;
+    int64_t revision; /* the sum over the lanes: rises when any of them does */
+    int64_t told;     /* what of it was told last, 0 = never */
+    const struct store_cell_mark *marks;
+    unsigned marks_count;
+};
+/* At most `limit` cells, by the number of their series. */
+int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, unsigned limit,
+                           int (*each)(void *ctx, const struct store_untold_cell *cell),
+                           void *ctx) LECTR_MUST_USE;
+int store_set_cell_told(struct store *s, const struct store_bucket *bucket,
+                        const struct store_cell_mark *mark) LECTR_MUST_USE;
+
+/* Coverage of a bucket, merged over the lanes: the rows of one workload and provider follow
+ * each other. */
+struct store_coverage_part {
+    const char *org, *workload, *provider;
+    enum { COVERAGE_SEEN, COVERAGE_GAP, COVERAGE_TOLD } kind;
+    const char *reason;                                 /* of a gap */
+    uint64_t seen, metered;                             /* COVERAGE_SEEN */
+    uint64_t connections, calls_in_flight, events_lost; /* COVERAGE_GAP */
+    int64_t told;                                       /* COVERAGE_TOLD: the revision */
+};
+int store_each_coverage_part(struct store *s, const struct store_bucket *bucket,
+                             int (*each)(void *ctx, const struct store_coverage_part *part),
+                             void *ctx) LECTR_MUST_USE;
+int store_set_coverage_told(struct store *s, const struct store_bucket *bucket, const char *org,
+                            const char *workload, const char *provider,
+                            int64_t revision) LECTR_MUST_USE;

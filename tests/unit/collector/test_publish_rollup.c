@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/publish_rollup.c collector/rollup_pack.c @store */
+#include "collector/publish_rollup.h"
+#include "collector/store_publish.h"
+#include "proto/base/clock.h"
+#include "proto/event.h"
+#include "tests/harness/stores.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#define NOON_S INT64_C(1767268800)
+#define LATER_S (NOON_S + 7 * INT64_C(86400))
+
+/* --- a server that keeps what it gets, once for each id --- */
+
+struct told {
+    char subject[64], id[128];
+    uint8_t bytes[2048];
+    size_t len;
+};
+
+static struct told told[4096];
+static unsigned told_count; /* kept */
+static unsigned told_again; /* of an id that was there */
+static int flush_result;
+
+int bus_publish_async(struct bus *b, const char *subject, const char *id, struct slice data)
+{
+    (void)b;
+    for (unsigned i = 0; i < told_count; i++)
+        if (strcmp(told[i].id, id) == 0) {
+            told_again++;
+            return 0;
+        }
+    assert_true(told_count < 4096 && data.len <= sizeof(told[0].bytes));
+    snprintf(told[told_count].subject, sizeof(told[0].subject), "%s", subject);
+    snprintf(told[told_count].id, sizeof(told[0].id), "%s", id);
+    memcpy(told[told_count].bytes, data.data, data.len);
+    told[told_count++].len = data.len;
+    return 0;
+}
+
+int bus_flush(struct bus *b, uint32_t wait_ms)
+{
+    (void)b;
+    (void)wait_ms;
+    return flush_result;
+}
+
+static struct bus *const some_bus = (struct bus *)told;
+
+struct sums {
+    unsigned messages;
+    uint64_t calls, revision, seen, gaps;
+};
+
+/* As a subscriber adds up: of each roll-up the highest revision. */
+static struct sums add_up(const char *subject)
+{
+    struct sums sums = {0};
+
+    for (unsigned i = 0; i < told_count; i++) {
+        CLEAN_EVENT ProtobufCMessage *message = NULL;
+        const Lectr__V1__Rollup *m;
+        bool is_newest = true;
+
+        if (strcmp(told[i].subject, subject) != 0)
+            continue;
+        assert_int_equal(event_unpack(EVENT_ROLLUP, slice_of(told[i].bytes, told[i].len), &message),
+                         0);
+        m = (const Lectr__V1__Rollup *)(const void *)message;
+        for (unsigned k = 0; k < told_count; k++)
+            if (strncmp(told[k].id, m->id, strlen(m->id)) == 0 &&
+                strtoull(told[k].id + strlen(m->id) + 1, NULL, 10) > m->revision)
+                is_newest = false;
+        sums.messages++;
+        if (!is_newest)
+            continue;
+        sums.calls += m->calls;
+        sums.revision = m->revision;
+        if (m->coverage) {
+            sums.seen += m->coverage->seen_connections;
+            for (size_t k = 0; k < m->coverage->n_gaps; k++)
+                sums.gaps += m->coverage->gaps[k]->connections;
+        }
+    }
+    return sums;
+}
+
+/* --- a writer of one lane, as the owner of it writes: whole cells --- */
+
+static void write_calls(struct store *s, int64_t lane, int64_t minute_s, int64_t series,
+                        uint64_t calls)
+{
+    assert_int_equal(store_begin(s), 0);
+    for (int i = 0; i < ROLLUP__COUNT; i++) {
+        struct rollup_cell cell = {.seconds = rollup_seconds[i],
+                                   .bucket = minute_s - minute_s % rollup_seconds[i],
+                                   .series = series};
+        int64_t revision = 0;
+
+        assert_int_equal(store_load_cell(s, lane, &cell, &revision), 0);
+        cell.sums.calls += calls;
+        assert_int_equal(store_put_cell(s, lane, &cell, revision + 1), 0);
+        assert_int_equal(store_touch(s, lane, cell.seconds, cell.bucket), 0);
+        rollup_cell_fini(&cell);
+    }
+    assert_int_equal(store_commit(s), 0);
+}
+
+static int64_t add_series(struct store *s, const char *feature)
+{
+    const struct store_series_name name = {"acme", feature, "openai", "gpt-4o", "shop/web"};
+    int64_t series = 0;
+
+    assert_int_equal(store_add_series(s, &name, &series), 0);
+    return series;
+}
+
+/* Until a turn has nothing to tell; a new process each time, as after a crash. */
+static void tell_all(struct store *s, int64_t closed_s)
+{
+    for (unsigned before = UINT32_MAX; before != told_count + told_again;) {
+        struct publish_rollup *p = NULL;
+
+        before = told_count + told_again;
+        assert_int_equal(publish_rollup_new(s, &p), 0);
+        assert_int_equal(publish_rollup_turn(p, some_bus, closed_s), 0);
+        publish_rollup_free(&p);
+    }
+}
+
+static struct store *open_store(void)
+{
+    struct store *s = NULL;
+
+    told_count = told_again = 0;
+    flush_result = 0;
+    assert_int_equal(store_open(stores_where, &s), 0);
+    return s;
+}
+
+static int count_touched(void *ctx, const struct store_touched *touched)
+{
+    (void)touched;
+    (*(unsigned *)ctx)++;
+    return 0;
+}
+
+static unsigned touched(struct store *s)
+{
+    unsigned count = 0;
+
+    assert_int_equal(store_each_touched(s, 100000, count_touched, &count), 0);
+    return count;
+}
+
+static void closed_buckets_are_told_once(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    int64_t series;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    series = add_series(s, "search");
+    write_calls(s, 0, NOON_S, series, 2);
+    write_calls(s, 0, NOON_S + 60, series, 3);
+    tell_all(s, NOON_S + 60);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1m").calls, 2);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1h").messages, 0);
+    tell_all(s, NOON_S + 3600);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1m").calls, 5);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1h").calls, 5);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1d").messages, 0);
+    tell_all(s, LATER_S);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1d").calls, 5);
+    assert_int_equal(told_count, 4);
+    assert_int_equal(told_again, 0);
+    assert_int_equal(touched(s), 0);
+}
+
+/* Only the cells that changed, whole, with a higher revision. */
+static void late_calls_are_revisions(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct publish_rollup_stats stats;
+    struct publish_rollup *p = NULL;
+    struct sums minute;
+    int64_t series[3];
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    for (int i = 0; i < 3; i++) {
+        char name[] = {(char)('a' + i), '\0'};
+
+        series[i] = add_series(s, name);
+        write_calls(s, 0, NOON_S, series[i], 10);
+    }
+    tell_all(s, LATER_S);
+    assert_int_equal(told_count, 9);
+    write_calls(s, 0, NOON_S, series[1], 1);
+    assert_int_equal(publish_rollup_new(s, &p), 0);
+    assert_int_equal(publish_rollup_turn(p, some_bus, LATER_S), 0);
+    publish_rollup_get_stats(p, &stats);
+    publish_rollup_free(&p);
+    assert_int_equal(stats.told, 3);
+    assert_int_equal(stats.revised, 3);
+    assert_int_equal(told_count, 12);
+    minute = add_up("lectr.v1.rollup.acme.1m");
+    assert_int_equal(minute.messages, 4);
+    assert_int_equal(minute.calls, 31);
+    assert_int_equal(add_up("lectr.v1.rollup.acme.1d").calls, 31);
+}
+
+/* The server has the messages, the store does not know it yet. */
+static void a_crash_before_the_marks_tells_the_same_again(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct publish_rollup *p = NULL;
+    int64_t series;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    series = add_series(s, "search");
+    write_calls(s, 0, NOON_S, series, 2);
+    flush_result = -EIO;
+    assert_int_equal(publish_rollup_new(s, &p), 0);
+    assert_int_equal(publish_rollup_turn(p, some_bus, LATER_S), -EIO);
+    publish_rollup_free(&p);
+    assert_int_equal(told_count, 3);
+    assert_int_equal(touched(s), 3);
+    flush_result = 0;
+    tell_all(s, LATER_S);
+    assert_int_equal(told_count, 3);
+    assert_int_equal(told_again, 3);
+    assert_int_equal(touched(s), 0);
+}
+
+static void lanes_are_one_roll_up(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct sums minute;
+    int64_t series;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    series = add_series(s, "search");
+    write_calls(s, 3, NOON_S, series, 2);
+    write_calls(s, 3, NOON_S, series, 2);
+    write_calls(s, 17, NOON_S, series, 5);
+    tell_all(s, LATER_S);
+    minute = add_up("lectr.v1.rollup.acme.1m");
+    assert_int_equal(minute.messages, 1);
+    assert_int_equal(minute.calls, 9);
+    assert_int_equal(minute.revision, 3);
+    write_calls(s, 17, NOON_S, series, 1);
+    tell_all(s, LATER_S);
+    minute = add_up("lectr.v1.rollup.acme.1m");
+    assert_int_equal(minute.calls, 10);
+    assert_int_equal(minute.revision, 4);
+}
+
+static void more_than_a_turn_takes_turns(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct publish_rollup *p = NULL;
+    struct publish_rollup_stats stats;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    for (int i = 0; i < PUBLISH_ROLLUPS_MAX / 2; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "feature%d", i);
+        write_calls(s, 0, NOON_S, add_series(s, name), 1);
+    }
+    assert_int_equal(publish_rollup_new(s, &p), 0);
+    assert_int_equal(publish_rollup_turn(p, some_bus, LATER_S), 0);
+    publish_rollup_get_stats(p, &stats);
+    publish_rollup_free(&p);
+    assert_int_equal(stats.told, PUBLISH_ROLLUPS_MAX);
+    assert_true(touched(s) > 0);
+    tell_all(s, LATER_S);
+    assert_int_equal(told_count, 3 * (PUBLISH_ROLLUPS_MAX / 2));
+    assert_int_equal(told_again, 0);
+    assert_int_equal(touched(s), 0);
+}
+
+static struct record coverage_at(enum record_kind kind, uint64_t connections)
+{
+    return (struct record){.kind = kind,
+                           .org = "acme",
+                           .provider = "openai",
+                           .workload = "shop/web",
+                           .reason = "ech",
+                           .end_ns = (uint64_t)NOON_S * NSEC_PER_SEC,
+                           .seen = connections,
+                           .metered = connections / 2,
+                           .connections = connections};
+}
+
+static void coverage_is_told_and_revised(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct record seen = coverage_at(RECORD_COVERAGE, 10), gap = coverage_at(RECORD_GAP, 4);
+    struct sums minute;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    assert_int_equal(store_begin(s), 0);
+    assert_int_equal(store_add_gap_lane(s, 0, &gap), 0);
+    assert_int_equal(store_touch(s, 0, 60, NOON_S), 0);
+    assert_int_equal(store_commit(s), 0);
+    tell_all(s, LATER_S);
+    minute = add_up("lectr.v1.rollup.acme.1m");
+    assert_int_equal(minute.messages, 1);
+    assert_int_equal(minute.gaps, 4);
+    assert_int_equal(store_begin(s), 0);
+    assert_int_equal(store_add_coverage_lane(s, 0, &seen), 0);
+    assert_int_equal(store_touch(s, 0, 60, NOON_S), 0);
+    assert_int_equal(store_commit(s), 0);
+    tell_all(s, LATER_S);
+    minute = add_up("lectr.v1.rollup.acme.1m");
+    assert_int_equal(minute.messages, 2);
+    assert_int_equal(minute.gaps, 4);
+    assert_int_equal(minute.seen, 10);
+    /* Touched by something else: nothing to tell. */
+    assert_int_equal(store_touch(s, 0, 60, NOON_S), 0);
+    tell_all(s, LATER_S);
+    assert_int_equal(told_count, 2);
+    assert_int_equal(told_again, 0);
+}
+
+static void without_a_bus_nothing_waits(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct publish_rollup *p = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    write_calls(s, 0, NOON_S, add_series(s, "search"), 2);
+    assert_int_equal(publish_rollup_new(s, &p), 0);
+    assert_int_equal(publish_rollup_turn(p, NULL, LATER_S), 0);
+    publish_rollup_free(&p);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(touched(s), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(closed_buckets_are_told_once, stores_empty),
+        cmocka_unit_test_teardown(late_calls_are_revisions, stores_empty),
+        cmocka_unit_test_teardown(a_crash_before_the_marks_tells_the_same_again, stores_empty),
+        cmocka_unit_test_teardown(lanes_are_one_roll_up, stores_empty),
+        cmocka_unit_test_teardown(more_than_a_turn_takes_turns, stores_empty),
+        cmocka_unit_test_teardown(coverage_is_told_and_revised, stores_empty),
+        cmocka_unit_test_teardown(without_a_bus_nothing_waits, stores_empty),
+    };
+
+    return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +
+           cmocka_run_group_tests_name("PostgreSQL", tests, stores_setup_postgres, stores_teardown);
+}
