@@ -35,7 +35,7 @@ struct judge {
     struct housekeep housekeep;
     uint64_t epoch; /* of the watch */
     uint64_t looked_mono_ns, reached_mono_ns;
-    bool said_away;
+    bool told_active; /* as the hooks know it */
     pthread_t thread;
     bool has_thread;
     atomic_bool stop;
@@ -43,6 +43,7 @@ struct judge {
     struct note notes[NOTES_MAX];
     unsigned notes_count;
     uint64_t latest_ns;
+    struct judge_hooks hooks;
     struct pipeline_stats stats; /* only what watch_fill_stats() fills */
 };
 
@@ -81,10 +82,47 @@ void judge_fill_stats(struct judge *j, struct pipeline_stats *stats)
     stats->series = j->stats.series;
     stats->watermark_ns = j->stats.watermark_ns;
     stats->closed_s = j->stats.closed_s;
+    stats->rules = j->stats.rules;
+    pthread_mutex_unlock(&j->lock);
+}
+
+void judge_set_hooks(struct judge *j, const struct judge_hooks *hooks)
+{
+    pthread_mutex_lock(&j->lock);
+    j->hooks = *hooks;
     pthread_mutex_unlock(&j->lock);
 }
 
 /* --- its thread --- */
+
+static struct judge_hooks hooks_of(struct judge *j)
+{
+    struct judge_hooks hooks;
+
+    pthread_mutex_lock(&j->lock);
+    hooks = j->hooks;
+    pthread_mutex_unlock(&j->lock);
+    return hooks;
+}
+
+static void on_reload(void *ctx)
+{
+    struct judge_hooks hooks = hooks_of(ctx);
+
+    if (hooks.on_reload)
+        hooks.on_reload(hooks.ctx);
+}
+
+static void tell_active(struct judge *j)
+{
+    struct judge_hooks hooks = hooks_of(j);
+    const bool is_active = j->watch;
+
+    if (!hooks.on_active || is_active == j->told_active)
+        return;
+    j->told_active = is_active;
+    hooks.on_active(hooks.ctx, is_active);
+}
 
 static void hand_over_notes(struct judge *j)
 {
@@ -149,8 +187,10 @@ static int follow_lane(struct judge *j)
     if (r < 0)
         log_error("minutes cannot be judged, trying again", "error=%s database=%s", strerror(-r),
                   store_error(j->store));
-    else
+    else {
         j->epoch = epoch;
+        watch_on_reload(j->watch, on_reload, j);
+    }
     return r;
 }
 
@@ -200,6 +240,7 @@ static void *run(void *ctx)
     while (!atomic_load(&j->stop)) {
         uint32_t nap_ms = follow_lane(j) < 0 ? RETRY_MS : TURN_MS;
 
+        tell_active(j);
         take_turn(j);
         usleep(nap_ms * 1000);
     }

@@ -6,6 +6,7 @@
 #include "collector/dead_letters.h"
 #include "collector/deliver.h"
 #include "collector/hush.h"
+#include "collector/judge.h"
 #include "collector/pipeline.h"
 #include "collector/rules.h"
 #include "collector/serve.h"
@@ -74,16 +75,18 @@ static int start_deliver(const struct config *config, struct deliver **ret_deliv
         .store = config_store_where(config),
         .alerting = config_alerting_file(config),
     };
-    int r = deliver_start(&settings, ret_deliver);
 
-    if (r == 0)
-        deliver_set_active(*ret_deliver, true);
-    return r;
+    return deliver_start(&settings, ret_deliver);
 }
 
 static void on_reload(void *ctx)
 {
     deliver_reload(ctx);
+}
+
+static void on_active(void *ctx, bool is_active)
+{
+    deliver_set_active(ctx, is_active);
 }
 
 static int run_serve(const struct args *args)
@@ -104,12 +107,12 @@ static int run_serve(const struct args *args)
     if (r == 0)
         r = serve_start(config, pipeline, deliver, &serve);
     if (r == 0) {
-        pipeline_on_reload(pipeline, on_reload, deliver);
+        pipeline_set_hooks(pipeline, &(struct judge_hooks){on_reload, on_active, deliver});
         r = pipeline_run(pipeline, &stop);
     }
     serve_stop(&serve);
+    pipeline_free(&pipeline); /* its judge knows of the deliverer */
     deliver_stop(&deliver);
-    pipeline_free(&pipeline);
     return r == 0 ? 0 : 1;
 }
 

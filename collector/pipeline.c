@@ -121,9 +121,9 @@ void pipeline_free(struct pipeline **pipeline)
     *pipeline = NULL;
 }
 
-void pipeline_on_reload(struct pipeline *p, void (*on_reload)(void *ctx), void *ctx)
+void pipeline_set_hooks(struct pipeline *p, const struct judge_hooks *hooks)
 {
-    watch_on_reload(p->watch, on_reload, ctx);
+    judge_set_hooks(p->judge, hooks);
 }
 
 static void nap(uint32_t ms)

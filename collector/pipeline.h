@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct pipeline;
+struct judge_hooks;
 
 /* Of the file of rules. */
 struct rules_stats {
@@ -40,8 +41,8 @@ struct pipeline_stats {
 
 /* Opens the store; NATS is reached for when it runs. -errno, logged. */
 int pipeline_new(const struct config *config, struct pipeline **ret_pipeline) LECTR_MUST_USE;
-/* The file of rules was read again and holds; called by the pipeline's thread. */
-void pipeline_on_reload(struct pipeline *p, void (*on_reload)(void *ctx), void *ctx);
+/* judge.h */
+void pipeline_set_hooks(struct pipeline *p, const struct judge_hooks *hooks);
 /* Until *stop. A NATS or store that is away is waited for. */
 int pipeline_run(struct pipeline *p, const atomic_bool *stop) LECTR_MUST_USE;
 void pipeline_free(struct pipeline **pipeline);
