@@ -53,6 +53,8 @@ static json_t *make_labels(const Lectr__V1__Alert *a)
         r = add_label(labels, "org", a->org);
     if (r == 0)
         r = add_label(labels, "severity", a->severity);
+    if (r == 0)
+        r = add_label(labels, "rule", a->rule_name);
     if (r == 0 && a->has_synthetic && a->synthetic)
         r = add_label(labels, "synthetic", "true");
     return r == 0 ? json_incref(labels) : NULL;
@@ -87,6 +89,7 @@ static int add_words(json_t *annotations, const struct notice *n)
         {"direction", a->direction},
         {"confidence", a->confidence},
         {"baseline_method", a->baseline_method},
+        {"level", a->level},
         {"runbook_url", runbook},
     };
     int r = 0;
@@ -117,6 +120,9 @@ static json_t *make_annotations(const struct notice *n)
         {"samples", a->has_samples, (double)a->samples},
         {"history_weeks", a->has_history_hours, a->history_hours / HOURS_OF_WEEK},
         {"return_period_weeks", a->has_return_period_weeks, a->return_period_weeks},
+        {"impact_excess_usd", a->has_impact_excess_usd, a->impact_excess_usd},
+        {"impact_excess_usd_per_hour", a->has_impact_excess_usd_per_hour,
+         a->impact_excess_usd_per_hour},
     };
     CLEAN_JSON json_t *annotations = json_object();
     int r = annotations ? add_words(annotations, n) : -ENOMEM;

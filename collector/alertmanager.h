@@ -3,7 +3,8 @@
  * Alerts as the body of Alertmanager's POST /api/v2/alerts. Pure.
  *
  * Labels are the identity and hold no numbers of the episode: alertname (the
- * rule), org, severity and the scope. Numbers and links are annotations.
+ * kind of rule), org, severity, rule (its name in the file) and the scope. Numbers and links are
+ * annotations.
  */
 #pragma once
 

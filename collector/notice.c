@@ -57,8 +57,10 @@ void notice_time(uint64_t unix_ns, char ret_text[NOTICE_TIME_BYTES])
 
 void notice_title(const Lectr__V1__Alert *a, char ret_title[NOTICE_TITLE_BYTES])
 {
+    const char *name = notice_text(a->rule_name);
     char text[2 * NOTICE_TITLE_BYTES];
-    size_t len = (size_t)snprintf(text, sizeof(text), "%.128s:", notice_text(a->rule));
+    size_t len = (size_t)snprintf(text, sizeof(text), "%.64s%s%.96s%s:", notice_text(a->rule),
+                                  name[0] ? " (" : "", name, name[0] ? ")" : "");
 
     for (size_t i = 0; i < a->n_labels && len < sizeof(text); i++)
         if (notice_text(a->labels[i]->value)[0])

@@ -31,7 +31,8 @@ const char *notice_text(const char *text);
 const char *notice_label(const Lectr__V1__Alert *a, const char *name);
 /* RFC 3339 in UTC; as many digits of the second as it takes. */
 void notice_time(uint64_t unix_ns, char ret_text[NOTICE_TIME_BYTES]);
-/* "cost.spike: feature=chat provider=openai model=gpt-4o", whole characters only. */
+/* "cost.spike: feature=chat provider=openai model=gpt-4o", "cost.budget (monthly): feature=chat";
+ * whole characters only. */
 void notice_title(const Lectr__V1__Alert *a, char ret_title[NOTICE_TITLE_BYTES]);
 /* "12.4 USD", "0.31"; "?" when not known. */
 void notice_value(bool known, double value, const char *unit, char *ret_text, size_t size);

@@ -102,9 +102,9 @@ static int tell(struct store *s, const struct alerting *a, const struct store_al
 
     if (alert->status == LECTR__V1__ALERT__STATUS__STATUS_RESOLVED)
         return tell_end(s, a, alert);
-    if (message->silenced_by && message->silenced_by[0])
-        return 0;
-    if (alerting_silenced(a, &scope, alert->at_ns / (int64_t)NSEC_PER_SEC))
+    /* Silenced when it was found, or by the file as it is now. */
+    if (notice_text(message->silenced_by)[0] ||
+        alerting_silenced(a, &scope, alert->at_ns / (int64_t)NSEC_PER_SEC))
         return 0;
     set = alerting_route(a, &scope);
     for (unsigned i = 0; i < a->receivers_count && r == 0; i++)

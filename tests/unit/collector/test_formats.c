@@ -29,6 +29,8 @@ struct sample {
     Lectr__V1__Alert alert;
     Lectr__V1__Alert__Label label[3], *labels[3];
     uint32_t windows[2];
+    Lectr__V1__Alert__Attribution part, *parts[1];
+    char *related[1], *limits[1];
 };
 
 static void set_label(struct sample *s, int i, char *name, char *value)
@@ -78,6 +80,28 @@ static void make(struct sample *s)
     SET(beyond_seen, true);
     SET(tail_events_seen, 57);
     SET(min_detectable_ratio, 1.7);
+    s->alert.level = "model";
+    SET(samples_expected, 790.5);
+    SET(baseline_band_pct, 96.0);
+    SET(baseline_slot_samples, 3);
+    s->alert.baseline_season = "weekly";
+    SET(detection_delay_seconds, 240);
+    SET(impact_excess_usd, 8.3);
+    SET(impact_excess_usd_per_hour, 99.6);
+    lectr__v1__alert__attribution__init(&s->part);
+    s->part.dimension = "price";
+    s->part.has_amount = s->part.has_share = true;
+    s->part.amount = 8.1;
+    s->part.share = 0.98;
+    s->parts[0] = &s->part;
+    s->alert.attribution = s->parts;
+    s->alert.n_attribution = 1;
+    s->related[0] = "33333333-3333-8333-8333-333333333333";
+    s->alert.related = s->related;
+    s->alert.n_related = 1;
+    s->limits[0] = "only 3 prior samples of this hour of week";
+    s->alert.limits = s->limits;
+    s->alert.n_limits = 1;
     s->windows[0] = 300;
     s->windows[1] = 90;
     s->alert.windows_agreeing_seconds = s->windows;
@@ -188,22 +212,29 @@ static void cloudevent_is_the_envelope_and_the_data(void **state)
         "\"time\":\"2026-01-01T12:04:00.5Z\",\"datacontenttype\":\"application/json\","
         "\"dataschema\":\"urn:lectr:anomaly:v1\",\"data\":{"
         "\"fingerprint\":\"22222222-2222-8222-8222-222222222222\",\"status\":\"firing\","
-        "\"severity\":\"warning\",\"rule\":\"cost.spike\","
+        "\"severity\":\"warning\",\"rule\":\"cost.spike\",\"rule_name\":null,\"level\":\"model\","
         "\"labels\":{\"metric\":\"cost_usd\",\"org\":\"acme\",\"feature\":\"chat\","
         "\"provider\":\"openai\",\"model\":\"gpt-4o\"},"
         "\"starts_at\":\"2026-01-01T12:00:00Z\",\"detected_at\":\"2026-01-01T12:04:00.5Z\","
-        "\"ends_at\":null,\"detection_delay_s\":240,"
+        "\"ends_at\":null,\"detection_delay_s\":240.0,"
         "\"window\":{\"start\":\"2026-01-01T12:00:00Z\",\"end\":\"2026-01-01T12:05:00Z\","
         "\"seconds\":300},"
-        "\"observed\":{\"value\":12.4,\"unit\":\"USD\",\"samples\":812},"
-        "\"baseline\":{\"value\":4.1,\"lower\":3.1,\"upper\":5.5,"
-        "\"method\":\"hour_of_week+local\",\"history_weeks\":1.0,\"samples\":160},"
+        "\"observed\":{\"value\":12.4,\"unit\":\"USD\",\"samples\":812,\"samples_expected\":790.5},"
+        "\"baseline\":{\"value\":4.1,\"lower\":3.1,\"upper\":5.5,\"band_pct\":96.0,"
+        "\"method\":\"hour_of_week+local\",\"samples\":160,\"slot_samples\":3,"
+        "\"season\":\"weekly\",\"history_weeks\":1.0},"
         "\"deviation\":{\"absolute\":8.3,\"ratio\":3.02,\"sigmas\":8.9,\"direction\":\"up\"},"
         "\"evidence\":{\"return_period_weeks\":100.0,\"tail_events_seen\":57,"
-        "\"beyond_seen\":true,\"min_detectable_ratio\":1.7,\"windows_agreeing\":[\"5m\",\"90s\"],"
-        "\"confidence\":\"calibrated\"},"
-        "\"context\":{\"unusual_pattern_score\":null},"
-        "\"reason\":\"Cost was $12.40, 3.0x the usual $4.10.\",\"synthetic\":false}}";
+        "\"beyond_seen\":true,\"min_detectable_ratio\":1.7,\"confidence\":\"calibrated\","
+        "\"windows_agreeing\":[\"5m\",\"90s\"]},"
+        "\"impact\":{\"excess_usd_so_far\":8.3,\"excess_usd_per_hour\":99.6,"
+        "\"affected_series\":null},"
+        "\"attribution\":[{\"dimension\":\"price\",\"value\":null,\"amount\":8.1,\"share\":0.98}],"
+        "\"context\":{\"last_change\":null,\"last_change_at\":null,"
+        "\"unusual_pattern_score\":null,\"feedback\":null,"
+        "\"related\":[\"33333333-3333-8333-8333-333333333333\"]},"
+        "\"reason\":\"Cost was $12.40, 3.0x the usual $4.10.\","
+        "\"limits\":[\"only 3 prior samples of this hour of week\"],\"synthetic\":false}}";
     struct sample s;
     char *text;
 
@@ -234,6 +265,48 @@ static void what_is_not_known_is_null(void **state)
     json_decref(root);
 }
 
+/* What a rule of the file adds, and its name where two of them would be one otherwise. */
+static void rules_of_the_file_are_told_apart(void **state)
+{
+    Lectr__V1__Alert__Budget budget = LECTR__V1__ALERT__BUDGET__INIT;
+    Lectr__V1__Alert__BurnRate burn = LECTR__V1__ALERT__BURN_RATE__INIT;
+    Lectr__V1__Alert__FirstSeen first = LECTR__V1__ALERT__FIRST_SEEN__INIT;
+    char *values[] = {"gpt-5", "o9"};
+    struct sample s;
+    json_t *root;
+
+    (void)state;
+    make(&s);
+    s.alert.rule_name = "monthly";
+    budget.has_limit_usd = budget.has_from_unix_nano = true;
+    budget.limit_usd = 5000;
+    budget.from_unix_nano = START_NS;
+    burn.has_long_burn = burn.has_long_calls = true;
+    burn.long_burn = 14.5;
+    burn.long_calls = 1000;
+    first.values = values;
+    first.n_values = 2;
+    s.alert.budget = &budget;
+    s.alert.burn_rate = &burn;
+    s.alert.first_seen = &first;
+    root = parsed(cloudevent(&s));
+    assert_text(root, "data/rule_name", "monthly");
+    assert_text(root, "data/budget/from", "2026-01-01T12:00:00Z");
+    assert_true(json_real_value(at(root, "data/budget/limit_usd")) == 5000);
+    assert_true(json_is_null(at(root, "data/budget/spent_usd")));
+    assert_true(json_real_value(at(root, "data/burn_rate/long_burn")) == 14.5);
+    assert_int_equal(json_integer_value(at(root, "data/burn_rate/long_calls")), 1000);
+    assert_text(root, "data/first_seen/values/1", "o9");
+    json_decref(root);
+    root = parsed(alertmanager(&s, 1));
+    assert_text(root, "0/labels/rule", "monthly");
+    assert_text(root, "0/labels/alertname", "cost.spike");
+    json_decref(root);
+    root = parsed(slack(&s, ""));
+    assert_non_null(strstr(json_string_value(at(root, "text")), "cost.spike (monthly):"));
+    json_decref(root);
+}
+
 /* Nothing at all must not crash or make broken JSON. */
 static void an_empty_alert_is_told(void **state)
 {
@@ -257,12 +330,13 @@ static void alertmanager_labels_are_the_identity(void **state)
         "\"description\":\"Cost was $12.40, 3.0x the usual $4.10.\","
         "\"fingerprint\":\"22222222-2222-8222-8222-222222222222\",\"metric\":\"cost_usd\","
         "\"unit\":\"USD\",\"direction\":\"up\",\"confidence\":\"calibrated\","
-        "\"baseline_method\":\"hour_of_week+local\","
+        "\"baseline_method\":\"hour_of_week+local\",\"level\":\"model\","
         "\"runbook_url\":\"https://runbooks.example/lectr#cost-spike\","
         "\"observed\":\"12.4\",\"baseline\":\"4.1\",\"baseline_lower\":\"3.1\","
         "\"baseline_upper\":\"5.5\",\"deviation_absolute\":\"8.3\",\"deviation_ratio\":\"3.02\","
         "\"deviation_sigmas\":\"8.9\",\"samples\":\"812\",\"history_weeks\":\"1\","
-        "\"return_period_weeks\":\"100\","
+        "\"return_period_weeks\":\"100\",\"impact_excess_usd\":\"8.3\","
+        "\"impact_excess_usd_per_hour\":\"99.6\","
         "\"window\":\"2026-01-01T12:00:00Z/2026-01-01T12:05:00Z\"},"
         "\"startsAt\":\"2026-01-01T12:00:00Z\",\"endsAt\":\"2026-01-01T12:10:00Z\","
         "\"generatorURL\":\"https://lectr.example/alerts\"}]";
@@ -439,6 +513,7 @@ int main(void)
         cmocka_unit_test(cloudevent_is_the_envelope_and_the_data),
         cmocka_unit_test(what_is_not_known_is_null),
         cmocka_unit_test(an_empty_alert_is_told),
+        cmocka_unit_test(rules_of_the_file_are_told_apart),
         cmocka_unit_test(alertmanager_labels_are_the_identity),
         cmocka_unit_test(hostile_names_stay_text),
         cmocka_unit_test(long_texts_are_cut_between_characters),

@@ -57,6 +57,8 @@ static int clean(void **state)
     return stores_empty(state);
 }
 
+static char *silenced_by; /* of the next alerts */
+
 /* A transition of the feature's episode. */
 static void add(const char *feature, int status, const char *severity)
 {
@@ -77,6 +79,7 @@ static void add(const char *feature, int status, const char *severity)
     m.n_labels = 1;
     m.id = id;
     m.severity = (char *)(uintptr_t)severity;
+    m.silenced_by = silenced_by;
     m.rule = (char[]){"cost.spike"};
     assert_int_equal(event_pack(&m.base, packed, sizeof(packed), &bytes), 0);
     row = (struct store_alert){.id = id,
@@ -236,6 +239,19 @@ static void an_update_may_be_the_first_word(void **state)
     assert_string_equal(due("hook", 1000).text, "");
     end_first("am", "a:updated");
     end_first("am", "a:updated");
+}
+
+/* As it was found under a silence of the store, which this file does not know. */
+static void what_was_silenced_when_it_was_found_is_not_told(void **state)
+{
+    (void)state;
+    STORES_NEEDED();
+    silenced_by = (char[]){"maintenance"};
+    add("a", FIRING, "warning");
+    silenced_by = NULL;
+    add("a", RESOLVED, "warning");
+    route(2);
+    assert_counts(0, 0);
 }
 
 /* --- letters --- */
@@ -435,6 +451,7 @@ int main(void)
         WITH_STORE(routes_choose_and_settings_leave_out),
         WITH_STORE(the_end_follows_the_beginning),
         WITH_STORE(an_update_may_be_the_first_word),
+        WITH_STORE(what_was_silenced_when_it_was_found_is_not_told),
         WITH_STORE(letters_of_an_episode_keep_their_order),
         WITH_STORE(a_clock_that_was_put_back_delays_nothing),
         WITH_STORE(dead_letters_can_be_tried_again),
