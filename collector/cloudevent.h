@@ -9,7 +9,7 @@
 #include "collector/notice.h"
 
 #define CLOUDEVENT_CONTENT_TYPE "application/cloudevents+json; charset=utf-8"
-/* What `data` means; the schema is proto/alert.schema.json. */
+/* Names what proto/alert.md says of `data`. */
 #define CLOUDEVENT_SCHEMA "urn:lectr:anomaly:v1"
 
 /* The `data` object alone; the caller releases it. NULL: no memory. */

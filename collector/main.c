@@ -241,7 +241,8 @@ static int run_help(const struct args *args)
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);
     printf("\n  -c FILE        settings, default %s\n"
-           "  --format F     of backtest: csv (default) or json, one object a line\n",
+           "  --format F     of backtest: csv (default) or json, one object a line;\n"
+           "                 of dead-letters list: json\n",
            DEFAULT_CONFIG);
     return 0;
 }
