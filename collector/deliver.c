@@ -225,7 +225,9 @@ void deliver_stop(struct deliver **deliver)
 
 void deliver_set_active(struct deliver *d, bool is_active)
 {
-    atomic_store(&d->is_active, is_active);
+    /* The file may have changed while nobody followed it here. */
+    if (!atomic_exchange(&d->is_active, is_active) && is_active)
+        deliver_reload(d);
 }
 
 void deliver_reload(struct deliver *d)
