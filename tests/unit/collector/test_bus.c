@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* LINK: collector/bus.c collector/bus_pull.c collector/bus_ref.c */
+/* Lanes against a real server: in order, nothing passed over, whatever is killed or lost. */
+#include "collector/bus.h"
+#include "proto/base/clock.h"
+#include "proto/subject.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <nats/nats.h>
+
+#define WAIT_MS 30000
+#define NUMBERS_MAX 2000
+
+static char root[64], url[64];
+static uint16_t port;
+static pid_t server_pid;
+static struct bus_settings settings;
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    CLEAN_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t len = sizeof(at);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    return ntohs(at.sin_port);
+}
+
+static void server_start(void)
+{
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
+    char port_text[8], store[96], log[96];
+    int r = -1;
+
+    snprintf(port_text, sizeof(port_text), "%u", port);
+    snprintf(store, sizeof(store), "%s/jetstream", root);
+    snprintf(log, sizeof(log), "%s/server.log", root);
+    server_pid = fork();
+    if (server_pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port_text, "-js", "-sd",
+               store, "-l", log, NULL);
+        _exit(127);
+    }
+    while (r < 0) {
+        CLEAN_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        r = connect(fd, (struct sockaddr *)&at, sizeof(at));
+        assert_true(clock_mono_ns() < until_ns);
+        usleep(10000);
+    }
+}
+
+static void server_stop(void)
+{
+    if (server_pid > 0) {
+        kill(server_pid, SIGKILL);
+        waitpid(server_pid, NULL, 0);
+    }
+    server_pid = 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    snprintf(root, sizeof(root), "/tmp/lectr-bus-XXXXXX");
+    if (!mkdtemp(root))
+        return -1;
+    port = free_port();
+    snprintf(url, sizeof(url), "nats://127.0.0.1:%u", port);
+    settings = (struct bus_settings){.url = url,
+                                     .creds = "",
+                                     .ca_file = "",
+                                     .stream = "LECTR",
+                                     .durable = "collector",
+                                     .name = "test"};
+    server_start();
+    return 0;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    server_stop();
+    return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct bus *open_bus(void)
+{
+    struct bus *b = NULL;
+
+    assert_int_equal(bus_open(&settings, &b), 0);
+    return b;
+}
+
+/* Numbers first to last, in the subjects of a part. */
+static void publish(struct bus *b, unsigned part, unsigned first, unsigned last)
+{
+    char subject[SUBJECT_BYTES], text[16], id[32];
+
+    assert_int_equal(bus_ensure_stream(b), 0);
+    assert_int_equal(subject_call("acme", "openai", part, subject), 0);
+    for (unsigned i = first; i <= last; i++) {
+        snprintf(text, sizeof(text), "%u", i);
+        snprintf(id, sizeof(id), "%u-%u", part, i);
+        assert_int_equal(bus_publish_async(b, subject, id, slice_str(text)), 0);
+    }
+    assert_int_equal(bus_flush(b, WAIT_MS), 0);
+}
+
+static unsigned number_of(const struct bus_message *m)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%.*s", (int)m->data.len, (const char *)m->data.data);
+    return (unsigned)atoi(text);
+}
+
+/* Fetches `count` messages of the lane, which are first, first + 1, ... */
+static void expect(struct bus *b, unsigned lane, unsigned first, unsigned count, bool ack)
+{
+    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
+    unsigned got = 0;
+
+    while (got < count) {
+        struct bus_batch *batch = NULL;
+
+        assert_true(clock_mono_ns() < until_ns);
+        if (bus_fetch(b, count - got < 100 ? (int)(count - got) : 100, 50, 0, &batch) < 0) {
+            usleep(50000);
+            continue;
+        }
+        for (int i = 0; i < bus_batch_count(batch); i++) {
+            const struct bus_message *m = bus_batch_at(batch, i);
+
+            assert_int_equal(m->lane, lane);
+            assert_int_equal(number_of(m), first + got++);
+        }
+        if (ack)
+            bus_ack(b, batch, lane);
+        bus_batch_free(batch);
+    }
+    assert_int_equal(got, count);
+}
+
+static void expect_nothing(struct bus *b)
+{
+    struct bus_batch *batch = NULL;
+
+    assert_int_equal(bus_fetch(b, 100, 300, 0, &batch), 0);
+    assert_int_equal(bus_batch_count(batch), 0);
+}
+
+static void test_what_is_not_acked_comes_again_first(void **state)
+{
+    struct bus *b = open_bus();
+
+    (void)state;
+    publish(b, 3, 1, 500);
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect(b, 0, 1, 200, true);
+    expect(b, 0, 201, 300, false);
+    bus_close(&b);
+    b = open_bus();
+    publish(b, 3, 501, 510);
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect(b, 0, 201, 310, true);
+    bus_close(&b);
+    b = open_bus();
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect_nothing(b);
+    publish(b, 3, 511, 520);
+    expect(b, 0, 511, 10, true);
+    bus_close(&b);
+}
+
+static void test_given_back(void **state)
+{
+    struct bus *b = open_bus();
+
+    (void)state;
+    publish(b, 3, 1, 50);
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect(b, 0, 1, 50, false);
+    bus_give_back(b, 0);
+    publish(b, 3, 51, 60);
+    expect(b, 0, 1, 60, true);
+    bus_give_back(b, 0);
+    expect_nothing(b);
+    bus_close(&b);
+}
+
+static void test_server_is_killed(void **state)
+{
+    struct bus *b = open_bus();
+
+    (void)state;
+    publish(b, 3, 1, 300);
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect(b, 0, 1, 100, true);
+    expect(b, 0, 101, 50, false);
+    server_stop();
+    server_start();
+    /* Those that were not acked, and the rest. */
+    expect(b, 0, 101, 200, true);
+    publish(b, 3, 301, 400);
+    expect(b, 0, 301, 100, true);
+    bus_close(&b);
+}
+
+static void test_parts_are_lanes(void **state)
+{
+    struct bus *b;
+
+    (void)state;
+    settings.is_per_part = true;
+    b = open_bus();
+    publish(b, 3, 1, 100);
+    publish(b, 5, 1, 100);
+    publish(b, 33, 1, 100);
+    assert_int_equal(bus_attach(b, 3), 0);
+    expect(b, 3, 1, 100, true);
+    expect_nothing(b);
+    assert_int_equal(bus_attach(b, 33), 0);
+    expect(b, 33, 1, 100, true);
+    bus_detach(b, 3);
+    publish(b, 3, 101, 110);
+    publish(b, 33, 101, 110);
+    expect(b, 33, 101, 10, true);
+    expect_nothing(b);
+    assert_int_equal(bus_attach(b, 3), 0);
+    expect(b, 3, 101, 10, true);
+    bus_close(&b);
+}
+
+/* Two that believe the lane is theirs: what is on its way to one when the other takes over is
+ * given to the other. (Who may store it is the lease's concern.) */
+static void test_two_on_one_lane_lose_nothing(void **state)
+{
+    static bool seen[NUMBERS_MAX + 1];
+    struct bus *two[] = {open_bus(), open_bus()};
+    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
+    unsigned left = NUMBERS_MAX, turn = 0;
+
+    (void)state;
+    publish(two[0], 3, 1, NUMBERS_MAX);
+    assert_int_equal(bus_attach(two[0], 0), 0);
+    assert_int_equal(bus_attach(two[1], 0), 0);
+    while (left > 0) {
+        struct bus *b = two[turn++ % 2];
+        struct bus_batch *batch = NULL;
+
+        assert_true(clock_mono_ns() < until_ns);
+        if (bus_fetch(b, 70, 20, 0, &batch) < 0)
+            continue;
+        for (int i = 0; i < bus_batch_count(batch); i++) {
+            unsigned number = number_of(bus_batch_at(batch, i));
+
+            left -= !seen[number];
+            seen[number] = true;
+        }
+        bus_ack(b, batch, 0);
+        bus_batch_free(batch);
+    }
+    bus_close(&two[0]);
+    bus_close(&two[1]);
+}
+
+/* The consumer that versions before the lanes used. */
+static void make_old_consumer(uint64_t acked)
+{
+    natsConnection *connection = NULL;
+    natsSubscription *subscription = NULL;
+    jsCtx *js = NULL;
+    jsSubOptions options;
+
+    assert_int_equal(natsConnection_ConnectTo(&connection, url), NATS_OK);
+    assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    jsSubOptions_Init(&options);
+    options.Stream = "LECTR";
+    options.ManualAck = true;
+    options.Config.AckPolicy = js_AckExplicit;
+    assert_int_equal(
+        js_PullSubscribe(&subscription, js, SUBJECT_ALL, "collector", NULL, &options, NULL),
+        NATS_OK);
+    while (acked > 0) {
+        natsMsgList list = {0};
+
+        assert_int_equal(natsSubscription_Fetch(&list, subscription, (int)acked, 1000, NULL),
+                         NATS_OK);
+        for (int i = 0; i < list.Count; i++)
+            assert_int_equal(natsMsg_AckSync(list.Msgs[i], NULL, NULL), NATS_OK);
+        acked -= (uint64_t)list.Count;
+        natsMsgList_Destroy(&list);
+    }
+    natsSubscription_Destroy(subscription);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+}
+
+static void test_goes_on_where_the_old_consumer_was(void **state)
+{
+    struct bus *b = open_bus();
+
+    (void)state;
+    publish(b, 3, 1, 100);
+    make_old_consumer(40);
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect(b, 0, 41, 60, true);
+    bus_close(&b);
+    b = open_bus();
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect_nothing(b);
+    bus_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_what_is_not_acked_comes_again_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_server_is_killed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_parts_are_lanes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_on_one_lane_lose_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_goes_on_where_the_old_consumer_was, setup, teardown),
+    };
+
+    if (system("command -v nats-server >/dev/null") != 0) {
+        printf("SKIP test_bus: nats-server is not installed\n");
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
