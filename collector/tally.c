@@ -94,7 +94,14 @@ static void clean_name(const char *name, char *ret_clean)
 int tally_add(struct tally *t, const char *name, uint64_t by)
 {
     char clean[TALLY_NAME_BYTES_MAX + 1];
+    bool found;
+    uint32_t at = find(t, name, &found);
 
+    /* What is there is clean. */
+    if (found) {
+        t->items[at].count = plus(t->items[at].count, by);
+        return 0;
+    }
     clean_name(name, clean);
     return add_clean(t, clean, by);
 }
@@ -125,12 +132,30 @@ uint64_t tally_sum(const struct tally *t)
     return sum;
 }
 
+/* "TAB count NL", at the end of `ret_text`. */
+static struct slice count_text(uint64_t count, char ret_text[24])
+{
+    char *at = ret_text + 24;
+
+    *--at = '\n';
+    do {
+        *--at = (char)('0' + count % 10);
+        count /= 10;
+    } while (count);
+    *--at = '\t';
+    return slice_of(at, (size_t)(ret_text + 24 - at));
+}
+
 int tally_encode(const struct tally *t, struct buf *b)
 {
+    char text[24];
     int r = 0;
 
-    for (uint32_t i = 0; i < t->count && r == 0; i++)
-        r = buf_printf(b, "%s\t%llu\n", t->items[i].name, (unsigned long long)t->items[i].count);
+    for (uint32_t i = 0; i < t->count && r == 0; i++) {
+        r = buf_append_str(b, t->items[i].name);
+        if (r == 0)
+            r = buf_append(b, count_text(t->items[i].count, text));
+    }
     return r;
 }
 
