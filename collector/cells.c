@@ -129,6 +129,38 @@ void cells_take_lane(struct cells *c, unsigned lane, int64_t newest_s)
         c->fresh_from[lane][i] = newest_s == INT64_MIN ? INT64_MIN : newest_s + 1;
 }
 
+int64_t cells_floor(int64_t time_s, uint32_t seconds)
+{
+    int64_t rest = time_s % seconds;
+
+    return time_s - (rest < 0 ? rest + seconds : rest);
+}
+
+int cells_know(struct cells *c, unsigned lane, struct rollup_cell *cell, int64_t revision)
+{
+    struct entry *e;
+
+    /* The other half is for what the batches need. */
+    if (c->list.bytes > c->list.bytes_max / 2)
+        return -ENOSPC;
+    e = calloc(1, sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    e->key = (struct key){
+        .series = cell->series, .bucket = cell->bucket, .seconds = cell->seconds, .lane = lane};
+    e->cell = *cell;
+    *cell = (struct rollup_cell){.seconds = cell->seconds};
+    e->revision = revision;
+    HASH_ADD(hh, c->entries, key, sizeof(e->key), e);
+    recent_add(&c->list, &e->recent, bytes_of(e));
+    return 0;
+}
+
+void cells_know_all(struct cells *c, unsigned lane, enum rollup_resolution res, int64_t from_s)
+{
+    c->fresh_from[lane][res] = from_s;
+}
+
 /* --- a batch --- */
 
 static int load(struct cells *c, const struct key *key, struct entry **ret_entry)
@@ -187,13 +219,6 @@ static int merge(struct cells *c, const struct key *key, const struct rollup_cel
     return r < 0 ? r : rollup_cell_merge(&e->cell, minute);
 }
 
-static int64_t floor_to(int64_t time_s, uint32_t seconds)
-{
-    int64_t rest = time_s % seconds;
-
-    return time_s - (rest < 0 ? rest + seconds : rest);
-}
-
 int cells_merge(struct cells *c, unsigned lane, const struct rollup_cell *minute)
 {
     int r = 0;
@@ -201,7 +226,7 @@ int cells_merge(struct cells *c, unsigned lane, const struct rollup_cell *minute
     for (int i = 0; i < ROLLUP__COUNT && r == 0; i++) {
         struct key key = {
             .series = minute->series,
-            .bucket = floor_to(minute->bucket, rollup_seconds[i]),
+            .bucket = cells_floor(minute->bucket, rollup_seconds[i]),
             .seconds = rollup_seconds[i],
             .lane = lane,
         };
@@ -216,7 +241,7 @@ int cells_touch(struct cells *c, unsigned lane, int64_t minute_s)
     int r = 0;
 
     for (int i = 0; i < ROLLUP__COUNT && r == 0; i++)
-        r = note_touch(c, &(struct key){.bucket = floor_to(minute_s, rollup_seconds[i]),
+        r = note_touch(c, &(struct key){.bucket = cells_floor(minute_s, rollup_seconds[i]),
                                         .seconds = rollup_seconds[i],
                                         .lane = lane});
     return r;

@@ -36,6 +36,9 @@ struct cells_store {
 #define CELLS_LANES 64
 
 /* `store` is borrowed. */
+/* Start of the bucket. */
+int64_t cells_floor(int64_t time_s, uint32_t seconds);
+
 int cells_new(const struct cells_store *store, size_t bytes_max,
               struct cells **ret_cells) LECTR_MUST_USE;
 void cells_free(struct cells **cells);
@@ -43,6 +46,12 @@ void cells_free(struct cells **cells);
 /* The lane is this process's from now on; the store has no bucket of it that begins after
  * `newest_s`, or none at all (INT64_MIN). */
 void cells_take_lane(struct cells *c, unsigned lane, int64_t newest_s);
+/* What the store has, read ahead after taking the lane. Empties `cell`. -ENOSPC when there is
+ * memory for no more: the rest is read when it is asked for. */
+int cells_know(struct cells *c, unsigned lane, struct rollup_cell *cell,
+               int64_t revision) LECTR_MUST_USE;
+/* Everything of this resolution from `from_s` on has been read ahead. */
+void cells_know_all(struct cells *c, unsigned lane, enum rollup_resolution res, int64_t from_s);
 /* Somebody else may write it from now on. */
 void cells_drop_lane(struct cells *c, unsigned lane);
 

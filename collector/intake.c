@@ -20,6 +20,10 @@
 #define SEQS_BYTES_MAX ((size_t)64 * 1024 * 1024)
 #define CELLS_BYTES_MAX ((size_t)192 * 1024 * 1024)
 #define SERIES_NAMES_MAX 200000
+/* Minutes up to so old are read when a lane is taken. */
+#define AHEAD_S 600
+/* Others wait for the lanes: beyond this time cells are read one by one. */
+#define AHEAD_NS NSEC_PER_SEC
 
 /* Messages that cannot be used; their content is borrowed from the batch. */
 struct malformed {
@@ -55,6 +59,7 @@ struct intake {
     unsigned malformed_count, malformed_capacity;
     uint64_t keep_from_ns; /* calls that ended before are not kept */
     uint64_t wall_ns;      /* when the batch began */
+    uint64_t ahead_ns;     /* time that is left for reading ahead */
     struct intake_counts counts;
     struct record rec; /* the message's under way */
 };
@@ -193,6 +198,7 @@ int intake_new(const struct config *config, struct store *store, struct intake *
     in->store = store;
     in->seqs_store = (struct seqs_store){in, load_seqs, put_seqs, drop_seqs, has_seq, claim_seq};
     in->cells_store = (struct cells_store){in, load_cell, put_cell, touch};
+    in->ahead_ns = AHEAD_NS;
     r = new_guard(in);
     if (r == 0)
         r = series_new(SERIES_NAMES_MAX, &in->series);
@@ -234,6 +240,48 @@ void intake_free(struct intake **intake)
     *intake = NULL;
 }
 
+struct reader {
+    struct intake *in;
+    unsigned lane;
+    uint64_t until_ns;
+};
+
+static int know_cell(void *ctx, const struct rollup_cell *stored, int64_t revision)
+{
+    const struct reader *reader = ctx;
+    struct rollup_cell cell = {
+        .seconds = stored->seconds, .bucket = stored->bucket, .series = stored->series};
+    int r = clock_mono_ns() > reader->until_ns ? -ENOSPC : rollup_cell_merge(&cell, stored);
+
+    if (r == 0)
+        r = cells_know(reader->in->cells, reader->lane, &cell, revision);
+    rollup_cell_fini(&cell);
+    return r;
+}
+
+/* What the next batches will most likely add to, in one go instead of cell by cell. */
+static int read_ahead(struct intake *in, unsigned lane, int64_t last_s)
+{
+    const uint64_t began_ns = clock_mono_ns();
+    struct reader reader = {in, lane, began_ns + in->ahead_ns};
+    uint64_t took_ns;
+
+    for (int i = 0; i < ROLLUP__COUNT && in->ahead_ns; i++) {
+        int64_t from_s = cells_floor(last_s - AHEAD_S, rollup_seconds[i]);
+        int r = store_load_cells(in->store, lane, (enum rollup_resolution)i, from_s, INT64_MAX,
+                                 know_cell, &reader);
+
+        if (r == -ENOSPC)
+            continue;
+        if (r < 0)
+            return r;
+        cells_know_all(in->cells, lane, (enum rollup_resolution)i, from_s);
+    }
+    took_ns = clock_mono_ns() - began_ns;
+    in->ahead_ns = took_ns < in->ahead_ns ? in->ahead_ns - took_ns : 0;
+    return 0;
+}
+
 int intake_take_lane(struct intake *in, unsigned lane)
 {
     struct store_lane_state state = {0};
@@ -250,7 +298,7 @@ int intake_take_lane(struct intake *in, unsigned lane)
     seqs_drop_lane(in->seqs, lane);
     cells_take_lane(in->cells, lane, last_s ? last_s : INT64_MIN);
     in->lanes[lane].watermark_ns = state.watermark_ns;
-    return 0;
+    return last_s ? read_ahead(in, lane, last_s) : 0;
 }
 
 void intake_drop_lane(struct intake *in, unsigned lane)
@@ -281,6 +329,7 @@ void intake_begin(struct intake *in)
     sightings_begin(in->sightings);
     series_begin(in->series);
     in->malformed_count = 0;
+    in->ahead_ns = AHEAD_NS;
     in->wall_ns = clock_wall_ns();
     in->keep_from_ns = keep_ns && keep_ns < in->wall_ns ? in->wall_ns - keep_ns : 0;
     in->counts = (struct intake_counts){0};

@@ -227,6 +227,31 @@ static void test_lanes_are_apart(void **state)
     cells_free(&c);
 }
 
+/* What was read ahead is not read again, and what was not there is known to be absent. */
+static void test_read_ahead(void **state)
+{
+    struct rollup_cell cell = {.seconds = 3600, .bucket = NOON_S, .series = 7};
+    struct cells *c = NULL;
+
+    (void)state;
+    assert_int_equal(cells_new(&shelf, 1 << 20, &c), 0);
+    cells_take_lane(c, 0, INT64_MIN);
+    add(c, 0, NOON_S, 7, 2);
+    commit(c);
+    cells_take_lane(c, 0, NOON_S);
+    cell.sums.calls = 2;
+    assert_int_equal(cells_know(c, 0, &cell, find_row(0, 3600, NOON_S, 7)->revision), 0);
+    cells_know_all(c, 0, ROLLUP_HOUR, NOON_S);
+    add(c, 0, NOON_S + 60, 7, 1);
+    add(c, 0, NOON_S + 60, 8, 1);
+    commit(c);
+    assert_int_equal(calls_in(0, 3600, NOON_S, 7), 3);
+    assert_int_equal(calls_in(0, 3600, NOON_S, 8), 1);
+    /* the days */
+    assert_int_equal(loads, 2);
+    cells_free(&c);
+}
+
 static uint64_t random_state = 1;
 
 static uint64_t random_below(uint64_t bound)
@@ -293,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup(test_late_buckets_are_read, setup),
         cmocka_unit_test_setup(test_rollback, setup),
         cmocka_unit_test_setup(test_lanes_are_apart, setup),
+        cmocka_unit_test_setup(test_read_ahead, setup),
         cmocka_unit_test_setup(test_like_a_sum, setup),
     };
 
