@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store collector/intake.c collector/ingest.c collector/region.c collector/seqs.c
  * collector/recent.c collector/cells.c collector/series.c collector/aside.c collector/guard.c
- * collector/hash.c collector/config.c */
+ * collector/hash.c collector/config.c collector/sightings.c */
 #include "collector/intake.h"
 #include "collector/store_lane.h"
 #include "proto/base/clock.h"
