@@ -8,13 +8,15 @@
  * BIGINT, DOUBLE PRECISION, TEXT, BYTEA, and these words where they differ:
  *
  *   $ID         a number given by the database, primary key
- *   $END        ends CREATE TABLE where the primary key is the order of the rows
+ *   $END        ends CREATE TABLE of rows that are found by their primary key and
+ *               replaced often
  *   $NOW_MS     the database's clock, Unix milliseconds
  *   $FOR_SHARE  ends a SELECT whose rows nobody may change before the commit
  *   $SKIP_BUSY  ends a SELECT of rows to change; rows others hold are left out
  *   $EVICTED    ends a SELECT that ends the connections named ?1 (db_set_name)
  *   $SCAN       begins a SELECT of many rows: they are read some at a time. Outside a
  *               transaction nothing is written before its end
+ *   $BIGSCAN    the same for few rows of many bytes
  *
  * Functions return 0 or -errno: -EIO for what the database reports, with its
  * text in db_error(); -EAGAIN when the transaction was given up for another's

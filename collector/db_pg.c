@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A writer that hangs in a transaction loses its locks after this: others wait for them. */
-#define IDLE_IN_TRANSACTION_MS 3000
+/* A writer that hangs in a transaction loses its locks after this, should nobody who waits for
+ * them end its connection sooner (lease.h). */
+#define IDLE_IN_TRANSACTION_MS 30000
 
 /* --- failures --- */
 

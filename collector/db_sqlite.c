@@ -13,6 +13,7 @@
 
 static const struct db_word words[] = {
     {"$SCAN ", ""},
+    {"$BIGSCAN ", ""},
     {"$ID", "INTEGER PRIMARY KEY"},
     {"$END", " WITHOUT ROWID"},
     {"$NOW_MS", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"},

@@ -123,7 +123,7 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_MALFORMED_TRIM] = "DELETE FROM malformed WHERE stream_seq <= (SELECT stream_seq FROM"
                             " malformed ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
     [STMT_MALFORMED_EACH] =
-        "$SCAN SELECT stream_seq, subject, reason, bytes, payload FROM malformed"
+        "$BIGSCAN SELECT stream_seq, subject, reason, bytes, payload FROM malformed"
         " WHERE stream_seq > ?1 ORDER BY stream_seq LIMIT ?2",
     [STMT_MALFORMED_DELETE] = "DELETE FROM malformed WHERE stream_seq = ?1",
     [STMT_TOUCH] = "INSERT INTO touched(lane, seconds, bucket, revision) VALUES(?1, ?2, ?3, 1)"
@@ -218,7 +218,7 @@ const char *const store_sql[STMT__COUNT] = {
         "calls") " FROM unpriced"
                  " WHERE bucket >= ?1 AND bucket < ?2 GROUP BY 1, 2, 3, 4"
                  " ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT ?3",
-    [STMT_QUERY_CALLS] = "$SCAN SELECT first_ns, last_ns, payload FROM call_block"
+    [STMT_QUERY_CALLS] = "$BIGSCAN SELECT first_ns, last_ns, payload FROM call_block"
                          " WHERE last_ns >= ?1 AND first_ns < ?2 ORDER BY last_ns DESC",
     [STMT_QUERY_SPAN] = "SELECT (SELECT min(bucket) FROM rollup WHERE seconds = ?1),"
                         " (SELECT max(bucket) FROM rollup WHERE seconds = ?1)",
@@ -228,7 +228,8 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_SHARES_ORG] = SHARES(""),
     [STMT_BASELINE_PUT] = "INSERT INTO baseline_state(at_s, name, payload) VALUES(?1, ?2, ?3)"
                           " ON CONFLICT(at_s, name) DO UPDATE SET payload = excluded.payload",
-    [STMT_BASELINE_EACH] = "SELECT name, payload FROM baseline_state WHERE at_s = ?1 ORDER BY name",
+    [STMT_BASELINE_EACH] =
+        "$BIGSCAN SELECT name, payload FROM baseline_state WHERE at_s = ?1 ORDER BY name",
     [STMT_BASELINE_NEWEST] = "SELECT at_s FROM baseline_state WHERE name = ?1 AND at_s <= ?2"
                              " ORDER BY at_s DESC LIMIT ?3",
     [STMT_BASELINE_DROP] = "DELETE FROM baseline_state WHERE at_s >= ?1 AND at_s < ?2",

@@ -406,6 +406,35 @@ static void test_prune(void **state)
     assert_int_equal(sum_of(s, ROLLUP_HOUR).calls, 2);
 }
 
+/* Several that start at once, on a store that is not there yet: it is made once. */
+static void test_opened_by_many_at_once(void **state)
+{
+    pid_t pids[6];
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    for (int i = 0; i < 6; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            struct store *child = NULL;
+            int r = store_open(stores_where, &child);
+
+            if (r < 0)
+                print_message("%d %s\n", r, store_error(NULL));
+            _exit(r < 0);
+        }
+    }
+    for (int i = 0; i < 6; i++) {
+        int status;
+
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(store_open(stores_where, &s), 0);
+    write_calls(s, "chat", NOON_S, 2);
+}
+
 static void test_reader_sees_whole_transactions(void **state)
 {
     CLEAN_STORE struct store *s = NULL, *reader = NULL;
@@ -434,6 +463,7 @@ int main(void)
         cmocka_unit_test_teardown(test_alerts, stores_empty),
         cmocka_unit_test_teardown(test_malformed, stores_empty),
         cmocka_unit_test_teardown(test_prune, stores_empty),
+        cmocka_unit_test_teardown(test_opened_by_many_at_once, stores_empty),
         cmocka_unit_test_teardown(test_reader_sees_whole_transactions, stores_empty),
     };
 
