@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,36 +46,59 @@ static inline int stores_setup_sqlite(void **state)
 }
 
 /* A server of our own, that nobody else reaches. */
-static inline int stores_setup_postgres(void **state)
+static inline int stores_start(const char *how, unsigned port)
 {
-    char command[512];
+    char command[256];
     FILE *f;
     int status;
 
-    (void)state;
     stores_where[0] = '\0';
     snprintf(stores_folder, sizeof(stores_folder), "/tmp/lectr-test-pg-%d", (int)getpid());
-    snprintf(command, sizeof(command), "tests/harness/postgres start %s 2>%s.why", stores_folder,
-             stores_folder);
+    snprintf(command, sizeof(command), "tests/harness/postgres %s %s %u 2>%s.why", how,
+             stores_folder, port, stores_folder);
     f = popen(command, "re");
     if (!f || !fgets(stores_where, sizeof(stores_where), f))
         stores_where[0] = '\0';
     stores_where[strcspn(stores_where, "\n")] = '\0';
     status = f ? pclose(f) : -1;
-    if (status != 0) {
-        char name[80];
+    if (status == 0)
+        return 0;
+    stores_where[0] = '\0';
+    snprintf(command, sizeof(command), "%s.why", stores_folder);
+    f = fopen(command, "re");
+    if (!f || !fgets(stores_why, sizeof(stores_why), f))
+        snprintf(stores_why, sizeof(stores_why), "PostgreSQL does not start");
+    if (f)
+        fclose(f);
+    stores_why[strcspn(stores_why, "\n")] = '\0';
+    return WEXITSTATUS(status) == 77 ? 0 : -1;
+}
 
-        stores_where[0] = '\0';
-        snprintf(name, sizeof(name), "%s.why", stores_folder);
-        f = fopen(name, "re");
-        if (!f || !fgets(stores_why, sizeof(stores_why), f))
-            snprintf(stores_why, sizeof(stores_why), "PostgreSQL does not start");
-        if (f)
-            fclose(f);
-        stores_why[strcspn(stores_why, "\n")] = '\0';
-        return WEXITSTATUS(status) == 77 ? 0 : -1;
-    }
-    return 0;
+static inline int stores_setup_postgres(void **state)
+{
+    (void)state;
+    return stores_start("start", 0);
+}
+
+/* A port that was free a moment ago. */
+static inline unsigned stores_free_port(void)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    close(fd);
+    return ntohs(sa.sin_port);
+}
+
+/* On loopback, with TLS and a password. */
+static inline int stores_setup_postgres_tls(void **state)
+{
+    (void)state;
+    return stores_start("start-tls", stores_free_port());
 }
 
 static inline int stores_teardown(void **state)

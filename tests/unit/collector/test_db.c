@@ -16,6 +16,7 @@ enum {
     BROKEN,
     RETURNING,
     CLOCK,
+    IS_TLS,
     STMT_COUNT,
 };
 
@@ -28,6 +29,7 @@ static const char *const sql[STMT_COUNT] = {
     [DUPLICATE] = "INSERT INTO t(id, n, x, s, b) VALUES(?1, 0, 0, '', ?2)",
     [BROKEN] = "SELECT x FROM nowhere WHERE id = ?1",
     [RETURNING] = "INSERT INTO named(name) VALUES(?1) ON CONFLICT(name) DO NOTHING RETURNING id",
+    [IS_TLS] = "SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl",
     [CLOCK] = "SELECT $NOW_MS",
 };
 
@@ -432,6 +434,69 @@ static void test_passwords_are_not_told(void **state)
     assert_string_equal(text, "/var/lib/x.db");
 }
 
+/* --- PostgreSQL with TLS and a password --- */
+
+static int try_open(const char *url, struct db **ret_db, struct db_error_text *ret_error)
+{
+    ret_error->text[0] = '\0';
+    return db_open(url, DB_WRITER, sql, STMT_COUNT, ret_db, ret_error);
+}
+
+/* The URL's own, with its password at ret_password and without it at ret_url. */
+static void split_url(char ret_url[256], char ret_password[64])
+{
+    char user[32], rest[200];
+
+    assert_int_equal(
+        sscanf(stores_where, "postgresql://%31[^:]:%63[^@]@%199s", user, ret_password, rest), 3);
+    snprintf(ret_url, 256, "postgresql://%s@%s", user, rest);
+}
+
+static void test_tls_is_verified(void **state)
+{
+    struct db_error_text error;
+    struct db *db = NULL;
+    struct db_stmt *stmt;
+    char url[256], password[64];
+
+    (void)state;
+    STORES_NEEDED();
+    split_url(url, password);
+    assert_int_equal(try_open(stores_where, &db, &error), 0);
+    stmt = db_stmt(db, IS_TLS);
+    assert_int_equal(db_step(stmt), 1);
+    assert_int_equal(db_int(stmt, 0), 1);
+    db_reset(&stmt);
+    db_close(&db);
+    snprintf(url, sizeof(url), "%.*s?sslmode=disable", (int)strcspn(stores_where, "?"),
+             stores_where);
+    assert_int_equal(try_open(url, &db, &error), -ENOTCONN);
+    assert_null(strstr(error.text, password));
+    /* A CA that has not signed it. */
+    snprintf(url, sizeof(url), "%.*s?sslmode=verify-full&sslrootcert=%s/server.crt",
+             (int)strcspn(stores_where, "?"), stores_where, stores_folder);
+    assert_int_equal(try_open(url, &db, &error), -ENOTCONN);
+    assert_non_null(strstr(error.text, "certificate"));
+    assert_null(strstr(error.text, password));
+}
+
+static void test_password_from_a_file(void **state)
+{
+    struct db_error_text error;
+    struct db *db = NULL;
+    char url[256], password[64], file[96];
+
+    (void)state;
+    STORES_NEEDED();
+    split_url(url, password);
+    assert_int_equal(try_open(url, &db, &error), -ENOTCONN);
+    snprintf(file, sizeof(file), "%s/pgpass", stores_folder);
+    setenv("PGPASSFILE", file, 1);
+    assert_int_equal(try_open(url, &db, &error), 0);
+    db_close(&db);
+    unsetenv("PGPASSFILE");
+}
+
 #define BOTH                                                                                       \
     cmocka_unit_test_teardown(test_values_come_back, stores_empty),                                \
         cmocka_unit_test_teardown(test_empty_text_and_bytes, stores_empty),                        \
@@ -454,7 +519,14 @@ int main(void)
         cmocka_unit_test(test_passwords_are_not_told),
     };
 
+    const struct CMUnitTest tls[] = {
+        cmocka_unit_test(test_tls_is_verified),
+        cmocka_unit_test(test_password_from_a_file),
+    };
+
     return cmocka_run_group_tests_name("SQLite", sqlite, stores_setup_sqlite, stores_teardown) +
            cmocka_run_group_tests_name("PostgreSQL", postgres, stores_setup_postgres,
+                                       stores_teardown) +
+           cmocka_run_group_tests_name("PostgreSQL with TLS", tls, stores_setup_postgres_tls,
                                        stores_teardown);
 }
