@@ -93,7 +93,7 @@ PLACES := -e 's,/usr/local/share/lectr,$(DATADIR),g' -e 's,/etc/lectr,$(SYSCONFD
 PROVIDERS := $(wildcard agent/providers/*.yaml)
 MAN8 := agent/lectr-agent.8 collector/lectr-collector.8
 UNITS := agent/lectr-agent.service collector/lectr-collector.service
-SETTINGS := $(wildcard agent/agent.yaml collector/collector.yaml)
+SETTINGS := $(wildcard agent/agent.yaml collector/collector.yaml collector/alerting.yaml)
 
 install: all ## binaries, man pages, profiles, prices, units, settings (DESTDIR, PREFIX)
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(DATADIR)/providers $(DESTDIR)$(MANDIR)/man1 \

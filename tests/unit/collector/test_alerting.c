@@ -44,6 +44,19 @@ static void test_nothing_is_the_default(void **state)
     assert_non_null(strstr(error.text, "/nonexistent/a.yaml"));
 }
 
+/* The file that is shipped is one. */
+static void test_example(void **state)
+{
+    CLEAN_ALERTING struct alerting *a = NULL;
+    struct alerting_error error = {.text = ""};
+
+    (void)state;
+    if (alerting_load("collector/alerting.yaml", &a, &error) < 0)
+        fail_msg("%s", error.text);
+    assert_int_equal(a->rules_count, 9);
+    assert_int_equal(a->receivers_count, 0);
+}
+
 /* What a rule leaves out has the documented default. */
 static void test_defaults_of_kinds(void **state)
 {
@@ -322,6 +335,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_is_the_default),
+        cmocka_unit_test(test_example),
         cmocka_unit_test(test_defaults_of_kinds),
         cmocka_unit_test(test_receivers_and_routes),
         cmocka_unit_test(test_no_route),
