@@ -416,15 +416,15 @@ static int answer_readyz(const struct api_request *req, struct buf *out)
 }
 
 static const struct api_route routes[] = {
-    {"/api/v1/top", "application/json", answer_top},
-    {"/api/v1/report", "application/json", answer_report},
-    {"/api/v1/alerts", "application/json", answer_alerts},
-    {"/api/v1/calls", "application/json", answer_calls},
-    {"/api/v1/coverage", "application/json", answer_coverage},
-    {"/api/v1/status", "application/json", answer_status},
-    {"/healthz", "text/plain", answer_healthz},
-    {"/readyz", "text/plain", answer_readyz},
-    {"/metrics", "text/plain; version=0.0.4", metrics_answer},
+    {"/api/v1/top", "application/json", answer_top, false},
+    {"/api/v1/report", "application/json", answer_report, false},
+    {"/api/v1/alerts", "application/json", answer_alerts, false},
+    {"/api/v1/calls", "application/json", answer_calls, false},
+    {"/api/v1/coverage", "application/json", answer_coverage, false},
+    {"/api/v1/status", "application/json", answer_status, false},
+    {"/healthz", "text/plain", answer_healthz, true},
+    {"/readyz", "text/plain", answer_readyz, true},
+    {"/metrics", "text/plain; version=0.0.4", metrics_answer, false},
 };
 
 const struct api_route *api_find(const char *path)

@@ -27,6 +27,7 @@ struct api_route {
     const char *content_type;
     /* 0, or -EINVAL with the complaint as text in `out`, or -errno. */
     int (*answer)(const struct api_request *req, struct buf *out);
+    bool is_probe; /* looks at nothing but config, stats and wall_ns */
 };
 
 /* NULL: no such path. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,10 +20,11 @@ struct serve {
     const struct config *config;
     struct pipeline *pipeline;
     struct deliver *deliver; /* may be NULL */
+    struct MHD_Daemon *daemon;
+    pthread_mutex_t lock; /* of what follows */
     struct exposed *exposed;
     struct deliver_stats letters; /* of the answer that is being made */
     struct store *store;
-    struct MHD_Daemon *daemon;
 };
 
 static const char *query_param(void *ctx, const char *name)
@@ -80,7 +82,10 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
 
     buf_init(&out, SERVE_ANSWER_BYTES_MAX);
     pipeline_get_stats(s->pipeline, &stats);
-    if (s->deliver) {
+    /* A report may take long; whoever probes would take that for a process that hangs. */
+    if (!route->is_probe)
+        pthread_mutex_lock(&s->lock);
+    if (s->deliver && !route->is_probe) {
         deliver_get_stats(s->deliver, &s->letters);
         req.deliver = &s->letters;
     }
@@ -92,6 +97,8 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
         if (buf_append_str(&out, "internal error\n") < 0)
             buf_reset(&out);
     }
+    if (!route->is_probe)
+        pthread_mutex_unlock(&s->lock);
     result = respond(c, status_of(r), r == 0 ? route->content_type : "text/plain; charset=utf-8",
                      buf_slice(&out));
     buf_fini(&out);
@@ -145,7 +152,7 @@ static int resolve_listen(const char *listen, struct addrinfo **ret_info)
 static int start_daemon(struct serve *s)
 {
     struct addrinfo *info = NULL;
-    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD;
+    unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION;
     int r = resolve_listen(s->config->http.listen, &info);
 
     if (r < 0)
@@ -176,6 +183,7 @@ int serve_start(const struct config *config, struct pipeline *pipeline, struct d
     s->config = config;
     s->pipeline = pipeline;
     s->deliver = deliver;
+    pthread_mutex_init(&s->lock, NULL);
     r = exposed_new(config->http.metrics_series, &s->exposed);
     if (r == 0)
         r = store_open_reader(config_store_where(config), &s->store);
@@ -199,6 +207,7 @@ void serve_stop(struct serve **serve)
         MHD_stop_daemon((*serve)->daemon);
     exposed_free(&(*serve)->exposed);
     store_close(&(*serve)->store);
+    pthread_mutex_destroy(&(*serve)->lock);
     free(*serve);
     *serve = NULL;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP: the API, probes and /metrics. Sole microhttpd user. One thread of its
- * own with its own reader of the store; never writes.
+ * HTTP: the API, probes and /metrics. Sole microhttpd user. A thread for each
+ * connection; one answer at a time is made from its reader of the store, probes
+ * wait for none. Never writes.
  */
 #pragma once
 
