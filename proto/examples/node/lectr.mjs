@@ -39,6 +39,8 @@ export async function* read(nc, subject, { once = false } = {}) {
   const stream = process.env.LECTR_STREAM ?? 'LECTR'
   const manager = await jetstreamManager(nc, { checkAPI: false })
   const name = process.env.LECTR_CONSUMER ?? `lectr_${process.pid}_${Date.now()}`
+  // One of this name remembers what it gave to the program before.
+  if (process.env.LECTR_CONSUMER) await manager.consumers.delete(stream, name).catch(() => {})
   const made = await manager.consumers.add(stream, {
     name,
     filter_subject: subject,

@@ -12,6 +12,7 @@ permissions are given by it). Credentials files and nkeys are signatures: the pa
 """
 import asyncio
 import bisect
+import contextlib
 import json
 import os
 import ssl
@@ -94,6 +95,10 @@ async def read(nats, subject, once=False, batch=500):
     name = os.environ.get("LECTR_CONSUMER", f"lectr_{os.getpid()}_{time.time_ns()}")
     config = {"name": name, "filter_subject": subject, "ack_policy": "none", "deliver_policy": "all",
               "inactive_threshold": 30_000_000_000, "mem_storage": True}
+    if "LECTR_CONSUMER" in os.environ:
+        # One of this name remembers what it gave to the program before.
+        with contextlib.suppress(RuntimeError):
+            await nats.call(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", {})
     made = await nats.call(f"$JS.API.CONSUMER.CREATE.{stream}.{name}.{subject}",
                            {"stream_name": stream, "config": config})
     if once and made["num_pending"] == 0:

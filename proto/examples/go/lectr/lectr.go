@@ -51,6 +51,10 @@ func Read(nc *nats.Conn, subject string, once bool, each func(*nats.Msg) error) 
 	}
 	stream := env("LECTR_STREAM", "LECTR")
 	name := env("LECTR_CONSUMER", fmt.Sprintf("lectr_%d_%d", os.Getpid(), time.Now().UnixNano()))
+	if os.Getenv("LECTR_CONSUMER") != "" {
+		// One of this name remembers what it gave to the program before.
+		_ = js.DeleteConsumer(stream, name)
+	}
 	made, err := js.AddConsumer(stream, &nats.ConsumerConfig{
 		Name:              name,
 		FilterSubject:     subject,
