@@ -42,6 +42,12 @@ void detect_free(struct detect **detect)
     *detect = NULL;
 }
 
+void detect_set_planned(struct detect *d, detect_planned planned, void *ctx)
+{
+    d->planned = planned;
+    d->planned_ctx = ctx;
+}
+
 uint64_t detect_series(const struct detect *d)
 {
     return d->tree.leaves;
@@ -197,10 +203,32 @@ static bool must_hold(const struct detect *d, const struct node *n, enum alert_r
     return false;
 }
 
+static struct store_series_name name_of(const struct node *n)
+{
+    return (struct store_series_name){
+        .org = node_name(n, NODE_ORG),
+        .feature = node_name(n, NODE_FEATURE),
+        .provider = node_name(n, NODE_PROVIDER),
+        .model = node_name(n, NODE_MODEL),
+        .workload = "",
+    };
+}
+
+static bool is_planned(const struct detect *d, const struct node *n)
+{
+    const struct store_series_name name = name_of(n);
+
+    return d->planned && d->planned(d->planned_ctx, &name, d->minute_s);
+}
+
 static int learn_node(const struct detect *d, struct node *n)
 {
-    int r = stats_learn(n->stats, &d->settings, d->minute_s / MINUTE_S, n->minute,
-                        must_hold(d, n, ALERT_ERRORS_RATE), must_hold(d, n, ALERT_LATENCY_P95));
+    const struct stats_hold hold = {
+        .all = is_planned(d, n),
+        .errors = must_hold(d, n, ALERT_ERRORS_RATE),
+        .latency = must_hold(d, n, ALERT_LATENCY_P95),
+    };
+    int r = stats_learn(n->stats, &d->settings, d->minute_s / MINUTE_S, n->minute, hold);
 
     if (n->minute && n->minute->sums.calls)
         n->is_synthetic = n->minute->sums.synthetic == n->minute->sums.calls;

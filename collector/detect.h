@@ -45,6 +45,11 @@ int detect_add(void *ctx, const struct store_series_name *name,
 int detect_close(struct detect *d, bool quiet, detect_emit emit, void *ctx) LECTR_MUST_USE;
 int detect_peek(struct detect *d, uint32_t elapsed_s, detect_emit emit, void *ctx) LECTR_MUST_USE;
 
+/* Was a minute planned for this traffic (names beyond its level are "")? It is judged,
+ * not learned. NULL: none is. */
+typedef bool (*detect_planned)(void *ctx, const struct store_series_name *name, int64_t minute_s);
+void detect_set_planned(struct detect *d, detect_planned planned, void *ctx);
+
 uint64_t detect_series(const struct detect *d);
 uint64_t detect_refused(const struct detect *d);
 

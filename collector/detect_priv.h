@@ -29,6 +29,8 @@ struct detect {
     uint32_t resolve_after_min;
     struct tree tree;
     struct context *context;
+    detect_planned planned;
+    void *planned_ctx;
     struct episode **episodes; /* in the order in which they began */
     unsigned episodes_count, episodes_capacity;
     int64_t last_minute_s; /* the last one closed, 0 = none */

@@ -106,21 +106,22 @@ static struct rate_counts error_counts(const struct rollup_sums *s)
 }
 
 int stats_learn(struct stats *st, const struct baseline_settings *s, int64_t minute,
-                const struct stats_minute *m, bool hold_errors, bool hold_latency)
+                const struct stats_minute *m, struct stats_hold hold)
 {
     static const struct stats_minute nothing;
     const struct stats_minute *there = m ? m : &nothing;
     struct baseline_minute cost = cost_minute(&there->sums), calls = calls_minute(&there->sums);
     struct baseline_minute tokens = tokens_minute(st->tokens, &there->sums);
     struct rate_counts errors = error_counts(&there->sums);
-    int r = baseline_learn(st->calls, s, minute, &calls, false);
+    int r = baseline_learn(st->calls, s, minute, &calls, hold.all);
 
     if (r == 0)
-        r = baseline_learn(st->cost, s, minute, &cost, false);
+        r = baseline_learn(st->cost, s, minute, &cost, hold.all);
     if (r == 0)
-        r = baseline_learn(st->tokens, s, minute, &tokens, false);
-    rate_learn(&st->errors, minute, &errors, hold_errors);
-    return r < 0 ? r : latency_learn(&st->latency, minute, &there->latency, hold_latency);
+        r = baseline_learn(st->tokens, s, minute, &tokens, hold.all);
+    rate_learn(&st->errors, minute, &errors, hold.all || hold.errors);
+    return r < 0 ? r
+                 : latency_learn(&st->latency, minute, &there->latency, hold.all || hold.latency);
 }
 
 /* --- judging --- */

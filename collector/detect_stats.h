@@ -50,10 +50,14 @@ void stats_free(struct stats **stats);
 /* Another one that goes on from the same state. */
 int stats_copy(const struct stats *from, struct stats **ret_stats) LECTR_MUST_USE;
 
-/* A minute that is over; NULL: nothing came. `hold_errors`, `hold_latency`: an alert
- * on it is under way. */
+/* What is not to be learned of a minute: all of it, for it was planned; errors, latency,
+ * for an alert on them is under way. */
+struct stats_hold {
+    bool all, errors, latency;
+};
+/* A minute that is over; NULL: nothing came. */
 int stats_learn(struct stats *st, const struct baseline_settings *s, int64_t minute,
-                const struct stats_minute *m, bool hold_errors, bool hold_latency) LECTR_MUST_USE;
+                const struct stats_minute *m, struct stats_hold hold) LECTR_MUST_USE;
 void stats_judge(const struct stats *st, const struct baseline_settings *s,
                  const struct stats_ask *ask, struct finding *ret_finding);
 /* One of the windows that ended with the minute learned last, by itself; sums only. */

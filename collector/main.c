@@ -5,6 +5,7 @@
 #include "collector/config.h"
 #include "collector/dead_letters.h"
 #include "collector/deliver.h"
+#include "collector/history.h"
 #include "collector/hush.h"
 #include "collector/judge.h"
 #include "collector/pipeline.h"
@@ -67,6 +68,7 @@ struct args {
     const char *format;
     char **operands; /* after the command's name, NULL at the end */
     struct hush_args hush;
+    struct history_args history;
 };
 
 static int start_deliver(const struct config *config, struct deliver **ret_deliver)
@@ -150,6 +152,15 @@ static int run_feedback(const struct args *args)
     return load_config(args->config_path, &config) < 0 ? 2 : hush_feedback(config, args->operands);
 }
 
+static int run_history(const struct args *args)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+    struct history_args history = args->history;
+
+    history.format = args->format;
+    return load_config(args->config_path, &config) < 0 ? 2 : history_run(config, &history, stdout);
+}
+
 static int run_backtest(const struct args *args)
 {
     CLEAN_CONFIG struct config *config = NULL;
@@ -222,6 +233,8 @@ static const struct command {
     {"serve", "collect, keep, judge, answer (the default)", run_serve},
     {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
     {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest},
+    {"replay-history", "which alerts given rules would have fired over what is stored",
+     run_history},
     {"dead-letters", "list what receivers would not have, or retry it", run_dead_letters},
     {"silence", "add, list or remove: alerts nobody is to be told of", run_silence},
     {"feedback", "say of an alert that it was true, false or planned", run_feedback},
@@ -232,12 +245,14 @@ static const struct command {
 static int run_help(const struct args *args)
 {
     (void)args;
-    printf("usage: lectr-collector [COMMAND] [-c FILE]\n"
-           "       lectr-collector backtest SERIES.csv [--format csv|json] [-c FILE]\n"
-           "       lectr-collector dead-letters list|retry [NUMBER|RECEIVER] [-c FILE]\n"
-           "       lectr-collector silence add --match NAME=VALUE --for 2h [--planned]\n"
-           "       lectr-collector silence list | remove ID\n"
-           "       lectr-collector feedback FINGERPRINT true|false|planned\n\n");
+    printf(
+        "usage: lectr-collector [COMMAND] [-c FILE]\n"
+        "       lectr-collector backtest SERIES.csv [--format csv|json] [-c FILE]\n"
+        "       lectr-collector replay-history [--since 30d] [--rules FILE] [--format text|json]\n"
+        "       lectr-collector dead-letters list|retry [NUMBER|RECEIVER] [-c FILE]\n"
+        "       lectr-collector silence add --match NAME=VALUE --for 2h [--planned]\n"
+        "       lectr-collector silence list | remove ID\n"
+        "       lectr-collector feedback FINGERPRINT true|false|planned\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         printf("  %-14s %s\n", commands[i].name, commands[i].help);
     printf("\n  -c FILE        settings, default %s\n"
@@ -255,6 +270,8 @@ enum {
     OPTION_UNTIL,
     OPTION_COMMENT,
     OPTION_PLANNED,
+    OPTION_SINCE,
+    OPTION_RULES,
 };
 
 static int take_option(int option, char *value, struct args *args, const char **name)
@@ -263,9 +280,14 @@ static int take_option(int option, char *value, struct args *args, const char **
         int option;
         const char **place;
     } texts[] = {
-        {'c', &args->config_path},          {OPTION_FORMAT, &args->format},
-        {OPTION_FOR, &args->hush.duration}, {OPTION_FROM, &args->hush.from},
-        {OPTION_UNTIL, &args->hush.until},  {OPTION_COMMENT, &args->hush.comment},
+        {'c', &args->config_path},
+        {OPTION_FORMAT, &args->format},
+        {OPTION_FOR, &args->hush.duration},
+        {OPTION_FROM, &args->hush.from},
+        {OPTION_UNTIL, &args->hush.until},
+        {OPTION_COMMENT, &args->hush.comment},
+        {OPTION_SINCE, &args->history.since},
+        {OPTION_RULES, &args->history.rules},
     };
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -295,6 +317,8 @@ int main(int argc, char **argv)
         {"until", required_argument, NULL, OPTION_UNTIL},
         {"comment", required_argument, NULL, OPTION_COMMENT},
         {"planned", no_argument, NULL, OPTION_PLANNED},
+        {"since", required_argument, NULL, OPTION_SINCE},
+        {"rules", required_argument, NULL, OPTION_RULES},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
         {0},

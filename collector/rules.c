@@ -220,15 +220,26 @@ static bool is_held_back(const struct alerting_rule *rule, const struct alert *a
            ratio > 1 / rule->period.ratio_min;
 }
 
-/* What the file says of the detector's own alerts. */
-static void mark_period(const struct rules *r, const struct alerting_scope *scope, struct alert *a)
+static struct alerting_scope scope_of(const struct alert *a)
 {
+    return (struct alerting_scope){
+        .org = a->org,
+        .feature = a->feature,
+        .provider = a->provider,
+        .model = a->model,
+        .rule = alert_rule_name(a->rule),
+        .name = a->ruling ? a->ruling->rule->name : NULL,
+    };
+}
+
+void rules_mark_period(const struct alerting *alerting, struct alert *a)
+{
+    const struct alerting_scope scope = scope_of(a);
     const struct alerting_rule *rule;
 
     if (a->ruling)
         return;
-    rule =
-        alerting_period_rule(r->alerting, metric_of(a->rule), alert_rule_is_down(a->rule), scope);
+    rule = alerting_period_rule(alerting, metric_of(a->rule), alert_rule_is_down(a->rule), &scope);
     if (!rule)
         return;
     a->severity = alerting_severity_name(rule->severity);
@@ -238,17 +249,10 @@ static void mark_period(const struct rules *r, const struct alerting_scope *scop
 
 void rules_mark(struct rules *r, struct alert *a)
 {
-    struct alerting_scope scope = {
-        .org = a->org,
-        .feature = a->feature,
-        .provider = a->provider,
-        .model = a->model,
-        .rule = alert_rule_name(a->rule),
-        .name = a->ruling ? a->ruling->rule->name : NULL,
-    };
+    struct alerting_scope scope = scope_of(a);
     const char *id;
 
-    mark_period(r, &scope, a);
+    rules_mark_period(r->alerting, a);
     scope.severity = alert_severity(a);
     id = silences_find(r->silences, &scope, a->detected_s, &a->is_planned);
     if (id) {

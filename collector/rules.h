@@ -35,6 +35,9 @@ int rules_close(struct rules *r, int64_t minute_s, ruleset_emit emit, void *ctx)
 /* That transaction came to nothing: go on from what is stored. */
 void rules_rolled_back(struct rules *r);
 
+/* What the file says of an alert of the detector: its severity, and whether a rule of kind
+ * return_period holds it back. */
+void rules_mark_period(const struct alerting *alerting, struct alert *a);
 /* Marks an alert that is silenced, or held back by a rule of kind return_period. */
 void rules_mark(struct rules *r, struct alert *a);
 /* Was the minute planned for this traffic? Then it is not learned. */

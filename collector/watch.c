@@ -169,6 +169,18 @@ static int reconcile(struct watch *w)
     return r;
 }
 
+static bool is_planned(void *ctx, const struct store_series_name *name, int64_t minute_s)
+{
+    const struct alerting_scope scope = {
+        .org = name->org,
+        .feature = name->feature,
+        .provider = name->provider,
+        .model = name->model,
+    };
+
+    return rules_is_planned(ctx, &scope, minute_s);
+}
+
 /* From the first minute there is. */
 static int learn_from_scratch(struct watch *w)
 {
@@ -225,6 +237,7 @@ static int start_learning(struct watch *w)
         w->must_relearn = true;
         return r;
     }
+    detect_set_planned(w->detect, is_planned, w->rules);
     w->is_learning = true;
     return 0;
 }

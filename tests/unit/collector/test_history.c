@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * replay-history over a real store: what was told is found again, what other rules hold
+ * back is said to be, and what would not fire any more is listed.
+ *
+ * LINK: @detect @store collector/enrich.c collector/attribution.c collector/history.c
+ * LINK: collector/rules.c collector/rules_store.c collector/ruleset.c collector/ruleset_alert.c
+ * LINK: collector/ruleset_feed.c collector/ruleset_judge.c collector/ruleset_save.c
+ * LINK: collector/budget.c collector/burn.c collector/quiet.c collector/share.c
+ * LINK: collector/places.c collector/sightings.c collector/silence.c collector/when.c
+ * collector/alerting.c collector/alerting_check.c LINK: collector/alerting_schema.c
+ * collector/config.c tests/detect/traffic.c LINK: tests/detect/fleet.c
+ */
+#include "collector/alerting.h"
+#include "collector/detect.h"
+#include "collector/enrich.h"
+#include "collector/history.h"
+#include "proto/base/clock.h"
+#include "proto/event.h"
+#include "tests/detect/fleet.h"
+#include "tests/harness/stores.h"
+
+#define START_S INT64_C(1767225600)
+#define MINUTES (27 * 60)
+
+static int write_cell(void *ctx, const struct store_series_name *name,
+                      const struct rollup_cell *cell)
+{
+    static int64_t numbers[8];
+    struct rollup_cell copy = *cell;
+    struct record rec = {0};
+
+    snprintf(rec.org, sizeof(rec.org), "%s", name->org);
+    snprintf(rec.feature, sizeof(rec.feature), "%s", name->feature);
+    snprintf(rec.provider, sizeof(rec.provider), "%s", name->provider);
+    snprintf(rec.model, sizeof(rec.model), "%s", name->model);
+    snprintf(rec.workload, sizeof(rec.workload), "%s", name->workload);
+    if (!numbers[cell->series])
+        assert_int_equal(store_series(ctx, &rec, 1000, &numbers[cell->series]), 0);
+    copy.series = numbers[cell->series];
+    return store_merge_cell(ctx, &copy);
+}
+
+static int put_alert(struct store *s, const struct alert *a)
+{
+    struct buf packed;
+    struct store_alert row = {.id = a->id,
+                              .fingerprint = a->fingerprint,
+                              .status = a->status,
+                              .org = a->org,
+                              .kind = alert_rule_kind(a->rule),
+                              .at_ns = a->detected_s * (int64_t)NSEC_PER_SEC};
+
+    buf_init(&packed, EVENT_MAX_BYTES);
+    assert_int_equal(alert_pack(a, &packed), 0);
+    row.payload = buf_slice(&packed);
+    assert_int_equal(store_add_alert(s, &row), 0);
+    buf_fini(&packed);
+    return 0;
+}
+
+static int on_alert(void *ctx, const struct alert *a)
+{
+    struct alert told = *a;
+
+    assert_int_equal(enrich_alert(ctx, &told), 0);
+    return put_alert(ctx, &told);
+}
+
+static void fill(struct store *s, const struct config_detect *settings)
+{
+    static const struct fleet_event spike = {TRAFFIC_COST, 8, 0, 1, 26 * 60, 30};
+    static struct fleet fleet;
+    struct detect *d = NULL;
+
+    fleet_init(&fleet, 1, 20, 3, &spike, 1);
+    assert_int_equal(detect_new(settings, &d), 0);
+    assert_int_equal(store_begin(s), 0);
+    for (int64_t at = START_S; at < START_S + 60 * MINUTES; at += 60) {
+        fleet_next(&fleet, at, write_cell, s);
+        assert_int_equal(detect_begin(d, at), 0);
+        assert_int_equal(store_each_cell(s, ROLLUP_MINUTE, at, at + 60, detect_add, d), 0);
+        assert_int_equal(detect_close(d, false, on_alert, s), 0);
+    }
+    assert_int_equal(store_commit(s), 0);
+    detect_free(&d);
+    fleet_fini(&fleet);
+}
+
+/* One that nothing stored speaks for. */
+static void put_stray(struct store *s)
+{
+    struct alert a = {.status = ALERT_FIRING,
+                      .rule = ALERT_CALLS_DROP,
+                      .org = "acme",
+                      .feature = "gone",
+                      .window_start_s = START_S + 60 * 1000,
+                      .window_end_s = START_S + 60 * 1005,
+                      .starts_s = START_S + 60 * 1004,
+                      .detected_s = START_S + 60 * 1005,
+                      .method = "m",
+                      .confidence = "provisional"};
+
+    alert_name(&a);
+    alert_number(&a);
+    put_alert(s, &a);
+}
+
+static char *run(const struct config *config, const struct history_args *args)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&text, &bytes);
+
+    assert_non_null(f);
+    assert_int_equal(history_run(config, args, f), 0);
+    fclose(f);
+    return text;
+}
+
+static unsigned count(const char *text, const char *what)
+{
+    unsigned n = 0;
+
+    while ((text = strstr(text, what))) {
+        n++;
+        text += strlen(what);
+    }
+    return n;
+}
+
+static void test_history(void **state)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+    CLEAN_STORE struct store *s = NULL;
+    struct config_error error;
+    char rules[300];
+    char *text;
+    FILE *f;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(config_load(NULL, &config, &error), 0);
+    free(config->store.path);
+    config->store.path = strdup(stores_where);
+    assert_int_equal(store_open(stores_where, &s), 0);
+    fill(s, &config->detect);
+    put_stray(s);
+
+    text = run(config, &(struct history_args){.since = "1d"});
+    assert_int_equal(count(text, "= 2026"), 1);
+    assert_int_equal(count(text, "+ 2026"), 0);
+    assert_int_equal(count(text, "- 2026"), 1);
+    assert_non_null(strstr(text, "cost.spike"));
+    assert_non_null(strstr(text, "1 would fire: 1 that were told (=), 0 that were not (+); 1 were "
+                                 "told and would not fire (-)"));
+    free(text);
+
+    /* Nothing of it lies within the last minutes. */
+    text = run(config, &(struct history_args){.since = "10m"});
+    assert_int_equal(count(text, "2026-"), 0);
+    free(text);
+
+    snprintf(rules, sizeof(rules), "%s.rules", stores_where);
+    f = fopen(rules, "we");
+    assert_non_null(f);
+    fputs("rules:\n  - {name: no-cost, kind: return_period, metric: cost, enabled: false}\n"
+          "  - {name: monthly, kind: budget, usd: 0.5, period: day}\n",
+          f);
+    fclose(f);
+    text = run(config, &(struct history_args){.since = "1d", .rules = rules, .format = "json"});
+    assert_int_equal(count(text, "\"held_back\":true"), 1);
+    assert_true(count(text, "\"rule\":\"cost.budget\"") >= 1);
+    assert_int_equal(count(text, "\"was_told\":true"), 2);
+    free(text);
+    unlink(rules);
+    assert_int_equal(history_run(config, &(struct history_args){.since = "soon"}, stdout), 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(test_history, stores_empty),
+    };
+
+    return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown);
+}
