@@ -2,6 +2,7 @@
 /* lectr-collector: NATS -> config bus ingest rollup store | detect alert publish | serve */
 #include "collector/alerting.h"
 #include "collector/backtest.h"
+#include "collector/baselines.h"
 #include "collector/config.h"
 #include "collector/dead_letters.h"
 #include "collector/deliver.h"
@@ -161,6 +162,15 @@ static int run_history(const struct args *args)
     return load_config(args->config_path, &config) < 0 ? 2 : history_run(config, &history, stdout);
 }
 
+static int run_baselines(const struct args *args)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+
+    return load_config(args->config_path, &config) < 0
+               ? 2
+               : baselines_run(config, args->format, stdout);
+}
+
 static int run_backtest(const struct args *args)
 {
     CLEAN_CONFIG struct config *config = NULL;
@@ -233,6 +243,7 @@ static const struct command {
     {"serve", "collect, keep, judge, answer (the default)", run_serve},
     {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
     {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest},
+    {"baselines", "what would be told of each series now, quiet ones too", run_baselines},
     {"replay-history", "which alerts given rules would have fired over what is stored",
      run_history},
     {"dead-letters", "list what receivers would not have, or retry it", run_dead_letters},

@@ -380,6 +380,34 @@ static void test_running_minute(void **state)
     run_fini(&r);
 }
 
+static bool is_planned(void *ctx, const struct store_series_name *name, int64_t minute_s)
+{
+    assert_string_equal(name->feature, "checkout");
+    return minute_s >= *(const int64_t *)ctx;
+}
+
+/* A migration that was planned: told, and not taken for the new normal. */
+static void test_planned_is_not_learned(void **state)
+{
+    const struct change many = {.cost = 1, .calls = 5, .latency = 1};
+
+    (void)state;
+    for (int planned = 0; planned < 2; planned++) {
+        int64_t from_s;
+        struct run r;
+
+        run_init(&r, 12, 20);
+        run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+        from_s = r.next_s;
+        if (planned)
+            detect_set_planned(r.detect, is_planned, &from_s);
+        run_minutes(&r, 8 * HOUR_MIN, &many);
+        assert_int_equal(count_of(&r.told, ALERT_CALLS_SPIKE, ALERT_FIRING), 1);
+        assert_int_equal(count_of(&r.told, ALERT_CALLS_SPIKE, ALERT_RESOLVED), !planned);
+        run_fini(&r);
+    }
+}
+
 static void learn_again(struct run *r, unsigned minutes)
 {
     struct rollup_cell cell = {.seconds = 60};
@@ -541,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_latency_rises),
         cmocka_unit_test(test_lasting_shift),
         cmocka_unit_test(test_running_minute),
+        cmocka_unit_test(test_planned_is_not_learned),
         cmocka_unit_test(test_learning_again),
         cmocka_unit_test(test_minutes_must_follow),
         cmocka_unit_test(test_sentence),

@@ -4,6 +4,7 @@
  * back is said to be, and what would not fire any more is listed.
  *
  * LINK: @detect @store collector/enrich.c collector/attribution.c collector/history.c
+ * LINK: collector/baselines.c collector/snapshot.c
  * LINK: collector/rules.c collector/rules_store.c collector/ruleset.c collector/ruleset_alert.c
  * LINK: collector/ruleset_feed.c collector/ruleset_judge.c collector/ruleset_save.c
  * LINK: collector/budget.c collector/burn.c collector/quiet.c collector/share.c
@@ -12,9 +13,11 @@
  * collector/config.c tests/detect/traffic.c LINK: tests/detect/fleet.c
  */
 #include "collector/alerting.h"
+#include "collector/baselines.h"
 #include "collector/detect.h"
 #include "collector/enrich.h"
 #include "collector/history.h"
+#include "collector/snapshot.h"
 #include "proto/base/clock.h"
 #include "proto/event.h"
 #include "tests/detect/fleet.h"
@@ -23,10 +26,12 @@
 #define START_S INT64_C(1767225600)
 #define MINUTES (27 * 60)
 
+/* Of the store at hand. */
+static int64_t numbers[8];
+
 static int write_cell(void *ctx, const struct store_series_name *name,
                       const struct rollup_cell *cell)
 {
-    static int64_t numbers[8];
     struct rollup_cell copy = *cell;
     struct record rec = {0};
 
@@ -73,6 +78,7 @@ static void fill(struct store *s, const struct config_detect *settings)
     static struct fleet fleet;
     struct detect *d = NULL;
 
+    memset(numbers, 0, sizeof(numbers));
     fleet_init(&fleet, 1, 20, 3, &spike, 1);
     assert_int_equal(detect_new(settings, &d), 0);
     assert_int_equal(store_begin(s), 0);
@@ -177,10 +183,51 @@ static void test_history(void **state)
     assert_int_equal(history_run(config, &(struct history_args){.since = "soon"}, stdout), 2);
 }
 
+/* Quiet ones are listed with what it takes; without a snapshot that is said. */
+static void test_baselines(void **state)
+{
+    CLEAN_CONFIG struct config *config = NULL;
+    CLEAN_STORE struct store *s = NULL;
+    struct snapshot snapshot = {0};
+    struct config_error error;
+    struct detect *d = NULL;
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(config_load(NULL, &config, &error), 0);
+    free(config->store.path);
+    config->store.path = strdup(stores_where);
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_int_equal(baselines_run(config, NULL, stdout), 1);
+    fill(s, &config->detect);
+    assert_int_equal(detect_new(&config->detect, &d), 0);
+    for (int64_t at = START_S; at < START_S + 60 * MINUTES; at += 60) {
+        assert_int_equal(detect_begin(d, at), 0);
+        assert_int_equal(store_each_cell(s, ROLLUP_MINUTE, at, at + 60, detect_add, d), 0);
+        assert_int_equal(detect_close(d, true, NULL, NULL), 0);
+    }
+    snapshot_begin(&snapshot, d);
+    while (snapshot.is_under_way)
+        assert_int_equal(snapshot_step(&snapshot, s, d), 0);
+    detect_free(&d);
+    f = open_memstream(&text, &bytes);
+    assert_int_equal(baselines_run(config, "json", f), 0);
+    fclose(f);
+    /* The feature and its two models; provider and organisation are one of these. */
+    assert_int_equal(count(text, "\"confidence\":\"provisional\""), 3);
+    assert_int_equal(count(text, "\"calls\":{\"ratio\":"), 3);
+    assert_int_equal(count(text, "\"level\":\"feature\""), 1);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_history, stores_empty),
+        cmocka_unit_test_teardown(test_baselines, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown);
