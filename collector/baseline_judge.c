@@ -10,8 +10,11 @@
 #define CALIBRATED_CLUSTERS 20
 #define BAND_SIGMAS 2.05 /* 96% */
 #define CALM_SIGMAS 2.5
-#define DROP_RATIO 2.0    /* a drop must at least halve */
-#define RUNNING_LOOKS 4.0 /* independent ones, at most */
+#define DROP_RATIO 2.0 /* a drop must at least halve */
+/* Independent looks at a minute: the windows overlap, and the tail errs on the safe side.
+ * Measured, not derived; a running minute is looked at again and again. */
+#define LOOKS 1.6
+#define RUNNING_LOOKS 4.0
 
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s)
 {
@@ -149,7 +152,7 @@ double baseline_ratio_least(const struct baseline *b, const struct baseline_sett
         double ratio;
 
         look_over(b, &b->windows[i], s->windows_min[i], &v);
-        ratio = ratio_least(b, s, i, &v.look, s->target_weeks);
+        ratio = ratio_least(b, s, i, &v.look, s->target_weeks * LOOKS);
         if (ratio > 0 && (least == 0 || ratio < least)) {
             least = ratio;
             window_min = s->windows_min[i];
@@ -194,9 +197,7 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     struct verdict verdicts[BASELINE_WINDOWS_MAX] = {0};
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
     unsigned best = recent;
-    /* Windows overlap and the tail errs on the safe side: four count as one, which is
-     * measured, not derived. A running minute is looked at again and again. */
-    const double target = s->target_weeks * (running ? RUNNING_LOOKS : 1.0);
+    const double target = s->target_weeks * LOOKS * (running ? RUNNING_LOOKS : 1.0);
     bool nothing;
 
     *ret_finding = (struct finding){.is_calm = true};

@@ -3,12 +3,13 @@
 
 #include <math.h>
 
-#define CARRY 0.5 /* of a departure to the next hour */
-#define SLACK 0.7
-#define STEP_MAX 3.5   /* one hour alone is no shift */
+#define CARRY 0.3 /* of a departure to the next hour */
+#define SLACK 1.8
+#define STEP_MAX 7.0   /* one hour alone is no shift */
 #define SCORE_UNIT 2.0 /* scores are told to the tail in this unit */
-/* Hours hang together more than CARRY says: measured, not derived. */
-#define TOO_EAGER 8.0
+/* The prior of the tail expects more of so rare a score than comes: measured, not
+ * derived. */
+#define TOO_SHY 2.0
 #define TAIL_WINDOW_MIN 180
 #define VARIANCE_PRIOR 0.03
 #define VARIANCE_LEAST 0.004
@@ -44,8 +45,8 @@ static void step_run(struct shift_run *r, const struct shift_hour *hour, double 
 static double weeks_of(const struct shift_run *r, double history_weeks)
 {
     return tail_return_weeks(&r->tail, (double)r->score / SCORE_UNIT, history_weeks,
-                             TAIL_WINDOW_MIN) /
-           TOO_EAGER;
+                             TAIL_WINDOW_MIN) *
+           TOO_SHY;
 }
 
 static struct shift_found find(const struct shift_run *r, int direction, double weeks)
