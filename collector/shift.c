@@ -9,7 +9,8 @@
 #define SCORE_UNIT 2.0 /* scores are told to the tail in this unit */
 /* The prior of the tail expects more of so rare a score than comes: measured, not
  * derived. */
-#define TOO_SHY 2.0
+#define TOO_SHY 3.0
+#define THRESHOLD_FIRST 1.0f
 #define TAIL_WINDOW_MIN 180
 #define VARIANCE_PRIOR 0.03
 #define VARIANCE_LEAST 0.004
@@ -24,6 +25,8 @@ void shift_init(struct shift *s)
     *s = (struct shift){.variance = (float)VARIANCE_PRIOR};
     tail_init(&s->up.tail);
     tail_init(&s->down.tail);
+    /* Scores are zero most of the time. */
+    s->up.tail.threshold = s->down.tail.threshold = THRESHOLD_FIRST;
 }
 
 static void step_run(struct shift_run *r, const struct shift_hour *hour, double step)
