@@ -76,12 +76,26 @@ static int notice_stream(struct bus *b)
 
 /* --- consumers --- */
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* What the server knows of a consumer. */
 struct known {
     bool exists, is_ours; /* made as make_consumer() makes it */
     bool is_idle;         /* nobody waits, nothing is under way */
     uint64_t acked_seq, delivered;
 };
+
+/* Until its first ack, a consumer that was made to begin somewhere says that nothing was acked:
+ * what came before its beginning was. */
+static uint64_t floor_of(const jsConsumerInfo *info)
+{
+    uint64_t begin = info->Config->OptStartSeq;
+
+    return larger(info->AckFloor.Stream, begin ? begin - 1 : 0);
+}
 
 static natsStatus look_up(struct bus *b, const char *name, struct known *ret_known)
 {
@@ -98,7 +112,7 @@ static natsStatus look_up(struct bus *b, const char *name, struct known *ret_kno
         .exists = true,
         .is_ours = info->Config->AckPolicy == js_AckAll,
         .is_idle = info->NumAckPending == 0 && info->NumWaiting == 0,
-        .acked_seq = info->AckFloor.Stream,
+        .acked_seq = floor_of(info),
         .delivered = info->Delivered.Consumer,
     };
     jsConsumerInfo_Destroy(info);
@@ -131,11 +145,6 @@ static natsStatus make_consumer(struct bus *b, unsigned lane, const char *name, 
     config.DeliverPolicy = floor ? js_DeliverByStartSequence : js_DeliverAll;
     config.OptStartSeq = floor ? floor + 1 : 0;
     return js_AddConsumer(NULL, b->js, b->stream, &config, NULL, &code);
-}
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
 }
 
 /* A consumer has one of two names. The next one is made before the last one is deleted, so that

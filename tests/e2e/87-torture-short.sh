@@ -29,6 +29,7 @@ torture() {
 }
 
 torture "SQLite, one collector" --kills "$kills" --keep-calls-h 9000
+torture "SQLite, killed again and again before its first commit" --crash-loop
 torture "SQLite, NATS killed as well" --kills $((kills / 2)) --restart-nats 2
 
 printf 'store:\n  url: postgresql://x@127.0.0.1:1/x\n' >"$tmp/postgres.yaml"

@@ -59,6 +59,18 @@ static uint64_t chance(const struct torrent *t, uint64_t n, uint64_t what)
 
 /* --- making it --- */
 
+/* Followed by so many characters of two bytes: beyond what a collector keeps. */
+static void put_owner(struct wire *w, const char *name, size_t more)
+{
+    char owner[320];
+    size_t len = strlen(name);
+
+    memcpy(owner, name, len);
+    for (size_t i = 0; i < more; i++, len += 2)
+        memcpy(owner + len, "\xc3\xa9", 2);
+    wire_bytes(w, 6, owner, len);
+}
+
 static void put_workload(struct wire *w, unsigned field, uint64_t series)
 {
     struct wire inner = {.len = 0};
@@ -72,7 +84,7 @@ static void put_workload(struct wire *w, unsigned field, uint64_t series)
     snprintf(name, sizeof(name), "worker-%" PRIu64 "-7d9f8b6c5d-x2x4z", series);
     wire_text(&inner, 4, name);
     snprintf(name, sizeof(name), "Deployment/worker-%" PRIu64, series);
-    wire_text(&inner, 6, name);
+    put_owner(&inner, name, series % 7 == 0 ? 90 + series % 5 : 0);
     wire_text(&inner, 7, "node");
     wire_number(&inner, 8, 1000 + series % 60000);
     wire_bytes(w, field, inner.data, inner.len);
@@ -570,9 +582,14 @@ static void break_subject(struct torrent *t)
     snprintf(t->subject, sizeof(t->subject), "lectr.v1.nonsense.a.b.3");
 }
 
+static void break_subject_text(struct torrent *t)
+{
+    snprintf(t->subject, sizeof(t->subject), "lectr.v1.nonsense.\xff\xc3.b.3");
+}
+
 static void (*const breaks[])(struct torrent *t) = {
     break_cut, break_noise,    break_empty, break_part, break_seq,     break_times,
-    break_far, break_instance, break_text,  break_org,  break_subject,
+    break_far, break_instance, break_text,  break_org,  break_subject, break_subject_text,
 };
 
 #define BREAKS (sizeof(breaks) / sizeof(breaks[0]))
