@@ -18,6 +18,10 @@
 /* A commit for a few messages costs as much as one for hundreds. */
 #define LINGER_MS 40
 #define RETRY_MS 500
+/* Messages in a batch: at first, and when the store is slow, least. */
+#define BATCH_FIRST 2000
+#define BATCH_LEAST 250
+#define BATCH_LONG_NS (2 * NSEC_PER_SEC)
 
 struct pipeline {
     const struct config *config;
@@ -29,6 +33,7 @@ struct pipeline {
     uint64_t owned;       /* lanes of which the intake knows what the store has */
     uint64_t attached;    /* those that are consumed */
     uint64_t batch;       /* those of the batch under way */
+    uint32_t batch_max;   /* messages of the next one */
     bool said_away;       /* the bus being away is told once */
     pthread_mutex_t lock; /* of shared */
     struct pipeline_stats shared;
@@ -89,6 +94,8 @@ int pipeline_new(const struct config *config, struct pipeline **ret_pipeline)
     if (r < 0)
         return r;
     p->config = config;
+    /* The first ones tell how fast the store is. */
+    p->batch_max = config->ingest.batch < BATCH_FIRST ? config->ingest.batch : BATCH_FIRST;
     pthread_mutex_init(&p->lock, NULL);
     p->stats.started_ns = clock_wall_ns();
     r = lanes_start(config, &p->lanes);
@@ -225,6 +232,20 @@ static int tell_judge(struct pipeline *p)
     return intake_each_minute(p->intake, note_minute, p->judge);
 }
 
+/* While a batch is written nothing else turns, and a process that does not turn for long is taken
+ * for one that hangs: on a slow database batches are smaller. */
+static void fit_batch(struct pipeline *p, uint32_t count, uint64_t took_ns)
+{
+    const uint32_t most = p->config->ingest.batch;
+
+    if (took_ns > BATCH_LONG_NS)
+        p->batch_max = p->batch_max > 2 * BATCH_LEAST ? p->batch_max / 2 : BATCH_LEAST;
+    else if (took_ns < BATCH_LONG_NS / 4 && count >= p->batch_max / 2)
+        p->batch_max *= 2;
+    if (p->batch_max > most)
+        p->batch_max = most;
+}
+
 static void count_batch(struct pipeline *p, uint64_t took_ns)
 {
     struct intake_counts counts;
@@ -256,6 +277,7 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
     }
     intake_commit(p->intake);
     count_batch(p, clock_mono_ns() - began_ns);
+    fit_batch(p, (uint32_t)bus_batch_count(batch), clock_mono_ns() - began_ns);
     return tell_judge(p);
 }
 
@@ -373,7 +395,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
         nap(RETRY_MS);
         return;
     }
-    r = bus_fetch(p->bus, (int)p->config->ingest.batch, FETCH_WAIT_MS, LINGER_MS, &batch);
+    r = bus_fetch(p->bus, (int)p->batch_max, FETCH_WAIT_MS, LINGER_MS, &batch);
     if (r < 0) {
         if (!p->said_away)
             log_warn("nothing can be fetched, trying again", "reason=%s", bus_error(p->bus));
