@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/pipeline.h"
 
+#include "collector/again.h"
 #include "collector/intake.h"
 #include "collector/judge.h"
 #include "collector/lanes.h"
@@ -166,6 +167,21 @@ static int take_lanes(struct pipeline *p, uint64_t lanes)
     return r;
 }
 
+/* Of the lanes that were just taken. */
+static void try_again(struct pipeline *p, uint64_t lanes)
+{
+    uint64_t taken = 0;
+
+    if (!lanes)
+        return;
+    p->batch = lanes;
+    if (again_malformed(&(struct again){p->intake, p->store, lanes}, &taken) < 0)
+        log_warn("messages kept aside are not tried again now", "database=%s",
+                 store_error(p->store));
+    else if (taken)
+        log_info("messages kept aside are understood", "messages=%llu", (unsigned long long)taken);
+}
+
 /* Between batches: what is let go of is not on its way any more. */
 static void follow_lanes(struct pipeline *p)
 {
@@ -177,6 +193,8 @@ static void follow_lanes(struct pipeline *p)
     if (change.leaving)
         lanes_released(p->lanes, change.leaving);
     r = take_lanes(p, change.gained);
+    if (r == 0)
+        try_again(p, change.gained);
     if (r < 0) {
         log_error("parts cannot be taken over, trying again", "error=%s database=%s", strerror(-r),
                   store_error(p->store));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store collector/intake.c collector/ingest.c collector/region.c collector/seqs.c
  * collector/recent.c collector/cells.c collector/series.c collector/aside.c collector/guard.c
- * collector/hash.c collector/config.c collector/sightings.c */
+ * collector/hash.c collector/config.c collector/sightings.c collector/again.c */
 #include "collector/intake.h"
+#include "collector/again.h"
 #include "collector/store_lane.h"
 #include "proto/base/clock.h"
 #include "proto/event.h"
@@ -338,6 +339,54 @@ static void test_malformed_is_kept_aside(void **state)
     end(&c);
 }
 
+static int count_any(void *ctx, const struct store_malformed *m)
+{
+    (void)m;
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+/* An older version kept aside what this one understands: it is counted once, whatever comes again.
+ */
+static void test_malformed_is_tried_again(void **state)
+{
+    const struct letter *l = &letters[5];
+    struct collector c = {0};
+    struct store_loss loss;
+    uint64_t taken = 0;
+    unsigned left = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    random_state = 9;
+    write_letters(clock_wall_ns());
+    start(&c);
+    assert_int_equal(
+        store_add_malformed(c.store, 0,
+                            &(struct store_malformed){.stream_seq = 6,
+                                                      .subject = l->subject,
+                                                      .reason = "of a later version",
+                                                      .bytes = l->len,
+                                                      .payload = slice_of(l->bytes, l->len)}),
+        0);
+    assert_int_equal(store_add_malformed(c.store, 0,
+                                         &(struct store_malformed){.stream_seq = 7,
+                                                                   .subject = "lectr.v1.nonsense",
+                                                                   .reason = "nonsense",
+                                                                   .bytes = 1,
+                                                                   .payload = slice_str("x")}),
+                     0);
+    assert_int_equal(again_malformed(&(struct again){c.intake, c.store, UINT64_MAX}, &taken), 0);
+    assert_int_equal(taken, 1);
+    assert_int_equal(store_each_malformed(c.store, 0, 10, count_any, &left), 0);
+    assert_int_equal(left, 1);
+    give(&c, 0, 10);
+    meet(&c, STORED);
+    assert_int_equal(store_loss(c.store, &loss), 0);
+    assert_int_equal(loss.received, 10);
+    end(&c);
+}
+
 static int setup_config(void **state)
 {
     struct config_error error;
@@ -367,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_exactly_once_whatever_happens, stores_empty),
         cmocka_unit_test_teardown(test_malformed_is_kept_aside, stores_empty),
+        cmocka_unit_test_teardown(test_malformed_is_tried_again, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, setup_sqlite, teardown) +
