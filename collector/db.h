@@ -76,6 +76,7 @@ int db_set_version(struct db *db, int version) LECTR_MUST_USE;
 int db_lock_schema(struct db *db) LECTR_MUST_USE;
 
 int db_begin(struct db *db) LECTR_MUST_USE;
+/* -ENOTCONN: whether it happened is not known. */
 int db_commit(struct db *db) LECTR_MUST_USE;
 /* Leaves nothing of the transaction, whatever state it is in. */
 void db_rollback(struct db *db);

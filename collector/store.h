@@ -56,6 +56,8 @@ int store_begin(struct store *s) LECTR_MUST_USE;
 /* Asked at the beginning of every transaction: a negative return ends it, and is
  * store_begin()'s. */
 void store_set_fence(struct store *s, int (*fence)(void *ctx, struct store *s), void *ctx);
+/* -ENOTCONN: it may have happened all the same. What is in memory is then no copy of
+ * the store any more; see lease_doubt(). */
 int store_commit(struct store *s) LECTR_MUST_USE;
 void store_rollback(struct store *s);
 
