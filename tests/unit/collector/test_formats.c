@@ -4,7 +4,9 @@
  *
  * LINK: collector/notice.c collector/cloudevent.c collector/alertmanager.c
  * LINK: collector/slack.c collector/pagerduty.c collector/text.c
+ * LINK: collector/alert.c collector/ruling.c
  */
+#include "collector/alert.h"
 #include "collector/alertmanager.h"
 #include "collector/cloudevent.h"
 #include "collector/pagerduty.h"
@@ -494,6 +496,30 @@ static void times_have_the_digits_it_takes(void **state)
     notice_time(UINT64_MAX, text);
 }
 
+/* Where the links of alerts lead. */
+static void every_rule_has_its_part_of_the_runbook(void **state)
+{
+    static char book[65536];
+    FILE *f = fopen("collector/runbook.md", "re");
+
+    (void)state;
+    assert_non_null(f);
+    assert_true(fread(book, 1, sizeof(book) - 1, f) > 0);
+    fclose(f);
+    for (int rule = 0; rule < ALERT_ANY__COUNT; rule++) {
+        Lectr__V1__Alert a = LECTR__V1__ALERT__INIT;
+        struct notice n = {.alert = &a, .runbook_url = "book"};
+        char url[256], heading[300];
+
+        a.rule = (char *)(uintptr_t)alert_rule_name((enum alert_rule)rule);
+        notice_runbook(&n, url, sizeof(url));
+        assert_memory_equal(url, "book#", 5);
+        snprintf(heading, sizeof(heading), "\n## %s\n", url + 5);
+        if (!strstr(book, heading))
+            fail_msg("no part on %s", a.rule);
+    }
+}
+
 /* A body beyond the buffer is refused, not cut. */
 static void a_full_buffer_is_told(void **state)
 {
@@ -520,6 +546,7 @@ int main(void)
         cmocka_unit_test(slack_has_header_fields_reason_and_link),
         cmocka_unit_test(pagerduty_has_one_incident_an_episode),
         cmocka_unit_test(times_have_the_digits_it_takes),
+        cmocka_unit_test(every_rule_has_its_part_of_the_runbook),
         cmocka_unit_test(a_full_buffer_is_told),
     };
 
