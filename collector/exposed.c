@@ -156,6 +156,11 @@ unsigned exposed_shown(const struct exposed *e)
     return e->shown;
 }
 
+bool exposed_is_full(const struct exposed *e)
+{
+    return e->shown == e->max;
+}
+
 unsigned exposed_folded(const struct exposed *e)
 {
     return e->folded;

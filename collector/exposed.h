@@ -34,4 +34,6 @@ struct store_series_name exposed_name(const struct exposed *e,
                                       const struct store_series_name *name);
 /* As of the last exposed_settle(). */
 unsigned exposed_shown(const struct exposed *e);
+/* Nothing that is offered changes any name: it may be offered while names are asked for. */
+bool exposed_is_full(const struct exposed *e);
 unsigned exposed_folded(const struct exposed *e);

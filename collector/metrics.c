@@ -160,7 +160,8 @@ static int add_histograms(struct buf *out, const struct view_row *rows, unsigned
 
 /* The rows of the table, those that are not told apart as one. */
 struct folding {
-    const struct exposed *exposed;
+    struct exposed *exposed;
+    bool is_offering; /* in the same pass */
     struct view *view;
 };
 
@@ -168,22 +169,30 @@ static int add_folded(void *ctx, const struct store_series_name *name,
                       const struct rollup_cell *cell)
 {
     struct folding *f = ctx;
+    int r = f->is_offering ? exposed_offer(f->exposed, name, cell) : 0;
     struct store_series_name told = f->exposed ? exposed_name(f->exposed, name) : *name;
 
-    return view_add(f->view, &told, cell);
+    return r < 0 ? r : view_add(f->view, &told, cell);
 }
 
 static int fill_view(const struct api_request *req, struct view *view)
 {
-    struct folding folding = {req->exposed, view};
+    struct folding folding = {.exposed = req->exposed, .view = view};
     int r = 0;
 
     if (req->exposed) {
         exposed_begin(req->exposed);
-        r = store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, exposed_offer, req->exposed);
-        exposed_settle(req->exposed);
+        folding.is_offering = exposed_is_full(req->exposed);
+        if (!folding.is_offering) {
+            r = store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, exposed_offer, req->exposed);
+            exposed_settle(req->exposed);
+        }
     }
-    return r < 0 ? r : store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, add_folded, &folding);
+    if (r == 0)
+        r = store_each_cell(req->store, ROLLUP_DAY, 0, INT64_MAX, add_folded, &folding);
+    if (folding.is_offering)
+        exposed_settle(req->exposed);
+    return r;
 }
 
 static int add_traffic(const struct api_request *req, struct buf *out)

@@ -22,6 +22,7 @@ static char path[] = "/tmp/lectr-test-api-XXXXXX";
 static struct config *config;
 static struct store *store;
 static struct pipeline_stats stats;
+static struct exposed *exposed;
 
 static int merge_cell(void *ctx, const struct rollup_cell *cell)
 {
@@ -120,6 +121,7 @@ static int ask(const char *route, const char *const *params, struct buf *out)
     struct api_request req = {
         .config = config,
         .stats = &stats,
+        .exposed = exposed,
         .store = store,
         .wall_ns = (uint64_t)NOON_S * NSEC_PER_SEC,
         .param = param,
@@ -257,6 +259,30 @@ static void test_metrics(void **state)
     buf_fini(&out);
 }
 
+/* Beyond the limit series share one; the second answer, with a full table, is the same. */
+static void test_metrics_fold(void **state)
+{
+    char *first = NULL;
+    struct buf out;
+
+    (void)state;
+    assert_int_equal(exposed_new(1, &exposed), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask("/metrics", none, &out), 0);
+        assert_int_equal(buf_append(&out, slice_of("", 1)), 0);
+        assert_non_null(strstr((char *)out.data, "lectr_feature=\"(other)\""));
+        assert_non_null(strstr((char *)out.data, "lectr_collector_metrics_series_shown 1\n"));
+        assert_null(strstr((char *)out.data, "lectr_collector_metrics_series_folded 0\n"));
+        if (first)
+            assert_string_equal(first, (char *)out.data);
+        else
+            first = strdup((char *)out.data);
+        buf_fini(&out);
+    }
+    free(first);
+    exposed_free(&exposed);
+}
+
 static void test_probes(void **state)
 {
     struct buf out;
@@ -278,9 +304,9 @@ static void test_probes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_top),      cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_coverage), cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_probes),
+        cmocka_unit_test(test_top),          cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_coverage),     cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_metrics_fold), cmocka_unit_test(test_probes),
     };
 
     return cmocka_run_group_tests(tests, prepare, clean);
