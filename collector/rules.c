@@ -264,17 +264,41 @@ void rules_mark(struct rules *r, struct alert *a)
 
 /* --- catching up --- */
 
-static int load_state(struct rules *r)
+/* What was stored after `since_s` under a name. */
+static int load_one(struct rules *r, const char *name, int64_t since_s, int64_t *ret_at_s)
 {
     struct buf state;
-    int64_t at_s = 0;
     int ret;
 
     buf_init(&state, RULES_STATE_BYTES_MAX);
-    ret = store_get_rule_state(r->store, RULES_STATE_NAME, &at_s, &state);
-    if (ret == 0 && at_s)
+    ret = store_get_rule_state(r->store, name, ret_at_s, &state);
+    if (ret == 0 && *ret_at_s > since_s)
         ret = ruleset_load(r->set, buf_slice(&state));
     buf_fini(&state);
+    return ret;
+}
+
+static int find_state(struct rules *r, int64_t *ret_at_s)
+{
+    struct buf state;
+    int ret;
+
+    buf_init(&state, RULES_STATE_BYTES_MAX);
+    ret = store_get_rule_state(r->store, RULES_STATE_NAME, ret_at_s, &state);
+    buf_fini(&state);
+    return ret;
+}
+
+static int load_state(struct rules *r)
+{
+    int64_t all_s = 0, news_s = 0;
+    int ret = find_state(r, &all_s);
+
+    /* The newer news come first: a rule takes the first state that it finds. */
+    if (ret == 0)
+        ret = load_one(r, RULES_NEWS_NAME, all_s, &news_s);
+    if (ret == 0)
+        ret = load_one(r, RULES_STATE_NAME, 0, &all_s);
     if (ret != -EBADMSG)
         return ret;
     log_warn("stored state of the rules is damaged, made anew", NULL);
@@ -431,16 +455,18 @@ int rules_turn(struct rules *r, int64_t closed_s)
     return ret < 0 ? ret : catch_up(r, closed_s);
 }
 
-static int save(struct rules *r, int64_t at_s)
+static int save(struct rules *r, int64_t at_s, bool news_only)
 {
     struct buf state;
     int ret;
 
     buf_init(&state, RULES_STATE_BYTES_MAX);
-    ret = ruleset_save(r->set, &state);
+    ret = news_only ? ruleset_save_news(r->set, &state) : ruleset_save(r->set, &state);
     if (ret == 0)
-        ret = store_put_rule_state(r->store, RULES_STATE_NAME, at_s, buf_slice(&state));
-    r->saved_bytes = state.len;
+        ret = store_put_rule_state(r->store, news_only ? RULES_NEWS_NAME : RULES_STATE_NAME, at_s,
+                                   buf_slice(&state));
+    if (!news_only)
+        r->saved_bytes = state.len;
     buf_fini(&state);
     return ret;
 }
@@ -458,10 +484,12 @@ int rules_close(struct rules *r, int64_t minute_s, ruleset_emit emit, void *ctx)
         ret = rules_tell_news(r->store, r->set, minute_s, &news);
     if (ret == 0)
         ret = ruleset_close(r->set, false, emit, ctx);
+    if (ret < 0 || !ruleset_has_rules(r->set))
+        return ret;
+    if ((minute_s + MINUTE_S) % every_s == 0)
+        return save(r, minute_s + MINUTE_S, false);
     /* New values are told once: what was told must not be forgotten. */
-    if (ret == 0 && ruleset_has_rules(r->set) && (news || (minute_s + MINUTE_S) % every_s == 0))
-        ret = save(r, minute_s + MINUTE_S);
-    return ret;
+    return news ? save(r, minute_s + MINUTE_S, true) : 0;
 }
 
 void rules_rolled_back(struct rules *r)

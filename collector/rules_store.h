@@ -7,6 +7,7 @@
 #include "collector/store.h"
 
 #define RULES_STATE_NAME "ruleset"
+#define RULES_NEWS_NAME "ruleset.news"
 #define RULES_STATE_BYTES_MAX ((size_t)128 * 1024 * 1024)
 
 /* Begins the minute and tells its cells, coverage and calls without a price. */

@@ -67,7 +67,10 @@ int64_t ruleset_next_s(const struct ruleset *set);
 
 /* Appends all state, as of the last closed minute. */
 int ruleset_save(const struct ruleset *set, struct buf *out) LECTR_MUST_USE;
-/* Into a new set. What belongs to rules that are no more, or are not the same, is left
+/* The same of first_seen rules alone: small, and told by no roll-up. */
+int ruleset_save_news(const struct ruleset *set, struct buf *out) LECTR_MUST_USE;
+/* Into a new set; several may be loaded, the first one that has groups of a rule counts. What
+ * belongs to rules that are no more, or are not the same, is left
  * out. -EBADMSG: damaged; the set may then hold part of it. */
 int ruleset_load(struct ruleset *set, struct slice saved) LECTR_MUST_USE;
 

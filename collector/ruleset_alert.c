@@ -100,8 +100,13 @@ static void fill_burn(const struct alerting_rule *rule, const struct group *g,
     say(l, "; the error budget of %.4g%% burns %.3g times as fast as it may (limit %.3g), ",
         100 * budget, b->long_burn, b->window.burn);
     say_length(l, b->in_short.to_s - b->in_short.from_s);
-    say(l, ": %.3g times; %.3g%% of the %u-day budget %s.", b->short_burn,
-        100 * fabs(b->budget_left), rule->burn.period_d, b->budget_left < 0 ? "overdrawn" : "left");
+    say(l, ": %.3g times; ", b->short_burn);
+    if (b->budget_left < 0)
+        say(l, "the budget of the last %u days is used up %.1f times.", rule->burn.period_d,
+            1 - b->budget_left);
+    else
+        say(l, "%.3g%% of the budget of the last %u days is left.", 100 * b->budget_left,
+            rule->burn.period_d);
 }
 
 /* --- budgets --- */

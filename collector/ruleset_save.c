@@ -69,15 +69,34 @@ static int put_rule(const struct rule_state *rs, struct buf *b)
     return r;
 }
 
-int ruleset_save(const struct ruleset *set, struct buf *out)
+static bool is_news(const struct rule_state *rs)
 {
+    return rs->rule->kind == ALERTING_FIRST_SEEN;
+}
+
+static int save(const struct ruleset *set, bool news_only, struct buf *out)
+{
+    uint32_t count = 0;
     int r = buf_append_str(out, MAGIC);
 
+    for (unsigned i = 0; i < set->rules_count; i++)
+        count += !news_only || is_news(&set->rules[i]);
     if (r == 0)
-        r = put_u32(out, set->rules_count);
+        r = put_u32(out, count);
     for (unsigned i = 0; i < set->rules_count && r == 0; i++)
-        r = put_rule(&set->rules[i], out);
+        if (!news_only || is_news(&set->rules[i]))
+            r = put_rule(&set->rules[i], out);
     return r;
+}
+
+int ruleset_save(const struct ruleset *set, struct buf *out)
+{
+    return save(set, false, out);
+}
+
+int ruleset_save_news(const struct ruleset *set, struct buf *out)
+{
+    return save(set, true, out);
 }
 
 static int take_text(struct cursor *c, char *ret_text, size_t size)

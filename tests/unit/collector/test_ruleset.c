@@ -452,6 +452,35 @@ static void test_restart(void **state)
     }
 }
 
+/* The newer state of first_seen rules goes before the older state of all. */
+static void test_news_apart(void **state)
+{
+    struct ruleset *set = begin(all_rules);
+    struct buf all, news;
+
+    (void)state;
+    run_mixed(set, 0, 2990);
+    buf_init(&all, 16 << 20);
+    buf_init(&news, 1 << 20);
+    assert_int_equal(ruleset_save(set, &all), 0);
+    run_mixed(set, 2990, 3010);
+    assert_int_equal(count_heard(ALERT_MODEL_FIRST_SEEN, ALERT_FIRING), 1);
+    assert_int_equal(ruleset_save_news(set, &news), 0);
+    assert_true(news.len < all.len / 4);
+    ruleset_free(&set);
+    assert_int_equal(ruleset_new(file, NULL, NULL, &set), 0);
+    assert_int_equal(ruleset_load(set, buf_slice(&news)), 0);
+    assert_int_equal(ruleset_load(set, buf_slice(&all)), 0);
+    assert_int_equal(ruleset_next_s(set), START_S + 2990 * 60);
+    assert_int_equal(ruleset_history_h(set), 0);
+    run_mixed(set, 2990, 3100);
+    assert_int_equal(count_heard(ALERT_MODEL_FIRST_SEEN, ALERT_FIRING), 1);
+    assert_int_equal(count_heard(ALERT_MODEL_FIRST_SEEN, ALERT_RESOLVED), 1);
+    ruleset_free(&set);
+    buf_fini(&all);
+    buf_fini(&news);
+}
+
 /* A damaged state is refused, whatever is damaged, and touches nothing it should not. */
 static void test_damaged_state(void **state)
 {
@@ -570,13 +599,14 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_burn_rate),     cmocka_unit_test(test_latency_burn_rate),
-        cmocka_unit_test(test_budget),        cmocka_unit_test(test_forecast),
-        cmocka_unit_test(test_first_seen),    cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_unpriced),      cmocka_unit_test(test_coverage),
-        cmocka_unit_test(test_retries),       cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_damaged_state), cmocka_unit_test(test_changed_rule),
-        cmocka_unit_test(test_recall),        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_burn_rate),    cmocka_unit_test(test_latency_burn_rate),
+        cmocka_unit_test(test_budget),       cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_first_seen),   cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_unpriced),     cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_retries),      cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_news_apart),   cmocka_unit_test(test_damaged_state),
+        cmocka_unit_test(test_changed_rule), cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, end);
