@@ -74,7 +74,7 @@ static int note_known(void *ctx, const struct store_alert *row)
     k = calloc(1, sizeof(*k));
     if (!k)
         return -ENOMEM;
-    strcpy(k->fingerprint, row->fingerprint);
+    memcpy(k->fingerprint, row->fingerprint, strlen(row->fingerprint) + 1);
     buf_init(&k->payload, EVENT_MAX_BYTES);
     HASH_ADD_STR(h->known, fingerprint, k);
     h->told++;
