@@ -46,6 +46,7 @@ struct watch {
     struct minutes minutes;
     bool must_relearn;
     bool is_learning;  /* no minute is closed before this is done */
+    bool learns_late;  /* because of late calls */
     int64_t learned_s; /* up to here */
     struct snapshot snapshot;
     int64_t snapshot_s; /* the last one that is whole, 0 = none */
@@ -133,8 +134,11 @@ static int end_unknown(void *ctx, const struct store_alert *row)
     if (detect_has_episode(w->detect, row->fingerprint) || !is_detected(row))
         return 0;
     buf_init(&packed, EVENT_MAX_BYTES);
-    r = alert_pack_resolved(row->payload, w->minutes.closed_s,
-                            "Late data explained it: it is no deviation any more.", &packed, id);
+    r = alert_pack_resolved(
+        row->payload, w->minutes.closed_s,
+        w->learns_late ? "Late data explained it: it is no deviation any more."
+                       : "Not found again after a start: told of a minute that was not over.",
+        &packed, id);
     ended.id = id;
     ended.status = ALERT_RESOLVED;
     ended.at_ns = w->minutes.closed_s * (int64_t)NSEC_PER_SEC;
@@ -222,6 +226,7 @@ static int start_learning(struct watch *w)
     int r;
 
     w->must_relearn = false;
+    w->learns_late = is_late;
     w->late_pending = 0;
     w->relearned_mono_ns = clock_mono_ns();
     w->snapshot.is_under_way = false;
