@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define MINUTE_S 60
-#define STEP_MAX_S 3600
+#define STEP_MAX_S 86400
+#define LOOK_MAX_MIN 60 /* what is longer is judged by its first hour */
 /* A longer silence begins the baseline anew. */
 #define HOLE_MAX_MIN (7 * 1440)
 /* How many calls a value was made of is not known: it is taken as very many small
@@ -24,6 +25,7 @@ struct backtest {
     struct baseline *baseline; /* NULL: the series is none of amounts */
     struct pattern *pattern;
     uint32_t step_min;
+    uint32_t look_min;   /* of a row, when it is judged */
     int64_t next_minute; /* 0 = none yet */
     double per_minute;   /* of the row before: fills holes */
     double piece;        /* 0 = not known yet */
@@ -37,8 +39,8 @@ static void choose_windows(struct backtest *b, const struct config_detect *setti
     b->settings.target_weeks = settings->target_weeks;
     b->settings.ratio_min = settings->ratio_min;
     for (int i = 0; i < 3; i++)
-        if (b->step_min * factors[i] <= STEP_MAX_S / MINUTE_S)
-            b->settings.windows_min[b->settings.windows_count++] = b->step_min * factors[i];
+        if (b->look_min * factors[i] <= LOOK_MAX_MIN)
+            b->settings.windows_min[b->settings.windows_count++] = b->look_min * factors[i];
 }
 
 int backtest_new(const struct config_detect *settings, int64_t step_s,
@@ -49,6 +51,7 @@ int backtest_new(const struct config_detect *settings, int64_t step_s,
 
     if (r == 0 && step_s >= MINUTE_S && step_s <= STEP_MAX_S) {
         b->step_min = (uint32_t)(step_s / MINUTE_S);
+        b->look_min = b->step_min < LOOK_MAX_MIN ? b->step_min : LOOK_MAX_MIN;
         choose_windows(b, settings);
         r = baseline_new(NULL, &b->baseline);
     }
@@ -81,7 +84,7 @@ static int learn(struct backtest *b, double amount)
     return baseline_learn(b->baseline, &b->settings, b->next_minute++, &m, false);
 }
 
-/* The minutes from the row before to the end of this one. */
+/* The minutes from the row before to where this one is judged. */
 static int learn_row(struct backtest *b, int64_t minute, double value)
 {
     double amount = value / b->step_min;
@@ -98,14 +101,25 @@ static int learn_row(struct backtest *b, int64_t minute, double value)
         b->next_minute = minute;
     while (r == 0 && b->next_minute < minute)
         r = learn(b, b->per_minute);
-    while (r == 0 && b->next_minute < minute + b->step_min)
+    while (r == 0 && b->next_minute < minute + b->look_min)
         r = learn(b, amount);
     b->per_minute = amount;
     return r;
 }
 
+static int learn_rest(struct backtest *b, int64_t minute)
+{
+    int r = 0;
+
+    while (r == 0 && b->next_minute < minute + b->step_min)
+        r = learn(b, b->per_minute);
+    return r;
+}
+
 static void look(const struct backtest *b, struct backtest_row *row)
 {
+    const double scale = b->step_min / (double)b->look_min;
+
     for (unsigned i = 0; i < b->settings.windows_count; i++) {
         struct finding f;
         double weeks;
@@ -115,9 +129,9 @@ static void look(const struct backtest *b, struct backtest_row *row)
             return;
         weeks = f.return_weeks / b->settings.windows_count;
         if (i == 0) {
-            row->baseline = f.baseline;
-            row->lower = f.lower;
-            row->upper = f.upper;
+            row->baseline = scale * f.baseline;
+            row->lower = scale * f.lower;
+            row->upper = scale * f.upper;
             row->return_period_weeks = weeks;
         }
         row->return_period_weeks = fmax(row->return_period_weeks, weeks);
@@ -143,6 +157,8 @@ int backtest_feed(struct backtest *b, int64_t time_s, double value, struct backt
         r = learn_row(b, time_s / MINUTE_S, value);
         if (r == 0)
             look(b, &row);
+        if (r == 0)
+            r = learn_rest(b, time_s / MINUTE_S);
     }
     if (r < 0)
         return r;

@@ -12,7 +12,8 @@
 
 /* What is said about a row; members that are NAN are not known at that row: the
  * baseline is still learning, or the series is none of amounts (negative values,
- * rows closer than a minute or further apart than an hour). */
+ * rows closer than a minute or further apart than a day). Rows of more than an hour
+ * are judged by their first one. */
 struct backtest_row {
     double baseline, lower, upper;
     double score; /* unusual pattern, 0..1 */

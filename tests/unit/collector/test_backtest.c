@@ -88,9 +88,33 @@ static void test_does_not_look_ahead(void **state)
     backtest_free(&b);
 }
 
+/* A minute, an hour, a day a row: a jump is rare, what is usual is not. */
+static void test_any_step(void **state)
+{
+    static const int64_t steps[] = {60, 3600, 6 * 3600, 86400};
+
+    (void)state;
+    for (size_t s = 0; s < sizeof(steps) / sizeof(steps[0]); s++) {
+        struct backtest *b = fresh(steps[s]);
+        int rows = steps[s] == 60 ? 4 * 1440 : 200;
+        struct backtest_row row;
+
+        for (int i = 0; i < rows; i++) {
+            assert_int_equal(backtest_feed(b, START_S + i * steps[s], 100 + i * 7919 % 13, &row),
+                             0);
+            assert_true(i <= rows / 2 ||
+                        (row.return_period_weeks < 100 && fabs(row.baseline / 106 - 1) < 0.15));
+        }
+        assert_int_equal(backtest_feed(b, START_S + rows * steps[s], 500, &row), 0);
+        assert_true(row.return_period_weeks > 100);
+        assert_true(row.lower < row.baseline && row.baseline < row.upper && row.upper < 500);
+        backtest_free(&b);
+    }
+}
+
 static void test_what_it_cannot_judge(void **state)
 {
-    static const int64_t steps[] = {1, 7200};
+    static const int64_t steps[] = {1, 2 * 86400};
 
     (void)state;
     for (size_t s = 0; s < 2; s++) {
@@ -195,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_expects_and_tells_a_jump),
         cmocka_unit_test(test_does_not_look_ahead),
+        cmocka_unit_test(test_any_step),
         cmocka_unit_test(test_what_it_cannot_judge),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_bad_files),
