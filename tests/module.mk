@@ -135,7 +135,7 @@ nab: $(B)/tests/detect/nab ## the "unusual pattern" score by the rules of NAB; N
 	$(Q)$< '$(NAB)' --least 70 $(NAB_ARGS)
 
 # The detectors over seeded traffic; seeds from 500000 on were not tuned on.
-EVAL_ARGS ?= --weeks 1000 --events 300 --seed 500000
+EVAL_ARGS ?= --weeks 1000 --events 300 --seed 500000 --rivals --jobs $(shell nproc)
 detect-eval: $(B)/tests/detect/eval ## false alarms and recall over seeded traffic, beside others' rules (an hour); EVAL_ARGS=
 	$(Q)for nominal in 1 10; do $< --nominal $$nominal $(EVAL_ARGS) || exit 1; done
 

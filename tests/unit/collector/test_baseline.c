@@ -112,6 +112,73 @@ static void test_spike_and_drop(void **state)
     baseline_free(&b);
 }
 
+/* What comes after an outage is what came before it, no spike. */
+static void test_after_an_outage(void **state)
+{
+    struct baseline *b = NULL;
+    struct baseline_minute none = minute_of(0);
+    int64_t minute = MIDNIGHT_MIN + 5 * 1440 + 600;
+
+    (void)state;
+    assert_int_equal(baseline_new(NULL, &b), 0);
+    learn(b, MIDNIGHT_MIN, minute - MIDNIGHT_MIN);
+    for (int i = 0; i < 240; i++)
+        assert_int_equal(baseline_learn(b, &settings, minute++, &none, false), 0);
+    for (int i = 0; i < 240; i++) {
+        learn(b, minute++, 1);
+        assert_false(judge(b, false).fires);
+    }
+    baseline_free(&b);
+}
+
+/* An interval that is held is judged and teaches nothing. */
+static void test_held_is_not_learned(void **state)
+{
+    struct baseline *b[2] = {0};
+    struct baseline_minute many = minute_of(400);
+    int64_t planned = MIDNIGHT_MIN + 4 * 1440 + 600;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(baseline_new(NULL, &b[i]), 0);
+        learn(b[i], MIDNIGHT_MIN, planned - MIDNIGHT_MIN);
+        for (int64_t m = planned; m < planned + 180; m++)
+            assert_int_equal(baseline_learn(b[i], &settings, m, &many, i == 0), 0);
+        assert_true(judge(b[i], false).fires == (i == 0));
+        learn(b[i], planned + 180, 1440 - 60);
+    }
+    assert_int_equal(b[0]->hours + 3, b[1]->hours);
+    /* The same hour of the next day. */
+    assert_true(fabs(judge(b[0], false).baseline / judge(b[0], false).observed - 1) < 0.1);
+    for (int i = 0; i < 2; i++)
+        baseline_free(&b[i]);
+}
+
+static void test_what_would_be_told(void **state)
+{
+    struct baseline *busy = NULL, *quiet = NULL;
+    struct baseline_minute one = minute_of(1), none = minute_of(0);
+    uint32_t window_min;
+
+    (void)state;
+    assert_int_equal(baseline_new(NULL, &busy), 0);
+    assert_int_equal(baseline_new(NULL, &quiet), 0);
+    learn(busy, MIDNIGHT_MIN, 100);
+    assert_true(baseline_ratio_least(busy, &settings, &window_min) == 0);
+    assert_string_equal(baseline_confidence(busy, &settings), "warming");
+    learn(busy, MIDNIGHT_MIN + 100, 3000);
+    assert_string_equal(baseline_confidence(busy, &settings), "provisional");
+    for (int64_t m = MIDNIGHT_MIN; m < MIDNIGHT_MIN + 3100; m++)
+        assert_int_equal(
+            baseline_learn(quiet, &settings, m, (m - MIDNIGHT_MIN) % 20 ? &none : &one, false), 0);
+    assert_true(baseline_ratio_least(busy, &settings, &window_min) >= 1.3);
+    assert_true(baseline_ratio_least(quiet, &settings, &window_min) >
+                2 * baseline_ratio_least(busy, &settings, &window_min));
+    assert_true(window_min > 0);
+    baseline_free(&busy);
+    baseline_free(&quiet);
+}
+
 /* Three calls where one is usual say nothing; the band says so. */
 static void test_sparse_is_wide(void **state)
 {
@@ -395,6 +462,9 @@ int main(void)
         cmocka_unit_test(test_warming),
         cmocka_unit_test(test_knows_the_day),
         cmocka_unit_test(test_spike_and_drop),
+        cmocka_unit_test(test_after_an_outage),
+        cmocka_unit_test(test_held_is_not_learned),
+        cmocka_unit_test(test_what_would_be_told),
         cmocka_unit_test(test_sparse_is_wide),
         cmocka_unit_test(test_minutes_in_order),
         cmocka_unit_test(test_tail),
