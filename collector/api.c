@@ -108,6 +108,15 @@ static json_t *quantiles(const struct sketch *s)
                      (json_int_t)s->count);
 }
 
+static json_t *tally_json(const struct tally *t)
+{
+    json_t *o = json_object();
+
+    for (uint32_t i = 0; i < t->count; i++)
+        json_object_set_new(o, t->items[i].name, json_integer((json_int_t)t->items[i].count));
+    return o;
+}
+
 /* A sum is null when nothing of it is known; *_unknown says how many calls are not in it. */
 static json_t *row_json(const struct view_row *row)
 {
@@ -133,6 +142,9 @@ static json_t *row_json(const struct view_row *row)
                                   count_or_null(has_input, s->cache_write), "output",
                                   count_or_null(has_output, s->output), "reasoning",
                                   count_or_null(has_output, s->reasoning)));
+    json_object_set_new(o, "retries", json_integer((json_int_t)s->retries));
+    json_object_set_new(o, "usage", tally_json(&row->cell.usage));
+    json_object_set_new(o, "error_types", tally_json(&row->cell.error_types));
     json_object_set_new(o, "tokens_estimated", json_integer((json_int_t)s->tokens_estimated));
     json_object_set_new(
         o, "cost_usd",
@@ -331,6 +343,22 @@ static int add_hole(void *ctx, const struct store_hole *hole)
     return 0;
 }
 
+/* How names are bounded: what was met of each dimension, and what became "(other)". */
+static json_t *names_json(const struct pipeline_stats *s)
+{
+    json_t *o = json_object();
+
+    for (int d = 0; d < GUARD__COUNT; d++) {
+        const struct guard_stats *g = &s->names[d];
+
+        json_object_set_new(o, guard_dimension_name((enum guard_dimension)d),
+                            json_pack("{s:I, s:I, s:I, s:I}", "limit", (json_int_t)g->limit, "most",
+                                      (json_int_t)g->names, "full", (json_int_t)g->full, "folded",
+                                      (json_int_t)g->folded));
+    }
+    return o;
+}
+
 static int answer_coverage(const struct api_request *req, struct buf *out)
 {
     json_t *root, *rows = json_array(), *gaps = json_array(), *holes = json_array(),
@@ -351,11 +379,11 @@ static int answer_coverage(const struct api_request *req, struct buf *out)
         r = store_loss(req->store, &loss);
     if (r == 0)
         r = store_each_hole(req->store, 100, add_hole, holes);
-    root = json_pack("{s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:o}}", "from",
+    root = json_pack("{s:I, s:I, s:o, s:o, s:o, s:{s:I, s:I, s:I, s:o}, s:o}", "from",
                      (json_int_t)range.from_s, "to", (json_int_t)range.to_s, "workloads", rows,
                      "gaps", gaps, "unpriced", unpriced, "events", "streams",
                      (json_int_t)loss.streams, "received", (json_int_t)loss.received, "missing",
-                     (json_int_t)loss.missing, "holes", holes);
+                     (json_int_t)loss.missing, "holes", holes, "names", names_json(req->stats));
     if (r == 0)
         return finish(root, out);
     json_decref(root);
@@ -384,7 +412,7 @@ static int answer_status(const struct api_request *req, struct buf *out)
         return r;
     return finish(
         json_pack(
-            "{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+            "{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o}",
             "version", LECTR_VERSION, "nats_connected", s->connected, "store_ok", s->store_ok,
             "events_received", (json_int_t)loss.received, "events_missing",
             (json_int_t)loss.missing, "streams", (json_int_t)loss.streams, "malformed",
@@ -392,7 +420,7 @@ static int answer_status(const struct api_request *req, struct buf *out)
             (json_int_t)s->late, "batches", (json_int_t)s->batches, "series", (json_int_t)s->series,
             "alerts", (json_int_t)s->alerts, "alerts_pending", (json_int_t)s->alerts_pending,
             "closed", (json_int_t)s->closed_s, "watermark", 1e-9 * (double)s->watermark_ns,
-            "uptime_s", 1e-9 * (double)(req->wall_ns - s->started_ns)),
+            "uptime_s", 1e-9 * (double)(req->wall_ns - s->started_ns), "names", names_json(s)),
         out);
 }
 

@@ -334,6 +334,11 @@ int guard_learn(struct guard *g, const struct guard_names *n)
     return r;
 }
 
+void guard_take_counts(struct guard *g, const struct guard *from)
+{
+    memcpy(g->folded, from->folded, sizeof(g->folded));
+}
+
 void guard_get_stats(const struct guard *g, enum guard_dimension d, struct guard_stats *ret_stats)
 {
     struct guard_stats s = {.limit = g->settings.limits[d], .folded = g->folded[d]};

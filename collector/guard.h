@@ -65,4 +65,6 @@ int guard_learn(struct guard *g, const struct guard_names *names) LECTR_MUST_USE
  * this organisation met the limit of dimension d for the first time: time to say so. -ENOMEM. */
 int guard_pass(struct guard *g, struct record *rec, uint32_t *ret_first) LECTR_MUST_USE;
 
+/* Goes on counting from where `from` was. */
+void guard_take_counts(struct guard *g, const struct guard *from);
 void guard_get_stats(const struct guard *g, enum guard_dimension d, struct guard_stats *ret_stats);

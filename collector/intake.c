@@ -19,6 +19,7 @@
 
 #define SEQS_BYTES_MAX ((size_t)64 * 1024 * 1024)
 #define CELLS_BYTES_MAX ((size_t)192 * 1024 * 1024)
+#define DAY_S INT64_C(86400)
 #define SERIES_NAMES_MAX 200000
 /* Minutes up to so old are read when a lane is taken. */
 #define AHEAD_S 600
@@ -47,6 +48,7 @@ struct intake {
     struct store *store;
     struct event_arena arena;
     struct guard *guard;
+    uint64_t guard_ns; /* when it was made */
     struct series *series;
     struct seqs *seqs;
     struct cells *cells;
@@ -141,13 +143,11 @@ static int touch(void *ctx, unsigned lane, uint32_t seconds, int64_t bucket)
 
 /* --- life --- */
 
-static int learn_series(void *ctx, int64_t number, const struct store_series_name *name)
+static int learn_name(void *ctx, const struct store_series_name *n, bool is_series)
 {
-    struct intake *in = ctx;
-
-    (void)number;
-    return guard_learn(in->guard, &(struct guard_names){name->org, name->feature, name->provider,
-                                                        name->model, name->workload});
+    return guard_learn(ctx,
+                       &(struct guard_names){n->org, is_series ? n->feature : NULL, n->provider,
+                                             is_series ? n->model : NULL, n->workload});
 }
 
 static int new_guard(struct intake *in)
@@ -162,12 +162,34 @@ static int new_guard(struct intake *in)
                    [GUARD_SERIES] = l->series},
         .series_all = in->config->store.series_max,
     };
+    CLEAN_GUARD struct guard *guard = NULL;
+    uint64_t now_ns = clock_wall_ns();
+    int64_t since_s = (int64_t)(now_ns / NSEC_PER_SEC) - (int64_t)l->forget_d * DAY_S;
     int r;
 
     if (getrandom(&settings.seed, sizeof(settings.seed), 0) != sizeof(settings.seed))
         return -EIO;
-    r = guard_new(&settings, &in->guard);
-    return r < 0 ? r : store_each_series(in->store, learn_series, in);
+    r = guard_new(&settings, &guard);
+    if (r == 0)
+        r = store_each_name(in->store, since_s, learn_name, guard);
+    if (r < 0)
+        return r;
+    if (in->guard)
+        guard_take_counts(guard, in->guard);
+    guard_free(&in->guard);
+    in->guard = TAKE_PTR(guard);
+    in->guard_ns = now_ns;
+    return 0;
+}
+
+/* Names that are gone make room, once a day. */
+static void renew_guard(struct intake *in)
+{
+    if (in->wall_ns < in->guard_ns + DAY_S * NSEC_PER_SEC)
+        return;
+    in->guard_ns = in->wall_ns;
+    if (new_guard(in) < 0)
+        log_warn("names not read, the old ones stay known", "database=%s", store_error(in->store));
 }
 
 static int learn_seen(void *ctx, const struct store_seen *seen)
@@ -522,9 +544,9 @@ int intake_prepare(struct intake *in)
 {
     int r = number_series(in);
 
+    renew_guard(in);
     if (r == 0)
         r = aside_each(in->aside, touch_minute, in);
-
     for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++)
         if (in->lanes[i].has_batch)
             r = rollup_each(in->lanes[i].rollup, merge_minute, &(struct lane_ref){in, i});

@@ -223,6 +223,40 @@ static int add_traffic(const struct api_request *req, struct buf *out)
     return r;
 }
 
+static int add_names(const struct pipeline_stats *s, struct buf *out)
+{
+    static const struct {
+        const char *name, *type, *help;
+        size_t offset;
+        bool is_wide;
+    } kinds[] = {
+        {"names", "gauge", "Names told apart, of the organisation with the most",
+         offsetof(struct guard_stats, names), false},
+        {"names_limit", "gauge", "How many are told apart", offsetof(struct guard_stats, limit),
+         false},
+        {"names_full", "gauge", "Organisations at the limit", offsetof(struct guard_stats, full),
+         false},
+        {"names_folded_total", "counter", "Events in which a name became (other)",
+         offsetof(struct guard_stats, folded), true},
+    };
+    int r = 0;
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && r == 0; i++) {
+        r = buf_printf(out, "# HELP lectr_collector_%s %s.\n# TYPE lectr_collector_%s %s\n",
+                       kinds[i].name, kinds[i].help, kinds[i].name, kinds[i].type);
+        for (int d = 0; d < GUARD__COUNT && r == 0; d++) {
+            const char *field = (const char *)&s->names[d] + kinds[i].offset;
+            uint64_t value = kinds[i].is_wide ? *(const uint64_t *)(const void *)field
+                                              : *(const uint32_t *)(const void *)field;
+
+            r = buf_printf(out, "lectr_collector_%s{dimension=\"%s\"} %llu\n", kinds[i].name,
+                           guard_dimension_name((enum guard_dimension)d),
+                           (unsigned long long)value);
+        }
+    }
+    return r;
+}
+
 static int add_own(const struct api_request *req, struct buf *out)
 {
     const struct pipeline_stats *s = req->stats;
@@ -335,6 +369,8 @@ int metrics_answer(const struct api_request *req, struct buf *out)
 {
     int r = add_own(req, out);
 
+    if (r == 0)
+        r = add_names(req->stats, out);
     if (r == 0 && req->deliver)
         r = add_receivers(req->deliver, out);
     if (r == 0)

@@ -8,6 +8,7 @@
 
 #include "collector/bus.h"
 #include "collector/config.h"
+#include "collector/guard.h"
 #include "proto/base/cleanup.h"
 
 #include <stdatomic.h>
@@ -37,6 +38,7 @@ struct pipeline_stats {
     uint64_t tick_mono_ns; /* last turn of the loop */
     uint64_t started_ns;
     struct rules_stats rules;
+    struct guard_stats names[GUARD__COUNT]; /* how names are bounded */
 };
 
 /* Opens the store; NATS is reached for when it runs. -errno, logged. */

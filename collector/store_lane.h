@@ -39,6 +39,11 @@ int store_delete_interval(struct store *s, const char *instance, uint32_t part,
 int store_each_series(struct store *s,
                       int (*each)(void *ctx, int64_t series, const struct store_series_name *name),
                       void *ctx) LECTR_MUST_USE;
+/* Names that were met on this day or later: of series, and of coverage and gaps, which have no
+ * feature and no model. */
+int store_each_name(struct store *s, int64_t since_s,
+                    int (*each)(void *ctx, const struct store_series_name *name, bool is_series),
+                    void *ctx) LECTR_MUST_USE;
 /* Its number, whether it was there or not. Of use outside the batch's transaction:
  * two writers that add the same ones in different order wait for each other. */
 int store_add_series(struct store *s, const struct store_series_name *name,

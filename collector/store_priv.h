@@ -19,6 +19,7 @@ enum store_stmt {
     STMT_LOSS,
     STMT_HOLES,
     STMT_SERIES_EACH,
+    STMT_NAMES_EACH,
     STMT_SERIES_GET,
     STMT_SERIES_ADD,
     STMT_SERIES_COUNT,

@@ -87,6 +87,30 @@ int store_each_series(struct store *s,
     return r;
 }
 
+int store_each_name(struct store *s, int64_t since_s,
+                    int (*each)(void *ctx, const struct store_series_name *name, bool is_series),
+                    void *ctx)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_NAMES_EACH);
+    int r;
+
+    db_bind_int(stmt, 1, since_s - since_s % 86400);
+    while ((r = db_step(stmt)) > 0) {
+        struct store_series_name name = {
+            .org = db_text(stmt, 0),
+            .feature = db_text(stmt, 1),
+            .provider = db_text(stmt, 2),
+            .model = db_text(stmt, 3),
+            .workload = db_text(stmt, 4),
+        };
+
+        r = each(ctx, &name, db_int(stmt, 5) != 0);
+        if (r < 0)
+            return r;
+    }
+    return r;
+}
+
 static int count_series(struct store *s, int64_t *ret_count)
 {
     CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_SERIES_COUNT);

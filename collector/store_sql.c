@@ -81,6 +81,13 @@ const char *const store_sql[STMT__COUNT] = {
                    " WHERE first_seq <= last_seq ORDER BY part, instance, first_seq LIMIT ?1",
     [STMT_SERIES_EACH] = "$SCAN SELECT id, org, feature, provider, model, workload FROM series"
                          " ORDER BY id",
+    [STMT_NAMES_EACH] =
+        "$SCAN SELECT org, feature, provider, model, workload, CAST(1 AS BIGINT) FROM series"
+        " WHERE id IN (SELECT series FROM rollup WHERE seconds = 86400 AND bucket >= ?1)"
+        " UNION ALL SELECT DISTINCT org, '', provider, '', workload, CAST(0 AS BIGINT)"
+        " FROM coverage WHERE seconds = 86400 AND bucket >= ?1"
+        " UNION ALL SELECT DISTINCT org, '', provider, '', workload, CAST(0 AS BIGINT)"
+        " FROM gap WHERE seconds = 86400 AND bucket >= ?1",
     [STMT_SERIES_GET] = "SELECT id FROM series WHERE org = ?1 AND feature = ?2 AND provider = ?3"
                         " AND model = ?4 AND workload = ?5",
     [STMT_SERIES_ADD] = "INSERT INTO series(org, feature, provider, model, workload)"

@@ -47,11 +47,8 @@ void view_free(struct view **view)
         HASH_DEL(v->slots, slot);
         free(slot);
     }
-    for (unsigned i = 0; i < v->count; i++) {
-        sketch_fini(&v->rows[i].cell.latency);
-        sketch_fini(&v->rows[i].cell.ttft);
-        sketch_fini(&v->rows[i].cell.added);
-    }
+    for (unsigned i = 0; i < v->count; i++)
+        rollup_cell_fini(&v->rows[i].cell);
     free(v->rows);
     free(v);
     *view = NULL;
@@ -129,13 +126,7 @@ int view_add(void *ctx, const struct store_series_name *name, const struct rollu
     } else {
         into = &v->rows[slot->index].cell;
     }
-    rollup_sums_add(&into->sums, &cell->sums);
-    r = sketch_merge(&into->latency, &cell->latency);
-    if (r == 0)
-        r = sketch_merge(&into->ttft, &cell->ttft);
-    if (r == 0)
-        r = sketch_merge(&into->added, &cell->added);
-    return r;
+    return rollup_cell_merge(into, cell);
 }
 
 static int compare_rows(const void *left, const void *right)

@@ -160,6 +160,21 @@ static void print_unpriced(const json_t *root)
     }
 }
 
+/* Only what did not fit: who looks at "(other)" must know that it is not one of them. */
+static void print_names(const json_t *root)
+{
+    const char *dimension;
+    json_t *g;
+
+    json_object_foreach(json_object_get(root, "names"), dimension, g)
+    {
+        if (cell_int(g, "folded"))
+            printf(
+                "names: more than %lld (%s) are counted as (other), %lld times since the start\n",
+                (long long)cell_int(g, "limit"), dimension, (long long)cell_int(g, "folded"));
+    }
+}
+
 int coverage_run(const struct ctl_options *o)
 {
     struct losses losses = {0};
@@ -177,6 +192,8 @@ int coverage_run(const struct ctl_options *o)
         print_losses(root, &losses);
     if (r == 0)
         print_unpriced(root);
+    if (r == 0)
+        print_names(root);
     json_decref(root);
     return r;
 }

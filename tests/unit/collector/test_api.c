@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * LINK: collector/api.c collector/metrics.c collector/exposed.c collector/view.c collector/config.c
- * LINK: @store
+ * LINK: collector/api.c collector/guard.c collector/metrics.c collector/exposed.c collector/view.c
+ * collector/config.c LINK: @store
  */
 #include "collector/api.h"
 #include "proto/base/clock.h"
@@ -57,6 +57,9 @@ static int prepare(void **state)
         .cost = {.known = true, .low_nanousd = 1e9, .expected_nanousd = 2e9, .high_nanousd = 3e9},
         .tokens = {.input_total = {.known = true, .value = 7}},
         .latency_us = {.known = true, .value = 1000000},
+        .usage = {{"input.audio/token/reported", 7}},
+        .usage_count = 1,
+        .is_retry = true,
     };
     struct record unknown = known, gap = known, evil = known;
 
@@ -70,6 +73,8 @@ static int prepare(void **state)
         return -1;
     stats = (struct pipeline_stats){
         .connected = true, .store_ok = true, .tick_mono_ns = clock_mono_ns()};
+    stats.names[GUARD_MODEL] =
+        (struct guard_stats){.limit = 5, .names = 5, .full = 1, .folded = UINT64_C(1) << 40};
     add_calls(&known, 2);
     snprintf(known.workload, sizeof(known.workload), "b");
     add_calls(&known, 1);
@@ -180,6 +185,8 @@ static void test_top(void **state)
     assert_true(json_real_value(json_object_get(cost, "high")) == 9);
     assert_int_equal(number(row, "input_tokens"), 21);
     assert_int_equal(number(row, "input_unknown"), 4);
+    assert_int_equal(number(row, "retries"), 7);
+    assert_int_equal(number(json_object_get(row, "usage"), "input.audio/token/reported"), 49);
     assert_true(json_is_null(json_object_get(row, "output_tokens")));
     assert_int_equal(number(json_object_get(row, "latency_us"), "calls"), 7);
     assert_true(json_is_null(json_object_get(json_object_get(row, "ttft_us"), "p50")));
@@ -251,6 +258,9 @@ static void test_metrics(void **state)
                            "gen_ai_provider_name=\"openai\",gen_ai_request_model=\"gpt-4o\"} 7\n"));
     assert_non_null(strstr(text, "lectr_feature=\"a\\\"} 1\\\\\""));
     assert_non_null(strstr(text, "le=\"+Inf\"} 7\n"));
+    assert_non_null(strstr(text, "\nlectr_collector_names_limit{dimension=\"model\"} 5\n"));
+    assert_non_null(
+        strstr(text, "\nlectr_collector_names_folded_total{dimension=\"model\"} 1099511627776\n"));
     assert_non_null(strstr(text, "le=\"0.64\"} 0\n"));
     assert_non_null(strstr(text, "le=\"1.28\"} 7\n"));
     for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), lines++)
