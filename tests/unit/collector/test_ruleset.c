@@ -9,148 +9,7 @@
  * LINK: collector/alerting_check.c collector/places.c collector/when.c
  * LINK: collector/sketch.c collector/tally.c collector/text.c
  */
-#include "collector/ruleset.h"
-#include "proto/event.h"
-
-#include <errno.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define START_S INT64_C(1774828800) /* 2026-03-30, a Monday, 00:00 UTC */
-#define TOLD_MAX 200
-
-/* --- what was told --- */
-
-struct told_alert {
-    enum alert_status status;
-    enum alert_rule rule;
-    int64_t at_s;
-    double observed;
-    char severity[12], fingerprint[37], feature[96], model[160];
-    char reason[600];
-    int64_t from_s, to_s; /* its window */
-    uint64_t samples;
-    Lectr__V1__Alert__BurnRate burn; /* without its pointers */
-    Lectr__V1__Alert__Budget budget;
-};
-
-static struct told_alert heard[TOLD_MAX];
-static unsigned heard_count;
-
-static int hear(void *ctx, const struct alert *a)
-{
-    struct told_alert *t = &heard[heard_count];
-    struct buf packed;
-    CLEAN_EVENT ProtobufCMessage *message = NULL;
-    const Lectr__V1__Alert *m;
-
-    (void)ctx;
-    assert_true(heard_count < TOLD_MAX);
-    buf_init(&packed, EVENT_MAX_BYTES);
-    assert_int_equal(alert_pack(a, &packed), 0);
-    assert_int_equal(event_unpack(EVENT_ALERT, buf_slice(&packed), &message), 0);
-    buf_fini(&packed);
-    m = (const Lectr__V1__Alert *)message;
-    assert_true(isfinite(m->observed) && isfinite(m->baseline));
-    assert_true(m->window_start_unix_nano < m->window_end_unix_nano);
-    assert_true(m->starts_at_unix_nano <= m->detected_at_unix_nano);
-    *t = (struct told_alert){
-        .status = a->status, .rule = a->rule, .at_s = a->detected_s, .observed = a->observed};
-    t->from_s = a->window_start_s;
-    t->to_s = a->window_end_s;
-    t->samples = a->samples;
-    if (m->burn_rate)
-        t->burn = *m->burn_rate;
-    if (m->budget)
-        t->budget = *m->budget;
-    snprintf(t->severity, sizeof(t->severity), "%s", m->severity);
-    snprintf(t->fingerprint, sizeof(t->fingerprint), "%s", m->fingerprint);
-    snprintf(t->feature, sizeof(t->feature), "%s", a->feature);
-    snprintf(t->model, sizeof(t->model), "%s", a->model);
-    snprintf(t->reason, sizeof(t->reason), "%s", m->reason);
-    heard_count++;
-    return 0;
-}
-
-static unsigned count_heard(enum alert_rule rule, enum alert_status status)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; i < heard_count; i++)
-        count += heard[i].rule == rule && heard[i].status == status;
-    return count;
-}
-
-/* --- traffic --- */
-
-struct traffic {
-    const char *feature, *provider, *model;
-    uint64_t calls, errors, client_aborts, retries, unknown;
-    int64_t nanousd;
-    uint64_t slow; /* calls of 9 s; the others take 1 s */
-};
-
-static void tell_cell(struct ruleset *set, const struct traffic *t, unsigned times)
-{
-    struct store_series_name name = {.org = "acme",
-                                     .feature = t->feature ? t->feature : "chat",
-                                     .provider = t->provider ? t->provider : "openai",
-                                     .model = t->model ? t->model : "gpt-4o",
-                                     .workload = "w"};
-    struct rollup_cell cell = {.sums = {.calls = t->calls * times,
-                                        .errors = (t->errors + t->client_aborts) * times,
-                                        .retries = t->retries * times,
-                                        .cost_unknown = t->unknown * times,
-                                        .cost_low_nanousd = t->nanousd * times,
-                                        .cost_expected_nanousd = t->nanousd * times,
-                                        .cost_high_nanousd = t->nanousd * times}};
-
-    if (t->errors)
-        assert_int_equal(tally_add(&cell.error_types, "server_error", t->errors * times), 0);
-    if (t->client_aborts)
-        assert_int_equal(tally_add(&cell.error_types, "client_abort", t->client_aborts * times), 0);
-    for (uint64_t i = 0; i < t->calls * times && t->slow; i++)
-        assert_int_equal(sketch_add(&cell.latency, i < t->slow * times ? 9000000 : 1000000), 0);
-    assert_int_equal(ruleset_add(set, &name, &cell), 0);
-    tally_fini(&cell.error_types);
-    sketch_fini(&cell.latency);
-}
-
-static void run(struct ruleset *set, int from_min, int to_min, const struct traffic *t)
-{
-    for (int i = from_min; i < to_min; i++) {
-        assert_int_equal(ruleset_begin(set, START_S + i * 60), 0);
-        tell_cell(set, t, 1);
-        assert_int_equal(ruleset_close(set, false, hear, NULL), 0);
-    }
-}
-
-static struct alerting *file;
-
-static struct ruleset *begin(const char *text)
-{
-    struct alerting_error error = {.text = ""};
-    struct ruleset *set = NULL;
-
-    heard_count = 0;
-    alerting_free(&file);
-    if (alerting_parse("rules.yaml", slice_str(text), &file, &error) < 0)
-        fail_msg("%s", error.text);
-    assert_int_equal(ruleset_new(file, NULL, NULL, &set), 0);
-    return set;
-}
-
-static void assert_says(unsigned which, const char *what)
-{
-    if (!strstr(heard[which].reason, what))
-        fail_msg("\"%s\" does not say \"%s\"", heard[which].reason, what);
-}
+#include "tests/unit/collector/ruleset_told.h"
 
 /* --- scenarios --- */
 
@@ -388,97 +247,6 @@ static void test_retries(void **state)
     ruleset_free(&set);
 }
 
-/* --- the numbers --- */
-
-#define MADE_MIN (4 * 1440)
-
-static struct traffic made[MADE_MIN];
-
-/* Sums over the minutes that were told, apart from the code under test. */
-static struct traffic sum_of(int64_t from_s, int64_t to_s)
-{
-    struct traffic sum = {0};
-
-    for (int i = 0; i < MADE_MIN; i++) {
-        int64_t at_s = START_S + i * 60;
-
-        if (at_s < from_s || at_s >= to_s)
-            continue;
-        sum.calls += made[i].calls;
-        sum.errors += made[i].errors;
-        sum.retries += made[i].retries;
-        sum.unknown += made[i].unknown;
-        sum.nanousd += made[i].nanousd;
-    }
-    return sum;
-}
-
-static void assert_recomputes(const struct told_alert *t)
-{
-    struct traffic in_window = sum_of(t->from_s, t->to_s);
-    double usd = 1e-9 * (double)in_window.nanousd;
-
-    if (t->rule == ALERT_ERRORS_BURN_RATE) {
-        struct traffic in_short = sum_of(t->to_s - t->burn.short_seconds, t->to_s);
-
-        assert_int_equal(t->samples, in_window.calls);
-        assert_int_equal(t->burn.long_calls, in_window.calls);
-        assert_int_equal(t->burn.long_bad, in_window.errors);
-        if (t->burn.short_seconds <= 6 * 3600)
-            assert_int_equal(t->burn.short_bad, in_short.errors);
-        assert_float_equal(t->observed, (double)in_window.errors / (double)in_window.calls, 1e-12);
-        assert_float_equal(t->burn.long_burn, 100 * t->observed, 1e-9);
-    } else if (t->rule == ALERT_COST_BUDGET) {
-        assert_float_equal(t->observed, usd, 1e-6);
-        assert_float_equal(t->budget.spent_usd, usd, 1e-6);
-        assert_int_equal(t->budget.calls, in_window.calls);
-        assert_int_equal(t->budget.calls_cost_unknown, in_window.unknown);
-    } else if (t->rule == ALERT_RETRIES_AMPLIFYING) {
-        uint64_t logical = in_window.calls - in_window.retries;
-
-        assert_int_equal(t->samples, logical);
-        assert_float_equal(t->observed, (double)in_window.retries / (double)logical, 1e-12);
-    }
-}
-
-/* Whatever an alert says of its window can be had again from the minutes. */
-static void test_numbers_recompute(void **state)
-{
-    uint64_t random = 42;
-    unsigned kinds = 0;
-
-    (void)state;
-    for (int round = 0; round < 5; round++) {
-        struct ruleset *set = begin("rules:\n- {name: slo, kind: burn_rate, objective: 99}\n"
-                                    "- {name: daily, kind: budget, usd: 300, period: day}\n"
-                                    "- {name: again, kind: retries, ratio: 0.4}\n");
-
-        for (int i = 0; i < MADE_MIN; i++) {
-            bool is_bad;
-
-            random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-            is_bad = (i / 90 + round) % 7 == 3;
-            made[i] = (struct traffic){
-                .calls = 5 + (random >> 33) % 20,
-                .errors = is_bad ? (random >> 40) % 5 : 0,
-                .retries = is_bad ? (random >> 44) % 6 : 0,
-                .unknown = (random >> 50) % 3,
-                .nanousd = (int64_t)((random >> 20) % 600000000),
-            };
-            assert_int_equal(ruleset_begin(set, START_S + i * 60), 0);
-            tell_cell(set, &made[i], 1);
-            assert_int_equal(ruleset_close(set, false, hear, NULL), 0);
-        }
-        ruleset_free(&set);
-        assert_true(heard_count > 10);
-        for (unsigned i = 0; i < heard_count; i++) {
-            assert_recomputes(&heard[i]);
-            kinds |= 1u << heard[i].rule % 32;
-        }
-    }
-    assert_int_equal(__builtin_popcount(kinds), 3);
-}
-
 /* --- restart --- */
 
 static const char all_rules[] = "rules:\n"
@@ -701,21 +469,13 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_burn_rate),
-        cmocka_unit_test(test_latency_burn_rate),
-        cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_forecast),
-        cmocka_unit_test(test_first_seen),
-        cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_unpriced),
-        cmocka_unit_test(test_coverage),
-        cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_numbers_recompute),
-        cmocka_unit_test(test_news_apart),
-        cmocka_unit_test(test_damaged_state),
-        cmocka_unit_test(test_changed_rule),
-        cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_burn_rate),    cmocka_unit_test(test_latency_burn_rate),
+        cmocka_unit_test(test_budget),       cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_first_seen),   cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_unpriced),     cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_retries),      cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_news_apart),   cmocka_unit_test(test_damaged_state),
+        cmocka_unit_test(test_changed_rule), cmocka_unit_test(test_recall),
         cmocka_unit_test(test_bounded),
     };
 
