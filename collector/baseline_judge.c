@@ -14,6 +14,7 @@
 /* Independent looks at a minute: the windows overlap, and the tail errs on the safe side.
  * Measured, not derived; a running minute is looked at again and again. */
 #define LOOKS 1.6
+#define CV2_ORDINARY 4.0
 #define RUNNING_LOOKS 4.0
 
 bool baseline_is_warm(const struct baseline *b, const struct baseline_settings *s)
@@ -130,6 +131,12 @@ static void describe(const struct verdict *v, uint32_t running_s, struct finding
     ret_finding->return_weeks = v->weeks;
 }
 
+/* Where calls differ by much their sums have a heavier tail than is modelled. */
+static double target_of(const struct baseline *b, const struct baseline_settings *s)
+{
+    return s->target_weeks * LOOKS * fmax(1.0, profile_mark_cv2(b) / CV2_ORDINARY);
+}
+
 /* How much more than expected it takes in this window until it is told. */
 static double ratio_least(const struct baseline *b, const struct baseline_settings *s, unsigned i,
                           const struct window_look *k, double target_weeks)
@@ -152,7 +159,7 @@ double baseline_ratio_least(const struct baseline *b, const struct baseline_sett
         double ratio;
 
         look_over(b, &b->windows[i], s->windows_min[i], &v);
-        ratio = ratio_least(b, s, i, &v.look, s->target_weeks * LOOKS);
+        ratio = ratio_least(b, s, i, &v.look, target_of(b, s));
         if (ratio > 0 && (least == 0 || ratio < least)) {
             least = ratio;
             window_min = s->windows_min[i];
@@ -197,7 +204,7 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     struct verdict verdicts[BASELINE_WINDOWS_MAX] = {0};
     const unsigned recent = s->windows_count > 1 ? 1 : 0;
     unsigned best = recent;
-    const double target = s->target_weeks * LOOKS * (running ? RUNNING_LOOKS : 1.0);
+    const double target = target_of(b, s) * (running ? RUNNING_LOOKS : 1.0);
     bool nothing;
 
     *ret_finding = (struct finding){.is_calm = true};
