@@ -4,6 +4,8 @@
 #include "collector/bus.h"
 #include "collector/housekeep.h"
 #include "collector/store_lane.h"
+#include "collector/store_lease.h"
+#include "collector/text.h"
 #include "collector/watch.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -18,6 +20,11 @@
 #define RETRY_MS 500
 /* Collectors that this process hears nothing of tell by the store how far they are. */
 #define LOOK_EVERY_NS NSEC_PER_SEC
+/* A lane that changed hands has a backlog; minutes wait this long for it, and no longer than
+ * ORPHANS_MAX_NS for lanes that nobody takes. */
+#define SETTLE_NS (3 * NSEC_PER_SEC)
+#define ORPHANS_MAX_NS (60 * NSEC_PER_SEC)
+#define COLLECTORS_MAX 256
 /* Minutes told apart between two turns; beyond that calls are told for the oldest of them. */
 #define NOTES_MAX 1024
 
@@ -35,7 +42,10 @@ struct judge {
     struct housekeep housekeep;
     uint64_t epoch; /* of the watch */
     uint64_t looked_mono_ns, reached_mono_ns;
-    bool told_active; /* as the hooks know it */
+    int64_t epochs;           /* of all lanes, summed: rises when one changes hands */
+    uint64_t settled_mono_ns; /* when minutes may be closed again */
+    uint64_t orphans_mono_ns; /* since when some lane has no live owner, 0: each has */
+    bool told_active;         /* as the hooks know it */
     pthread_t thread;
     bool has_thread;
     atomic_bool stop;
@@ -154,6 +164,56 @@ static int on_lane(void *ctx, const struct store_lane_state *state)
     return 0;
 }
 
+struct owners {
+    char alive[COLLECTORS_MAX][64];
+    unsigned alive_count;
+    unsigned orphans;
+    int64_t epochs;
+};
+
+static int on_collector(void *ctx, const char *id, bool is_alive)
+{
+    struct owners *o = ctx;
+
+    if (is_alive && o->alive_count < COLLECTORS_MAX)
+        text_copy(o->alive[o->alive_count++], sizeof(o->alive[0]), id);
+    return 0;
+}
+
+static int on_lease(void *ctx, int64_t lane, const char *owner, int64_t epoch)
+{
+    struct owners *o = ctx;
+
+    if (lane == STORE_JUDGE)
+        return 0;
+    o->epochs += epoch;
+    for (unsigned i = 0; i < o->alive_count; i++)
+        if (strcmp(o->alive[i], owner) == 0)
+            return 0;
+    o->orphans++;
+    return 0;
+}
+
+/* A minute without the lanes of a collector that just died would look like a drop. */
+static void look_at_owners(struct judge *j)
+{
+    struct owners o = {.alive_count = 0};
+    uint64_t now_ns = clock_mono_ns();
+
+    if (store_each_collector(j->store, j->config->store.lease_ttl_ms, on_collector, &o) < 0 ||
+        store_each_lease(j->store, on_lease, &o) < 0)
+        return;
+    if (o.epochs != j->epochs)
+        j->settled_mono_ns = now_ns + SETTLE_NS;
+    j->epochs = o.epochs;
+    if (o.orphans == 0)
+        j->orphans_mono_ns = 0;
+    else if (j->orphans_mono_ns == 0)
+        j->orphans_mono_ns = now_ns;
+    watch_wait(j->watch, now_ns < j->settled_mono_ns ||
+                             (o.orphans && now_ns < j->orphans_mono_ns + ORPHANS_MAX_NS));
+}
+
 /* What other collectors have taken in. */
 static void look_at_lanes(struct judge *j)
 {
@@ -162,6 +222,7 @@ static void look_at_lanes(struct judge *j)
     if (store_lanes(j->store) == 1 || clock_mono_ns() < j->looked_mono_ns + LOOK_EVERY_NS)
         return;
     j->looked_mono_ns = clock_mono_ns();
+    look_at_owners(j);
     if (store_each_lane_state(j->store, on_lane, &latest_ns) == 0 && latest_ns)
         watch_note_latest(j->watch, latest_ns);
 }
@@ -189,6 +250,7 @@ static int follow_lane(struct judge *j)
                   store_error(j->store));
     else {
         j->epoch = epoch;
+        j->looked_mono_ns = 0;
         watch_on_reload(j->watch, on_reload, j);
     }
     return r;

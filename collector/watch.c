@@ -9,6 +9,7 @@
 #include "collector/snapshot.h"
 #include "collector/store_lane.h"
 #include "collector/store_query.h"
+#include "collector/text.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/event.h"
@@ -29,13 +30,22 @@
 #define LATE_WAIT_NS (600 * NSEC_PER_SEC)
 #define LEARN_SLICE_NS (100 * NSEC_PER_MSEC)
 /* Minutes closed in one transaction, as far as time allows. */
-#define CLOSE_AT_ONCE 120
 #define CLOSE_SLICE_NS (500 * NSEC_PER_MSEC)
 #define SNAPSHOT_EVERY_S 3600
 #define ALERTS_ACTIVE_MAX 10000
 
 static const char closed_mark[] = "closed_s";
 static const char watermark_mark[] = "watermark_ns";
+
+/* An alert on its way into the store. */
+struct held {
+    struct held *next;
+    char id[EVENT_UUID_BYTES], fingerprint[EVENT_UUID_BYTES], org[64];
+    const char *kind;
+    int status;
+    int64_t at_ns;
+    struct buf packed;
+};
 
 struct watch {
     const struct config *config;
@@ -54,7 +64,9 @@ struct watch {
     uint64_t late_pending, late_mono_ns; /* not learned from yet; since when */
     int64_t late_from_s;                 /* the earliest of them */
     uint64_t late, alerts;
-    bool has_news; /* events since the last look at the running minute */
+    bool has_news;                 /* events since the last look at the running minute */
+    struct held *held, **held_end; /* oldest first */
+    bool is_waiting;               /* not all lanes have an owner: nothing is closed */
 };
 
 static int tell_minute(struct watch *w, int64_t minute_s)
@@ -67,25 +79,56 @@ static int tell_minute(struct watch *w, int64_t minute_s)
     return r;
 }
 
-static int store_transition(struct watch *w, const struct alert *a)
+/* What was found waits until the minute is judged: the store is locked for writing only
+ * while it is written. */
+static int hold(struct watch *w, const struct alert *a)
 {
-    struct buf packed;
-    struct store_alert row = {
-        .id = a->id,
-        .fingerprint = a->fingerprint,
-        .status = a->status,
-        .org = a->org,
-        .kind = alert_rule_kind(a->rule),
-        .at_ns = a->detected_s * (int64_t)NSEC_PER_SEC,
-    };
+    struct held *h = calloc(1, sizeof(*h));
     int r;
 
-    buf_init(&packed, EVENT_MAX_BYTES);
-    r = alert_pack(a, &packed);
-    row.payload = buf_slice(&packed);
-    if (r == 0)
-        r = store_add_alert(w->store, &row);
-    buf_fini(&packed);
+    if (!h)
+        return -ENOMEM;
+    text_copy(h->id, sizeof(h->id), a->id);
+    text_copy(h->fingerprint, sizeof(h->fingerprint), a->fingerprint);
+    text_copy(h->org, sizeof(h->org), a->org);
+    h->status = a->status;
+    h->kind = alert_rule_kind(a->rule);
+    h->at_ns = a->detected_s * (int64_t)NSEC_PER_SEC;
+    buf_init(&h->packed, EVENT_MAX_BYTES);
+    r = alert_pack(a, &h->packed);
+    *w->held_end = h;
+    w->held_end = &h->next;
+    return r;
+}
+
+static void drop_held(struct watch *w)
+{
+    struct held *h, *next;
+
+    for (h = w->held; h; h = next) {
+        next = h->next;
+        buf_fini(&h->packed);
+        free(h);
+    }
+    w->held = NULL;
+    w->held_end = &w->held;
+}
+
+/* In a transaction; they are dropped when it holds. */
+static int store_held(struct watch *w)
+{
+    int r = 0;
+
+    for (const struct held *h = w->held; h && r == 0; h = h->next)
+        r = store_add_alert(w->store, &(struct store_alert){
+                                          .id = h->id,
+                                          .fingerprint = h->fingerprint,
+                                          .status = h->status,
+                                          .org = h->org,
+                                          .kind = h->kind,
+                                          .at_ns = h->at_ns,
+                                          .payload = buf_slice(&h->packed),
+                                      });
     return r;
 }
 
@@ -103,7 +146,7 @@ static int on_alert(void *ctx, const struct alert *told)
     log_info("alert", "rule=%s status=%d fingerprint=%s reason=%s", alert_rule_name(a.rule),
              a.status, a.fingerprint, reason);
     w->alerts++;
-    return store_transition(w, &a);
+    return hold(w, &a);
 }
 
 /* Rules of other kinds keep their own. */
@@ -311,6 +354,7 @@ int watch_new(const struct config *config, struct store *store, struct watch **r
         return -ENOMEM;
     w->config = config;
     w->store = store;
+    w->held_end = &w->held;
     w->minutes.event_clock = strcmp(config->detect.clock, "event") == 0;
     w->minutes.lateness_ns = config->detect.lateness_ms * NSEC_PER_MSEC;
     w->minutes.idle_ns = config->detect.idle_ms * NSEC_PER_MSEC;
@@ -331,6 +375,7 @@ void watch_free(struct watch **watch)
 {
     if (!*watch)
         return;
+    drop_held(*watch);
     detect_free(&(*watch)->detect);
     publish_free(&(*watch)->publish);
     rules_free(&(*watch)->rules);
@@ -363,6 +408,32 @@ void watch_note_latest(struct watch *w, uint64_t end_ns)
     minutes_note(&w->minutes, end_ns, clock_wall_ns());
 }
 
+/* Alerts and how far they were looked for go together. */
+static int write_closed(struct watch *w, int64_t minute_s)
+{
+    int r = store_begin(w->store);
+
+    if (r < 0)
+        return r;
+    r = rules_close(w->rules, minute_s, on_alert, w);
+    if (r == 0)
+        r = store_held(w);
+    if (r == 0)
+        r = store_number_set(w->store, closed_mark, minute_s + MINUTE_S);
+    if (r == 0)
+        r = store_commit(w->store);
+    if (r < 0) {
+        store_rollback(w->store);
+        rules_rolled_back(w->rules);
+    }
+    return r;
+}
+
+void watch_wait(struct watch *w, bool is_waiting)
+{
+    w->is_waiting = is_waiting;
+}
+
 static int close_one(struct watch *w, int64_t minute_s)
 {
     int r = 0;
@@ -371,35 +442,25 @@ static int close_one(struct watch *w, int64_t minute_s)
         r = tell_minute(w, minute_s);
     if (r == 0 && w->config->detect.enabled)
         r = detect_close(w->detect, false, on_alert, w);
-    return r < 0 ? r : rules_close(w->rules, minute_s, on_alert, w);
+    if (r == 0)
+        r = write_closed(w, minute_s);
+    drop_held(w);
+    if (r == 0)
+        w->minutes.closed_s = minute_s + MINUTE_S;
+    return r;
 }
 
-/* Alerts and how far they were looked for go together. */
 static int close_some(struct watch *w, int64_t due_s)
 {
     uint64_t until_ns = clock_mono_ns() + CLOSE_SLICE_NS;
-    int64_t closed_s = w->minutes.closed_s;
-    int r = store_begin(w->store);
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    for (int i = 0; i < CLOSE_AT_ONCE && closed_s < due_s && r == 0; i++) {
-        r = close_one(w, closed_s);
-        closed_s += MINUTE_S;
-        if (closed_s % SNAPSHOT_EVERY_S == 0 || clock_mono_ns() > until_ns)
+    while (w->minutes.closed_s < due_s && r == 0) {
+        r = close_one(w, w->minutes.closed_s);
+        if (w->minutes.closed_s % SNAPSHOT_EVERY_S == 0 || clock_mono_ns() > until_ns)
             break;
     }
-    if (r == 0)
-        r = store_number_set(w->store, closed_mark, closed_s);
-    if (r == 0)
-        r = store_commit(w->store);
-    if (r < 0) {
-        store_rollback(w->store);
-        rules_rolled_back(w->rules);
-        return r;
-    }
-    w->minutes.closed_s = closed_s;
-    return 0;
+    return r;
 }
 
 /* Closing begins with the first minute there is. */
@@ -418,6 +479,8 @@ static int close_due(struct watch *w)
     int64_t due_s = minutes_due(&w->minutes, clock_wall_ns());
     int r = 0;
 
+    if (w->is_waiting)
+        return 0;
     if (due_s && w->minutes.closed_s == 0)
         r = find_first(w);
     if (w->minutes.closed_s == 0)
@@ -450,6 +513,20 @@ static int go_on_with_snapshot(struct watch *w)
     return 0;
 }
 
+static int write_held(struct watch *w)
+{
+    int r = store_begin(w->store);
+
+    if (r < 0)
+        return r;
+    r = store_held(w);
+    if (r == 0)
+        r = store_commit(w->store);
+    if (r < 0)
+        store_rollback(w->store);
+    return r;
+}
+
 /* The running minute, when all before it are closed. */
 static int peek(struct watch *w)
 {
@@ -457,22 +534,18 @@ static int peek(struct watch *w)
     int64_t now_s = (int64_t)(minutes_now_ns(&w->minutes, clock_wall_ns()) / NSEC_PER_SEC);
     int r;
 
-    if (!w->config->detect.open_minute || !w->minutes.is_live || !w->has_news ||
+    if (w->is_waiting || !w->config->detect.open_minute || !w->minutes.is_live || !w->has_news ||
         now_s <= minute_s || now_s >= minute_s + MINUTE_S ||
         clock_mono_ns() < w->peeked_mono_ns + PEEK_EVERY_NS + PEEK_SHARE * w->peek_ns)
         return 0;
     w->peeked_mono_ns = clock_mono_ns();
     w->has_news = false;
-    r = store_begin(w->store);
-    if (r < 0)
-        return r;
     r = tell_minute(w, minute_s);
     if (r == 0)
         r = detect_peek(w->detect, (uint32_t)(now_s - minute_s), on_alert, w);
-    if (r == 0)
-        r = store_commit(w->store);
-    if (r < 0)
-        store_rollback(w->store);
+    if (r == 0 && w->held)
+        r = write_held(w);
+    drop_held(w);
     w->peek_ns = clock_mono_ns() - w->peeked_mono_ns;
     return r;
 }

@@ -25,6 +25,8 @@ void watch_on_reload(struct watch *w, void (*on_reload)(void *ctx), void *ctx);
 void watch_note(struct watch *w, int64_t minute_s, uint64_t calls);
 /* How far event time has come. */
 void watch_note_latest(struct watch *w, uint64_t end_ns);
+/* While true no minute is closed or looked at: what of it was taken in is not complete. */
+void watch_wait(struct watch *w, bool is_waiting);
 /* Closes the minutes that are over, judges the running one, publishes. `bus`
  * may be NULL: what is to be published waits in the store. */
 void watch_turn(struct watch *w, struct bus *bus);
