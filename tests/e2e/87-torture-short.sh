@@ -10,7 +10,7 @@ for tool in torrent kill_preload.so; do
     [ -e "$B/tests/harness/$tool" ] || skip_all "$B/tests/harness/$tool is not built"
 done
 events=${FAST:+40000}
-events=${events:-100000}
+events=${events:-80000}
 kills=${FAST:+6}
 kills=${kills:-16}
 seed=${TORTURE_SEED:-$RANDOM}
