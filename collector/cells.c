@@ -40,6 +40,8 @@ struct cells {
     struct entry *entries;
     struct recent_list list;
     struct touch *touches; /* buckets of the batch */
+    struct entry **order;  /* what the batch changed, as it is written */
+    unsigned order_count, order_capacity;
     /* Buckets from here on that are not in memory are not in the store. */
     int64_t fresh_from[CELLS_LANES][ROLLUP__COUNT];
 };
@@ -106,6 +108,7 @@ void cells_free(struct cells **cells)
         return;
     clear_touches(*cells);
     recent_forget_all(&(*cells)->list);
+    free((*cells)->order);
     free(*cells);
     *cells = NULL;
 }
@@ -247,18 +250,64 @@ int cells_touch(struct cells *c, unsigned lane, int64_t minute_s)
     return r;
 }
 
-static int save_entry(void *ctx, struct recent *item)
+static int put_in_order(void *ctx, struct recent *item)
 {
-    const struct cells *c = ctx;
-    struct entry *e = (struct entry *)item;
+    struct cells *c = ctx;
 
-    return c->store->put(c->store->ctx, e->key.lane, &e->cell, ++e->revision);
+    if (c->order_count == c->order_capacity) {
+        unsigned capacity = c->order_capacity ? 2 * c->order_capacity : 1024;
+        struct entry **order = realloc(c->order, capacity * sizeof(struct entry *));
+
+        if (!order)
+            return -ENOMEM;
+        c->order = order;
+        c->order_capacity = capacity;
+    }
+    c->order[c->order_count++] = (struct entry *)item;
+    return 0;
+}
+
+static int compare(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct key *one = &(*(struct entry *const *)a)->key;
+    const struct key *other = &(*(struct entry *const *)b)->key;
+    int r = compare(one->seconds, other->seconds);
+
+    if (r == 0)
+        r = compare(one->bucket, other->bucket);
+    if (r == 0)
+        r = compare(one->series, other->series);
+    return r ? r : compare(one->lane, other->lane);
+}
+
+static int touch_by_key(const struct touch *a, const struct touch *b)
+{
+    int r = compare(a->key.seconds, b->key.seconds);
+
+    if (r == 0)
+        r = compare(a->key.bucket, b->key.bucket);
+    return r ? r : compare(a->key.lane, b->key.lane);
 }
 
 int cells_save(struct cells *c)
 {
-    int r = recent_each_used(&c->list, save_entry, c);
+    int r;
 
+    c->order_count = 0;
+    r = recent_each_used(&c->list, put_in_order, c);
+    if (r == 0 && c->order_count)
+        qsort(c->order, c->order_count, sizeof(struct entry *), by_key);
+    for (unsigned i = 0; i < c->order_count && r == 0; i++) {
+        struct entry *e = c->order[i];
+
+        r = c->store->put(c->store->ctx, e->key.lane, &e->cell, ++e->revision);
+    }
+    HASH_SORT(c->touches, touch_by_key);
     for (const struct touch *t = c->touches; t && r == 0; t = t->hh.next)
         r = c->store->touch(c->store->ctx, t->key.lane, t->key.seconds, t->key.bucket);
     return r;

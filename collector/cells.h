@@ -60,6 +60,8 @@ void cells_drop_lane(struct cells *c, unsigned lane);
 int cells_merge(struct cells *c, unsigned lane, const struct rollup_cell *minute) LECTR_MUST_USE;
 /* Something else in this minute has changed, that is no cell. */
 int cells_touch(struct cells *c, unsigned lane, int64_t minute_s) LECTR_MUST_USE;
+/* By resolution, bucket, series and lane, then the touches by resolution, bucket and lane: whoever
+ * else locks several of these rows does so in this order. */
 int cells_save(struct cells *c) LECTR_MUST_USE;
 void cells_committed(struct cells *c);
 void cells_rolled_back(struct cells *c);

@@ -286,7 +286,8 @@ const char *const store_sql[STMT__COUNT] = {
                             " payload = excluded.payload",
     [STMT_CHANGED_EACH] = "SELECT seconds, bucket FROM touched WHERE bucket + seconds <= ?1"
                           " GROUP BY seconds, bucket ORDER BY seconds, bucket LIMIT ?2",
-    [STMT_TOUCHED_BUCKET] = "SELECT lane, revision FROM touched WHERE seconds = ?1 AND bucket = ?2",
+    [STMT_TOUCHED_BUCKET] = "SELECT lane, revision FROM touched WHERE seconds = ?1 AND bucket = ?2"
+                            " ORDER BY lane",
     [STMT_UNTOLD_CELLS] = "SELECT " CELL_COLUMNS ", series, lane, revision, published, org,"
                           " feature, provider, model, workload FROM rollup JOIN series"
                           " ON series.id = rollup.series WHERE seconds = ?1 AND bucket = ?2"

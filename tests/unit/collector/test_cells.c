@@ -53,6 +53,18 @@ static int shelf_load(void *ctx, unsigned lane, struct rollup_cell *cell, int64_
     return 0;
 }
 
+static const struct row *last_put; /* of this batch */
+static uint32_t touched_seconds;
+
+static int64_t compare(const struct row *a, const struct row *b)
+{
+    if (a->seconds != b->seconds)
+        return (int64_t)a->seconds - b->seconds;
+    if (a->bucket != b->bucket)
+        return a->bucket - b->bucket;
+    return a->series != b->series ? a->series - b->series : (int64_t)a->lane - b->lane;
+}
+
 static int shelf_put(void *ctx, unsigned lane, const struct rollup_cell *cell, int64_t revision)
 {
     struct row *row = find_row(lane, cell->seconds, cell->bucket, cell->series);
@@ -70,6 +82,9 @@ static int shelf_put(void *ctx, unsigned lane, const struct rollup_cell *cell, i
     }
     *row = (struct row){lane,     cell->seconds,    cell->bucket,       cell->series,
                         revision, cell->sums.calls, cell->latency.count};
+    if (last_put)
+        assert_true(compare(last_put, row) < 0);
+    last_put = row;
     return 0;
 }
 
@@ -78,6 +93,9 @@ static int shelf_touch(void *ctx, unsigned lane, uint32_t seconds, int64_t bucke
     (void)ctx;
     (void)lane;
     assert_int_equal(bucket % seconds, 0);
+    assert_true(touched_seconds <= seconds);
+    touched_seconds = seconds;
+    last_put = NULL;
     touches++;
     return 0;
 }
@@ -104,9 +122,16 @@ static void add(struct cells *c, unsigned lane, int64_t minute_s, int64_t series
     rollup_cell_fini(&cell);
 }
 
+static int save(struct cells *c)
+{
+    last_put = NULL;
+    touched_seconds = 0;
+    return cells_save(c);
+}
+
 static void commit(struct cells *c)
 {
-    assert_int_equal(cells_save(c), 0);
+    assert_int_equal(save(c), 0);
     cells_committed(c);
     memcpy(before, rows, sizeof(rows));
     before_count = rows_count;
@@ -190,7 +215,7 @@ static void test_rollback(void **state)
     add(c, 0, NOON_S, 7, 5);
     add(c, 0, NOON_S + 60, 7, 5);
     fails = true;
-    assert_int_equal(cells_save(c), -EIO);
+    assert_int_equal(save(c), -EIO);
     fails = false;
     roll_back(c);
     add(c, 0, NOON_S, 7, 1);
@@ -282,7 +307,7 @@ static void test_like_a_sum(void **state)
             newest_s = minute > newest_s ? minute : newest_s;
             sums[0][series] += calls;
         }
-        assert_int_equal(cells_save(c), 0);
+        assert_int_equal(save(c), 0);
         if (random_below(4) == 0) {
             roll_back(c);
             memcpy(sums, sums_before, sizeof(sums));
