@@ -17,6 +17,9 @@
  *   $SCAN       begins a SELECT of many rows: they are read some at a time. Outside a
  *               transaction nothing is written before its end
  *   $BIGSCAN    the same for few rows of many bytes
+ *   $MANY       begins a write of VALUES(?1, ?2, ...) that is run for row after row: the rows may
+ *               be written together. None may be of the same key, no parameter NULL or of another
+ *               type than the row before's
  *
  * Functions return 0 or -errno: -EIO for what the database reports, with its
  * text in db_error(); -EAGAIN when the transaction was given up for another's

@@ -17,9 +17,10 @@ struct pg {
     unsigned generation; /* of prepared statements: what was prepared before is gone */
     unsigned pending;    /* results to come before that of the next statement */
     bool in_transaction;
-    bool is_lost;         /* the transaction cannot be committed any more */
-    const void *scanning; /* the statement whose cursor opened a transaction */
-    char name[64];        /* application_name; "": the library's choice */
+    bool is_lost;              /* the transaction cannot be committed any more */
+    const void *scanning;      /* the statement whose cursor opened a transaction */
+    struct db_stmt *gathering; /* its rows are not sent yet */
+    char name[64];             /* application_name; "": the library's choice */
     char error[256];
 };
 

@@ -13,6 +13,7 @@
 
 static const struct db_word words[] = {
     {"$SCAN ", ""},
+    {"$MANY ", ""},
     {"$BIGSCAN ", ""},
     {"$ID", "INTEGER PRIMARY KEY"},
     {"$END", " WITHOUT ROWID"},

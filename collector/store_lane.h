@@ -59,7 +59,8 @@ int store_load_cells(struct store *s, int64_t lane, enum rollup_resolution res, 
                      int64_t to_s,
                      int (*each)(void *ctx, const struct rollup_cell *cell, int64_t revision),
                      void *ctx) LECTR_MUST_USE;
-/* Replaces it; what was published of it is remembered. */
+/* Replaces it; what was published of it is remembered. A cell at most once in a row of calls with
+ * no other statement between them. */
 int store_put_cell(struct store *s, int64_t lane, const struct rollup_cell *cell,
                    int64_t revision) LECTR_MUST_USE;
 

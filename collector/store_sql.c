@@ -97,10 +97,11 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_SERIES_COUNT] = "SELECT count(*) FROM series",
     [STMT_CELL_GET] = "SELECT " CELL_COLUMNS ", revision FROM rollup"
                       " WHERE seconds = ?1 AND bucket = ?2 AND series = ?3 AND lane = ?4",
-    [STMT_CELL_PUT] = "INSERT INTO rollup(" CELL_COLUMNS ", revision, seconds, bucket, series,"
-                      " lane) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
-                      " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
-                      " ON CONFLICT(seconds, bucket, series, lane) DO UPDATE SET " CELL_SETS,
+    [STMT_CELL_PUT] =
+        "$MANY INSERT INTO rollup(" CELL_COLUMNS ", revision, seconds, bucket, series,"
+        " lane) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,"
+        " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
+        " ON CONFLICT(seconds, bucket, series, lane) DO UPDATE SET " CELL_SETS,
     [STMT_CELLS_LANE] = "$SCAN SELECT " CELL_COLUMNS ", revision, bucket, series FROM rollup"
                         " WHERE seconds = ?1 AND bucket >= ?2 AND bucket < ?3 AND lane = ?4"
                         " ORDER BY bucket, series",

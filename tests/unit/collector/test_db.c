@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/db.c collector/db_sqlite.c collector/db_postgres.c collector/db_pg.c */
+/* LINK: collector/db.c collector/db_sqlite.c collector/db_postgres.c collector/db_pg.c
+ * collector/db_pg_many.c */
 /* The same statements on both kinds of database, and what only one of them can do. */
 #include "collector/db.h"
 #include "tests/harness/stores.h"
@@ -17,6 +18,7 @@ enum {
     RETURNING,
     CLOCK,
     IS_TLS,
+    PUT_MANY,
     STMT_COUNT,
 };
 
@@ -30,6 +32,8 @@ static const char *const sql[STMT_COUNT] = {
     [BROKEN] = "SELECT x FROM nowhere WHERE id = ?1",
     [RETURNING] = "INSERT INTO named(name) VALUES(?1) ON CONFLICT(name) DO NOTHING RETURNING id",
     [IS_TLS] = "SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl",
+    [PUT_MANY] = "$MANY INSERT INTO t(id, n, x, s, b) VALUES(?1, ?2, ?3, ?4, ?5)"
+                 " ON CONFLICT(id) DO UPDATE SET n = excluded.n",
     [CLOCK] = "SELECT $NOW_MS",
 };
 
@@ -141,6 +145,65 @@ static void test_many_writes_in_a_transaction(void **state)
         assert_int_equal(put(db, i % 1000, i), 0);
     assert_int_equal(db_commit(db), 0);
     assert_int_equal(count(db), 1000);
+    db_close(&db);
+}
+
+static int put_many(struct db *db, int64_t id, int64_t n, struct slice bytes)
+{
+    struct db_stmt *stmt = db_stmt(db, PUT_MANY);
+
+    db_bind_int(stmt, 1, id);
+    db_bind_int(stmt, 2, n);
+    db_bind_real(stmt, 3, -0.25);
+    db_bind_text(stmt, 4, id % 2 ? "" : "{\"a\", NULL}");
+    db_bind_blob(stmt, 5, bytes);
+    return db_run(stmt);
+}
+
+static void expect_row(struct db *db, int64_t id, int64_t n, struct slice bytes)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(db, GET);
+
+    db_bind_int(stmt, 1, id);
+    assert_int_equal(db_step(stmt), 1);
+    assert_int_equal(db_int(stmt, 0), n);
+    assert_true(db_real(stmt, 1) == -0.25);
+    assert_string_equal(db_text(stmt, 2), id % 2 ? "" : "{\"a\", NULL}");
+    assert_true(slice_eq(db_blob(stmt, 3), bytes));
+}
+
+/* What is written together is there for whoever reads next, and gone with the transaction. */
+static void test_rows_written_together(void **state)
+{
+    static char large[600 * 1024];
+    const struct slice few = slice_of("\0\1\377", 3), much = slice_of(large, sizeof(large));
+    struct db *db;
+
+    (void)state;
+    STORES_NEEDED();
+    memset(large, 7, sizeof(large));
+    db = open_with_tables();
+    assert_int_equal(put_many(db, 5000, 1, few), 0);
+    expect_row(db, 5000, 1, few);
+    assert_int_equal(db_begin(db), 0);
+    for (int i = 0; i < 1300; i++)
+        assert_int_equal(put_many(db, i, i, i == 3 || i == 5 || i == 700 ? much : few), 0);
+    expect_row(db, 1299, 1299, few);
+    assert_int_equal(count(db), 1301);
+    assert_int_equal(put_many(db, 1300, 0, few), 0);
+    db_rollback(db);
+    assert_int_equal(count(db), 1);
+    assert_int_equal(db_begin(db), 0);
+    assert_int_equal(put_many(db, 1, 1, few), 0);
+    assert_int_equal(put_many(db, 2, 2, much), 0);
+    /* Another statement comes after them: in this order. */
+    assert_int_equal(put(db, 1, 7), 0);
+    assert_int_equal(put_many(db, 3, 3, few), 0);
+    assert_int_equal(db_commit(db), 0);
+    expect_row(db, 1, 7, few);
+    expect_row(db, 2, 2, much);
+    expect_row(db, 3, 3, few);
+    assert_int_equal(count(db), 4);
     db_close(&db);
 }
 
@@ -501,6 +564,7 @@ static void test_password_from_a_file(void **state)
     cmocka_unit_test_teardown(test_values_come_back, stores_empty),                                \
         cmocka_unit_test_teardown(test_empty_text_and_bytes, stores_empty),                        \
         cmocka_unit_test_teardown(test_many_writes_in_a_transaction, stores_empty),                \
+        cmocka_unit_test_teardown(test_rows_written_together, stores_empty),                       \
         cmocka_unit_test_teardown(test_a_failed_write_spoils_the_transaction, stores_empty),       \
         cmocka_unit_test_teardown(test_a_broken_statement, stores_empty),                          \
         cmocka_unit_test_teardown(test_rows_are_counted, stores_empty),                            \
