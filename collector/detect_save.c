@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define VERSION 1u
+#define VERSION 2u
 
 enum record_type { SAVED_HEADER, SAVED_NODE, SAVED_EPISODE, SAVED_CONTEXTS, SAVED__COUNT };
 

@@ -5,6 +5,7 @@
 #include "collector/rate.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <math.h>
 #include <string.h>
 
@@ -134,20 +135,25 @@ struct sum_rule {
 
 static bool sum_rule_of(const struct stats *st, enum alert_rule rule, struct sum_rule *ret_rule)
 {
-    const struct sum_rule sums[] = {
-        [ALERT_CALLS_SPIKE] = {st->calls, false, false},
-        [ALERT_CALLS_DROP] = {st->calls, true, false},
-        [ALERT_COST_SPIKE] = {st->cost, false, false},
-        [ALERT_COST_DROP] = {st->cost, true, false},
-        [ALERT_TOKENS_SPIKE] = {st->tokens, false, false},
-        [ALERT_TOKENS_DROP] = {st->tokens, true, false},
-        [ALERT_CALLS_SHIFT] = {st->calls, false, true},
-        [ALERT_COST_SHIFT] = {st->cost, false, true},
+    static const struct {
+        size_t baseline;
+        bool down, is_shift;
+    } sums[] = {
+        [ALERT_CALLS_SPIKE] = {offsetof(struct stats, calls), false, false},
+        [ALERT_CALLS_DROP] = {offsetof(struct stats, calls), true, false},
+        [ALERT_COST_SPIKE] = {offsetof(struct stats, cost), false, false},
+        [ALERT_COST_DROP] = {offsetof(struct stats, cost), true, false},
+        [ALERT_TOKENS_SPIKE] = {offsetof(struct stats, tokens), false, false},
+        [ALERT_TOKENS_DROP] = {offsetof(struct stats, tokens), true, false},
+        [ALERT_CALLS_SHIFT] = {offsetof(struct stats, calls), false, true},
+        [ALERT_COST_SHIFT] = {offsetof(struct stats, cost), false, true},
     };
+    const struct baseline *baseline;
 
     if ((size_t)rule >= sizeof(sums) / sizeof(sums[0]))
         return false;
-    *ret_rule = sums[rule];
+    memcpy(&baseline, (const char *)st + sums[rule].baseline, sizeof(baseline));
+    *ret_rule = (struct sum_rule){baseline, sums[rule].down, sums[rule].is_shift};
     return true;
 }
 

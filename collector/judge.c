@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define TURN_MS 50
+#define BUSY_MS 1 /* there is more to do */
 #define RETRY_MS 500
 /* Collectors that this process hears nothing of tell by the store how far they are. */
 #define LOOK_EVERY_NS NSEC_PER_SEC
@@ -304,6 +305,8 @@ static void *run(void *ctx)
 
         tell_active(j);
         take_turn(j);
+        if (j->watch && watch_has_more(j->watch))
+            nap_ms = BUSY_MS;
         usleep(nap_ms * 1000);
     }
     return NULL;

@@ -31,26 +31,59 @@ enum feature {
 
 struct histogram {
     double low, high;
-    float total;
-    float counts[PATTERN_BINS_MAX];
-};
-
-struct warmup {
-    double values[PATTERN_WARMUP_MAX];
-    uint8_t hours[PATTERN_WARMUP_MAX];
+    uint32_t total;
 };
 
 struct pattern {
     const struct pattern_params *params;
-    struct warmup *warmup; /* until it is over */
+    uint8_t *warmup; /* until it is over: values, then hours */
     uint32_t fed;
+    uint32_t remembered;
     double slow, fast, day, scale;
     struct histogram histograms[FEATURE__COUNT];
-    float hour_counts[HOURS][PATTERN_BINS_MAX];
-    float hour_totals[HOURS];
-    float memory[PATTERN_MEMORY_MAX];
-    uint32_t remembered;
+    uint32_t hour_totals[HOURS];
+    /* As long as the parameters want them: there is one for each of many thousand features.
+     * The scores remembered, the counts of the histograms, those of the hours. */
+    float tail[];
 };
+
+static size_t warmup_bytes(const struct pattern_params *k)
+{
+    return k->warmup * (sizeof(double) + 1);
+}
+
+static size_t pattern_bytes(const struct pattern_params *k)
+{
+    return sizeof(struct pattern) + k->memory * sizeof(float) +
+           FEATURE__COUNT * k->bins * sizeof(uint32_t) + HOURS * k->bins * sizeof(uint16_t);
+}
+
+static uint32_t *counts_of(struct pattern *p, enum feature f)
+{
+    uint32_t *counts = (uint32_t *)(void *)(p->tail + p->params->memory);
+
+    return counts + f * p->params->bins;
+}
+
+static uint16_t *hour_counts_of(struct pattern *p, unsigned hour)
+{
+    uint16_t *counts = (uint16_t *)(void *)counts_of(p, FEATURE__COUNT);
+
+    return counts + hour * p->params->bins;
+}
+
+static double warmup_value(const struct pattern *p, uint32_t i)
+{
+    double value;
+
+    memcpy(&value, p->warmup + i * sizeof(value), sizeof(value));
+    return value;
+}
+
+static uint8_t *warmup_hour(const struct pattern *p, uint32_t i)
+{
+    return p->warmup + p->params->warmup * sizeof(double) + i;
+}
 
 int pattern_new(const struct pattern_params *params, struct pattern **ret_pattern)
 {
@@ -60,10 +93,10 @@ int pattern_new(const struct pattern_params *params, struct pattern **ret_patter
         params->warmup > PATTERN_WARMUP_MAX || params->memory < 1 ||
         params->memory > PATTERN_MEMORY_MAX)
         return -EINVAL;
-    p = calloc(1, sizeof(*p));
+    p = calloc(1, pattern_bytes(params));
     if (!p)
         return -ENOMEM;
-    p->warmup = calloc(1, sizeof(*p->warmup));
+    p->warmup = calloc(1, warmup_bytes(params));
     if (!p->warmup) {
         free(p);
         return -ENOMEM;
@@ -122,16 +155,38 @@ static uint32_t bin_of(const struct histogram *h, uint32_t bins, double x)
     return place >= bins - 1 ? bins - 1 : place > 0 ? (uint32_t)place : 0;
 }
 
-/* Moves the counts of the bins of `from` to those of `to` that hold their centres. */
-static void rebin(const struct histogram *from, const struct histogram *to, uint32_t bins,
-                  float *counts)
+/* In which bin of `to` the centre of a bin of `from` is. */
+static uint32_t moved_to(const struct histogram *from, const struct histogram *to, uint32_t bins,
+                         uint32_t i)
 {
-    float moved[PATTERN_BINS_MAX] = {0};
     double width = (from->high - from->low) / bins;
 
-    for (uint32_t i = 0; i < bins; i++)
-        moved[bin_of(to, bins, from->low + (i + 0.5) * width)] += counts[i];
-    memcpy(counts, moved, sizeof(moved));
+    return bin_of(to, bins, from->low + (i + 0.5) * width);
+}
+
+static uint16_t add_hours(uint16_t a, uint16_t b)
+{
+    return a > UINT16_MAX - b ? UINT16_MAX : (uint16_t)(a + b);
+}
+
+static void rebin(struct pattern *p, enum feature f, const struct histogram *from)
+{
+    const struct histogram *to = &p->histograms[f];
+    const uint32_t bins = p->params->bins;
+    uint32_t places[PATTERN_BINS_MAX], moved[PATTERN_BINS_MAX] = {0};
+
+    for (uint32_t i = 0; i < bins; i++) {
+        places[i] = moved_to(from, to, bins, i);
+        moved[places[i]] += counts_of(p, f)[i];
+    }
+    memcpy(counts_of(p, f), moved, bins * sizeof(moved[0]));
+    for (unsigned hour = 0; f == FEATURE_DAY && hour < HOURS; hour++) {
+        uint16_t *counts = hour_counts_of(p, hour), moved_hour[PATTERN_BINS_MAX] = {0};
+
+        for (uint32_t i = 0; i < bins; i++)
+            moved_hour[places[i]] = add_hours(moved_hour[places[i]], counts[i]);
+        memcpy(counts, moved_hour, bins * sizeof(counts[0]));
+    }
 }
 
 static void extend(struct pattern *p, enum feature f, double x)
@@ -143,30 +198,29 @@ static void extend(struct pattern *p, enum feature f, double x)
         return;
     h->low = fmin(h->low, x);
     h->high = fmax(h->high, x);
-    rebin(&before, h, p->params->bins, h->counts);
-    for (int hour = 0; f == FEATURE_DAY && hour < HOURS; hour++)
-        rebin(&before, h, p->params->bins, p->hour_counts[hour]);
+    rebin(p, f, &before);
 }
 
 /* Surprise in decimal digits; the sample is counted. */
 static double surprise(struct pattern *p, enum feature f, const struct sample *s)
 {
     struct histogram *h = &p->histograms[f];
+    uint32_t *counts = counts_of(p, f), b;
     double x = s->features[f], prior, probability;
-    uint32_t b;
 
     extend(p, f, x);
     b = bin_of(h, p->params->bins, x);
-    prior = ((double)h->counts[b] + 0.5 / p->params->bins) / ((double)h->total + 0.5);
+    prior = (counts[b] + 0.5 / p->params->bins) / (h->total + 0.5);
     if (f == FEATURE_DAY) {
-        probability =
-            ((double)p->hour_counts[s->hour][b] + prior) / ((double)p->hour_totals[s->hour] + 1.0);
-        p->hour_counts[s->hour][b]++;
+        uint16_t *of_hour = &hour_counts_of(p, s->hour)[b];
+
+        probability = (*of_hour + prior) / (p->hour_totals[s->hour] + 1.0);
+        *of_hour = add_hours(*of_hour, 1);
         p->hour_totals[s->hour]++;
     } else {
-        probability = ((double)h->counts[b] + prior) / ((double)h->total + 1.0);
+        probability = (counts[b] + prior) / (h->total + 1.0);
     }
-    h->counts[b]++;
+    counts[b]++;
     h->total++;
     return -log10(probability);
 }
@@ -196,7 +250,7 @@ static double find_scale(const struct pattern *p)
     uint32_t n = p->params->warmup;
 
     for (uint32_t i = 0; i < n; i++)
-        sizes[i] = fabs(p->warmup->values[i]);
+        sizes[i] = fabs(warmup_value(p, i));
     qsort(sizes, n, sizeof(sizes[0]), compare);
     return sizes[n / 2] > 0 ? sizes[n / 2] : sizes[n - 1] > 0 ? sizes[n - 1] : 1.0;
 }
@@ -222,7 +276,7 @@ static void finish_warmup(struct pattern *p)
 
     p->scale = find_scale(p);
     for (uint32_t i = 0; i < p->params->warmup; i++)
-        samples[i] = take(p, i, p->warmup->values[i], p->warmup->hours[i]);
+        samples[i] = take(p, i, warmup_value(p, i), *warmup_hour(p, i));
     find_ranges(p, samples);
     for (uint32_t i = 0; i < p->params->warmup; i++)
         score_of(p, &samples[i]);
@@ -240,8 +294,8 @@ static bool escalates(struct pattern *p, double score)
     float highest = 0;
 
     for (uint32_t i = 0; i < count; i++)
-        highest = fmaxf(highest, p->memory[i]);
-    p->memory[p->remembered++ % k->memory] = (float)score;
+        highest = fmaxf(highest, p->tail[i]);
+    p->tail[p->remembered++ % k->memory] = (float)score;
     return score > (double)highest + (double)k->escalation;
 }
 
@@ -253,8 +307,8 @@ double pattern_feed(struct pattern *p, double value, unsigned hour)
     if (!isfinite(value) || hour >= HOURS)
         return 0;
     if (p->warmup) {
-        p->warmup->values[p->fed] = value;
-        p->warmup->hours[p->fed] = (uint8_t)hour;
+        memcpy(p->warmup + p->fed * sizeof(value), &value, sizeof(value));
+        *warmup_hour(p, p->fed) = (uint8_t)hour;
         if (++p->fed == p->params->warmup)
             finish_warmup(p);
         return 0;
@@ -265,40 +319,44 @@ double pattern_feed(struct pattern *p, double value, unsigned hour)
     return escalates(p, score) ? fmin(score / SCORE_FULL, 1.0) : 0;
 }
 
-/* --- as bytes: the struct, then what is left of the warm-up --- */
+/* --- as bytes: the struct with its tail, then what is left of the warm-up --- */
 
 int pattern_save(const struct pattern *p, struct buf *into)
 {
+    const size_t at = into->len, bytes = pattern_bytes(p->params);
     struct pattern flat = *p;
-    int r;
+    int r = buf_append(into, slice_of(p, bytes));
 
+    if (r == 0 && p->warmup)
+        r = buf_append(into, slice_of(p->warmup, warmup_bytes(p->params)));
+    if (r < 0)
+        return r;
     flat.params = NULL; /* neither is a place in another process */
     flat.warmup = NULL;
-    r = buf_append(into, slice_of(&flat, sizeof(flat)));
-    if (r == 0 && p->warmup)
-        r = buf_append(into, slice_of(p->warmup, sizeof(*p->warmup)));
-    return r;
+    memcpy(into->data + at, &flat, sizeof(flat));
+    return 0;
 }
 
 int pattern_load(struct slice bytes, const struct pattern_params *params,
                  struct pattern **ret_pattern)
 {
+    const size_t fixed = pattern_bytes(params);
+    const bool has_warmup = bytes.len == fixed + warmup_bytes(params);
     struct pattern *p = NULL;
-    const bool has_warmup = bytes.len == sizeof(*p) + sizeof(*p->warmup);
-    struct warmup *warmup;
+    uint8_t *warmup;
     int r;
 
-    if (bytes.len != sizeof(*p) && !has_warmup)
+    if (bytes.len != fixed && !has_warmup)
         return -EPROTO;
     r = pattern_new(params, &p);
     if (r < 0)
         return r;
     warmup = p->warmup;
-    memcpy(p, bytes.data, sizeof(*p));
+    memcpy(p, bytes.data, fixed);
     p->params = params;
     p->warmup = warmup;
     if (has_warmup) {
-        memcpy(warmup, bytes.data + sizeof(*p), sizeof(*warmup));
+        memcpy(warmup, bytes.data + fixed, warmup_bytes(params));
     } else {
         free(p->warmup);
         p->warmup = NULL;

@@ -67,6 +67,7 @@ struct watch {
     bool has_news;                 /* events since the last look at the running minute */
     struct held *held, **held_end; /* oldest first */
     bool is_waiting;               /* not all lanes have an owner: nothing is closed */
+    bool failed;                   /* the last turn */
 };
 
 static int tell_minute(struct watch *w, int64_t minute_s)
@@ -594,6 +595,7 @@ void watch_turn(struct watch *w, struct bus *bus)
 {
     int r = judge_turn(w);
 
+    w->failed = r < 0;
     if (r < 0) {
         log_error("minute not judged, trying again", "error=%s sqlite=%s", strerror(-r),
                   store_error(w->store));
@@ -602,6 +604,15 @@ void watch_turn(struct watch *w, struct bus *bus)
         w->is_learning = false;
     }
     publish_turn(w->publish, bus, w->minutes.closed_s);
+}
+
+bool watch_has_more(const struct watch *w)
+{
+    if (w->failed)
+        return false;
+    return w->is_learning || w->snapshot.is_under_way ||
+           (!w->is_waiting && w->minutes.closed_s &&
+            w->minutes.closed_s < minutes_due(&w->minutes, clock_wall_ns()));
 }
 
 void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats)

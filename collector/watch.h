@@ -30,4 +30,6 @@ void watch_wait(struct watch *w, bool is_waiting);
 /* Closes the minutes that are over, judges the running one, publishes. `bus`
  * may be NULL: what is to be published waits in the store. */
 void watch_turn(struct watch *w, struct bus *bus);
+/* The last turn left a slice of its work to the next one: no need to wait for news. */
+bool watch_has_more(const struct watch *w);
 void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats);
