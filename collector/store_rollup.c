@@ -221,20 +221,52 @@ int store_add_coverage(struct store *s, const struct record *rec)
 
 /* --- unpriced --- */
 
-/* Clients name models: what they name must not grow without a bound. Nothing is read first: the
- * statement counts, so that a batch need not wait. */
-int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec, uint64_t calls)
+static struct db_stmt *bind_unpriced(struct store *s, enum store_stmt which, int64_t lane,
+                                     const struct record *rec, const char *model)
 {
-    struct db_stmt *stmt = db_stmt(s->db, STMT_UNPRICED_ADD);
+    struct db_stmt *stmt = db_stmt(s->db, which);
 
     db_bind_int(stmt, 1, bucket_of(rec, ROLLUP_MINUTE));
     db_bind_int(stmt, 2, lane);
     db_bind_text(stmt, 3, rec->org);
     db_bind_text(stmt, 4, rec->provider);
-    db_bind_text(stmt, 5, rec->model_billed);
+    db_bind_text(stmt, 5, model);
     db_bind_text(stmt, 6, rec->cost_basis[0] ? rec->cost_basis : "not told");
+    return stmt;
+}
+
+/* Clients name models: what they name must not grow without a bound. */
+static int has_place(struct store *s, int64_t lane, const struct record *rec, bool *ret_has_place)
+{
+    CLEAN_STMT struct db_stmt *has =
+        bind_unpriced(s, STMT_UNPRICED_HAS, lane, rec, rec->model_billed);
+    CLEAN_STMT struct db_stmt *count = NULL;
+    int r = db_step(has);
+
+    if (r != 0) {
+        *ret_has_place = true;
+        return r < 0 ? r : 0;
+    }
+    count = db_stmt(s->db, STMT_UNPRICED_COUNT);
+    db_bind_int(count, 1, bucket_of(rec, ROLLUP_MINUTE));
+    db_bind_int(count, 2, lane);
+    r = db_step(count);
+    if (r <= 0)
+        return r < 0 ? r : -EIO;
+    *ret_has_place = db_int(count, 0) < STORE_UNPRICED_MAX;
+    return 0;
+}
+
+int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec, uint64_t calls)
+{
+    struct db_stmt *stmt;
+    bool has = false;
+    int r = has_place(s, lane, rec, &has);
+
+    if (r < 0)
+        return r;
+    stmt = bind_unpriced(s, STMT_UNPRICED_ADD, lane, rec, has ? rec->model_billed : "(other)");
     db_bind_int(stmt, 7, (int64_t)calls);
-    db_bind_int(stmt, 8, STORE_UNPRICED_MAX);
     return db_run(stmt);
 }
 

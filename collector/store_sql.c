@@ -117,15 +117,13 @@ const char *const store_sql[STMT__COUNT] = {
                           " ON CONFLICT(seconds, bucket, lane, org, workload, provider)"
                           " DO UPDATE SET seen = coverage.seen + excluded.seen,"
                           " metered = coverage.metered + excluded.metered",
-    /* Beyond ?8 kinds in a minute a new one is (other). */
-    [STMT_UNPRICED_ADD] =
-        "INSERT INTO unpriced(bucket, lane, org, provider, model, basis, calls)"
-        " SELECT ?1, ?2, ?3, ?4, CASE WHEN EXISTS (SELECT 1 FROM unpriced WHERE bucket = ?1"
-        "  AND lane = ?2 AND org = ?3 AND provider = ?4 AND model = ?5 AND basis = ?6)"
-        "  OR (SELECT count(*) FROM unpriced WHERE bucket = ?1 AND lane = ?2) < ?8"
-        "  THEN ?5 ELSE '(other)' END, ?6, ?7 WHERE true"
-        " ON CONFLICT(bucket, lane, org, provider, model, basis)"
-        " DO UPDATE SET calls = unpriced.calls + excluded.calls",
+    [STMT_UNPRICED_ADD] = "INSERT INTO unpriced(bucket, lane, org, provider, model, basis, calls)"
+                          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+                          " ON CONFLICT(bucket, lane, org, provider, model, basis)"
+                          " DO UPDATE SET calls = unpriced.calls + excluded.calls",
+    [STMT_UNPRICED_HAS] = "SELECT 1 FROM unpriced WHERE bucket = ?1 AND lane = ?2 AND org = ?3"
+                          " AND provider = ?4 AND model = ?5 AND basis = ?6",
+    [STMT_UNPRICED_COUNT] = "SELECT count(*) FROM unpriced WHERE bucket = ?1 AND lane = ?2",
     [STMT_CALL_BLOCK_ADD] = "INSERT INTO call_block(lane, first_ns, last_ns, calls, payload)"
                             " VALUES(?1, ?2, ?3, ?4, ?5)",
     [STMT_MALFORMED_ADD] = "INSERT INTO malformed(stream_seq, subject, reason, bytes, payload)"
