@@ -214,7 +214,8 @@ static void add_tokens(struct record_tokens *tokens, const Lectr__V1__Usage *u)
     if (u->has_source && u->source == LECTR__V1__SOURCE__SOURCE_ESTIMATED)
         tokens->estimated = true;
     for (size_t k = 0; k < sizeof(token_kinds) / sizeof(token_kinds[0]); k++)
-        if (u->kind && strcmp(u->kind, token_kinds[k].kind) == 0) {
+        if (u->kind && u->kind[0] == token_kinds[k].kind[0] &&
+            strcmp(u->kind, token_kinds[k].kind) == 0) {
             uint64_t *sum = (uint64_t *)(void *)((char *)tokens + token_kinds[k].offset);
 
             *sum = bounded(*sum + bounded(u->count));

@@ -6,22 +6,28 @@
 #include <string.h>
 
 /* What stands around the region; `fixed`: the name as it is says it. */
+#define FORM(before, after, fixed)                                                                 \
+    {                                                                                              \
+        before, after, sizeof(before) - 1, sizeof(after) - 1, fixed                                \
+    }
+
 static const struct form {
     const char *before, *after;
+    size_t before_len, after_len;
     const char *fixed;
 } forms[] = {
-    {"bedrock-runtime.", ".amazonaws.com", NULL},
-    {"bedrock-runtime-fips.", ".amazonaws.com", NULL},
-    {"bedrock-runtime.", ".amazonaws.com.cn", NULL},
-    {"bedrock-mantle.", ".api.aws", NULL},
-    {"aiplatform.googleapis.com", "", "global"},
-    {"aiplatform.", ".rep.googleapis.com", NULL},
-    {"", "-aiplatform.googleapis.com", NULL},
-    {"", ".api.openai.com", NULL},
-    {"", ".api.x.ai", NULL},
-    {"", ".api.cognitive.microsoft.com", NULL},
-    {"", ".inference.heroku.com", NULL},
-    {"", ".dashscope.aliyuncs.com", NULL},
+    FORM("bedrock-runtime.", ".amazonaws.com", NULL),
+    FORM("bedrock-runtime-fips.", ".amazonaws.com", NULL),
+    FORM("bedrock-runtime.", ".amazonaws.com.cn", NULL),
+    FORM("bedrock-mantle.", ".api.aws", NULL),
+    FORM("aiplatform.googleapis.com", "", "global"),
+    FORM("aiplatform.", ".rep.googleapis.com", NULL),
+    FORM("", "-aiplatform.googleapis.com", NULL),
+    FORM("", ".api.openai.com", NULL),
+    FORM("", ".api.x.ai", NULL),
+    FORM("", ".api.cognitive.microsoft.com", NULL),
+    FORM("", ".inference.heroku.com", NULL),
+    FORM("", ".dashscope.aliyuncs.com", NULL),
 };
 
 /* One label that may be a region: letters, digits and dashes. */
@@ -40,10 +46,10 @@ void region_of_host(const char *host, char *ret_region, size_t size)
     ret_region[0] = '\0';
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         const struct form *f = &forms[i];
-        size_t before = strlen(f->before), after = strlen(f->after);
+        size_t before = f->before_len, after = f->after_len;
 
-        if (len < before + after || strncmp(host, f->before, before) != 0 ||
-            strcmp(host + len - after, f->after) != 0)
+        if (len < before + after || memcmp(host, f->before, before) != 0 ||
+            memcmp(host + len - after, f->after, after) != 0)
             continue;
         if (f->fixed && len == before)
             snprintf(ret_region, size, "%s", f->fixed);

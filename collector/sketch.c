@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -21,6 +22,66 @@ static uint32_t bucket_of(double value)
     /* The tolerance keeps exact bucket bounds in their own bucket. */
     index = ceil(log(value) / log(gamma_ratio) - 1e-9);
     return index >= SKETCH_BUCKETS - 1 ? SKETCH_BUCKETS - 1 : (uint32_t)index;
+}
+
+/* Integers need no logarithm: a table tells where to look, the buckets' last integers the rest. */
+#define FINE_BITS 5 /* after the leading one: two or three buckets */
+#define PLACES (44 << FINE_BITS)
+
+static struct {
+    uint64_t last[SKETCH_BUCKETS]; /* the largest integer of the bucket or of those before it */
+    uint16_t first[PLACES];        /* the bucket of the place's smallest integer */
+} table;
+static pthread_once_t table_once = PTHREAD_ONCE_INIT;
+
+/* Leading bit, then the bits that follow it: a larger value is in no smaller place. */
+static uint32_t place_of(uint64_t value)
+{
+    unsigned top = 63 - (unsigned)__builtin_clzll(value);
+    uint64_t fine = top > FINE_BITS ? value >> (top - FINE_BITS) : value << (FINE_BITS - top);
+
+    return top << FINE_BITS | (uint32_t)(fine & ((1u << FINE_BITS) - 1));
+}
+
+/* By bucket_of() itself, so that both always agree. */
+static void make_table(void)
+{
+    uint32_t bucket = 0;
+
+    for (uint32_t i = 0; i < SKETCH_BUCKETS - 1; i++) {
+        uint64_t last = (uint64_t)pow(gamma_ratio, i);
+
+        while (bucket_of((double)last) > i)
+            last--;
+        while (bucket_of((double)(last + 1)) <= i)
+            last++;
+        table.last[i] = last;
+    }
+    table.last[SKETCH_BUCKETS - 1] = UINT64_MAX;
+    for (uint32_t place = 0; place < PLACES; place++) {
+        unsigned top = place >> FINE_BITS;
+        uint64_t fine = (place & ((1u << FINE_BITS) - 1)) | 1u << FINE_BITS;
+        uint64_t least = top > FINE_BITS ? fine << (top - FINE_BITS) : fine >> (FINE_BITS - top);
+
+        while (least > table.last[bucket])
+            bucket++;
+        table.first[place] = (uint16_t)bucket;
+    }
+}
+
+static uint32_t bucket_of_integer(uint64_t value)
+{
+    uint32_t bucket;
+
+    if (value <= 1)
+        return 0;
+    pthread_once(&table_once, make_table);
+    if (value > table.last[SKETCH_BUCKETS - 2])
+        return SKETCH_BUCKETS - 1;
+    bucket = table.first[place_of(value)];
+    while (value > table.last[bucket])
+        bucket++;
+    return bucket;
 }
 
 double sketch_bucket_value(uint32_t index)
@@ -84,7 +145,7 @@ static int cover_more(struct sketch *s, uint32_t index)
 
 int sketch_add(struct sketch *s, uint64_t value)
 {
-    uint32_t index = bucket_of((double)value);
+    uint32_t index = bucket_of_integer(value);
     int r = index - s->first < s->bins_count ? 0 : cover_more(s, index);
 
     if (r < 0)

@@ -63,6 +63,7 @@ int store_begin(struct store *s)
 {
     int r = db_begin(s->db);
 
+    memset(s->rooms, 0, sizeof(s->rooms));
     if (r < 0 || !s->fence)
         return r;
     r = s->fence(s->fence_ctx, s);

@@ -121,11 +121,20 @@ enum store_stmt {
     STMT__COUNT,
 };
 
+/* How many rows of unpriced calls a minute of a lane has, as far as the transaction knows. */
+struct store_room {
+    bool is_known, is_full;
+    int64_t bucket, lane;
+    int64_t most; /* no more than so many */
+};
+#define STORE_ROOMS 64
+
 struct store {
     int (*fence)(void *ctx, struct store *s);
     void *fence_ctx;
     struct db *db;
     struct call_block calls; /* of the running transaction */
+    struct store_room rooms[STORE_ROOMS];
 };
 
 extern const char *const store_sql[STMT__COUNT];

@@ -235,26 +235,57 @@ static struct db_stmt *bind_unpriced(struct store *s, enum store_stmt which, int
     return stmt;
 }
 
+static int count_unpriced(struct store *s, int64_t bucket, int64_t lane, int64_t *ret_count)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_UNPRICED_COUNT);
+    int r;
+
+    db_bind_int(stmt, 1, bucket);
+    db_bind_int(stmt, 2, lane);
+    r = db_step(stmt);
+    if (r <= 0)
+        return r < 0 ? r : -EIO;
+    *ret_count = db_int(stmt, 0);
+    return 0;
+}
+
+/* Counting reads all rows of the minute: once for a transaction, then again when what was added
+ * since might have filled it up. A full one stays full. */
+static int room_of(struct store *s, int64_t bucket, int64_t lane, struct store_room **ret_room)
+{
+    struct store_room *room =
+        &s->rooms[(uint64_t)(bucket / rollup_seconds[ROLLUP_MINUTE] + lane) % STORE_ROOMS];
+    int r = 0;
+
+    if (!room->is_known || room->bucket != bucket || room->lane != lane)
+        *room = (struct store_room){.bucket = bucket, .lane = lane, .most = STORE_UNPRICED_MAX};
+    if (room->most == STORE_UNPRICED_MAX && !room->is_full) {
+        r = count_unpriced(s, bucket, lane, &room->most);
+        room->is_full = room->most >= STORE_UNPRICED_MAX;
+        room->is_known = r == 0;
+    }
+    *ret_room = room;
+    return r;
+}
+
 /* Clients name models: what they name must not grow without a bound. */
 static int has_place(struct store *s, int64_t lane, const struct record *rec, bool *ret_has_place)
 {
-    CLEAN_STMT struct db_stmt *has =
-        bind_unpriced(s, STMT_UNPRICED_HAS, lane, rec, rec->model_billed);
-    CLEAN_STMT struct db_stmt *count = NULL;
-    int r = db_step(has);
+    CLEAN_STMT struct db_stmt *has = NULL;
+    struct store_room *room = NULL;
+    int r = room_of(s, bucket_of(rec, ROLLUP_MINUTE), lane, &room);
 
-    if (r != 0) {
+    if (r < 0)
+        return r;
+    if (!room->is_full) {
+        room->most++;
         *ret_has_place = true;
-        return r < 0 ? r : 0;
+        return 0;
     }
-    count = db_stmt(s->db, STMT_UNPRICED_COUNT);
-    db_bind_int(count, 1, bucket_of(rec, ROLLUP_MINUTE));
-    db_bind_int(count, 2, lane);
-    r = db_step(count);
-    if (r <= 0)
-        return r < 0 ? r : -EIO;
-    *ret_has_place = db_int(count, 0) < STORE_UNPRICED_MAX;
-    return 0;
+    has = bind_unpriced(s, STMT_UNPRICED_HAS, lane, rec, rec->model_billed);
+    r = db_step(has);
+    *ret_has_place = r > 0;
+    return r < 0 ? r : 0;
 }
 
 int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec, uint64_t calls)

@@ -31,7 +31,7 @@ static bool is_control(const unsigned char *p, size_t n)
     return (n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0);
 }
 
-void text_copy(char *to, size_t size, const char *from)
+static void copy_clean(char *to, size_t size, const char *from)
 {
     const unsigned char *p = (const unsigned char *)(from ? from : "");
     size_t used = 0;
@@ -57,6 +57,44 @@ void text_copy(char *to, size_t size, const char *from)
         p += n ? n : 1;
     }
     to[used] = '\0';
+}
+
+/* Whether a byte is no printable ASCII: above 0x7e or below 0x20. */
+static inline uint64_t odd_bits(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+
+    return (word | (word + ones) | (word - 0x20 * ones)) & 0x80 * ones;
+}
+
+static bool is_plain(const char *text, size_t len)
+{
+    uint64_t word, odd = 0;
+
+    if (len < sizeof(word)) {
+        for (size_t i = 0; i < len; i++)
+            odd |= (unsigned char)(text[i] - 0x20) >= 0x5f;
+        return !odd;
+    }
+    for (size_t i = 0; i < len - sizeof(word); i += sizeof(word)) {
+        memcpy(&word, text + i, sizeof(word));
+        odd |= odd_bits(word);
+    }
+    memcpy(&word, text + len - sizeof(word), sizeof(word));
+    return !(odd | odd_bits(word));
+}
+
+void text_copy(char *to, size_t size, const char *from)
+{
+    size_t len = from && size ? strnlen(from, size) : size;
+
+    /* Nearly all that comes is. */
+    if (len < size && is_plain(from, len)) {
+        memcpy(to, from, len);
+        to[len] = '\0';
+        return;
+    }
+    copy_clean(to, size, from);
 }
 
 void text_copy_url(char *to, size_t size, const char *url)

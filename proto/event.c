@@ -323,16 +323,17 @@ void event_uuid_named(struct slice name, char ret_id[EVENT_UUID_BYTES])
 
 bool event_is_uuid(const char *s)
 {
+    static const bool is_hex[256] = {
+        ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+        ['8'] = 1, ['9'] = 1, ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1,
+    };
+    unsigned bad = 0;
+
     if (!s || strlen(s) != EVENT_UUID_BYTES - 1)
         return false;
-    for (int i = 0; i < EVENT_UUID_BYTES - 1; i++) {
-        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        bool hex = (s[i] >= '0' && s[i] <= '9') || (s[i] >= 'a' && s[i] <= 'f');
-
-        if (dash ? s[i] != '-' : !hex)
-            return false;
-    }
-    return true;
+    for (int i = 0; i < EVENT_UUID_BYTES - 1; i++)
+        bad |= (i == 8 || i == 13 || i == 18 || i == 23) ? s[i] != '-' : !is_hex[(uint8_t)s[i]];
+    return !bad;
 }
 
 uint32_t event_part(const char *agent_instance)

@@ -23,7 +23,7 @@ struct reader {
 static int read_message(struct event_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                         struct slice bytes, unsigned depth, ProtobufCMessage **ret_message);
 
-static int take_varint(struct reader *r, unsigned bytes_max, uint64_t *ret_value)
+static int take_long_varint(struct reader *r, unsigned bytes_max, uint64_t *ret_value)
 {
     uint64_t value = 0;
 
@@ -37,6 +37,15 @@ static int take_varint(struct reader *r, unsigned bytes_max, uint64_t *ret_value
         }
     }
     return -EAGAIN;
+}
+
+/* Most tags and lengths are one byte. */
+static inline int take_varint(struct reader *r, unsigned bytes_max, uint64_t *ret_value)
+{
+    if (r->at == r->end || *r->at >= 0x80)
+        return take_long_varint(r, bytes_max, ret_value);
+    *ret_value = *r->at++;
+    return 0;
 }
 
 static int take_bytes(struct reader *r, struct slice *ret_bytes)
@@ -67,18 +76,27 @@ static int skip(struct reader *r, unsigned wire)
     return 0;
 }
 
-/* Whether a byte is 0 or above 0x7f. */
+static inline uint64_t odd_bits(const char *text)
+{
+    uint64_t word;
+
+    memcpy(&word, text, sizeof(word));
+    return word | (word - UINT64_C(0x0101010101010101));
+}
+
+/* Whether a byte is 0 or above 0x7f. The last word of a longer text overlaps the one before. */
 static bool is_odd(const char *text, size_t len)
 {
-    uint64_t word, odd = 0;
-    size_t at = 0;
+    uint64_t odd = 0;
 
-    for (; at + sizeof(word) <= len; at += sizeof(word)) {
-        memcpy(&word, text + at, sizeof(word));
-        odd |= word | (word - UINT64_C(0x0101010101010101));
+    if (len < sizeof(odd)) {
+        for (size_t at = 0; at < len; at++)
+            odd |= (uint8_t)text[at] | ((uint8_t)text[at] - 1u);
+        return odd & 0x80;
     }
-    for (; at < len; at++)
-        odd |= (uint8_t)text[at] | (text[at] == 0 ? 0x80u : 0);
+    for (size_t at = 0; at < len - sizeof(odd); at += sizeof(odd))
+        odd |= odd_bits(text + at);
+    odd |= odd_bits(text + len - sizeof(odd));
     return odd & UINT64_C(0x8080808080808080);
 }
 
@@ -225,15 +243,18 @@ static int take_field(struct reader *r, const ProtobufCFieldDescriptor *f, unsig
     return ret;
 }
 
-/* Fields lie in the order of their numbers, on the wire mostly as well: the next one is not far.
- * The place of the number, or where it would be. */
-static unsigned find_field(const ProtobufCMessageDescriptor *d, uint64_t number, unsigned from)
+/* Numbers are given away in a few runs without holes. NULL for one that is not known. */
+static const ProtobufCFieldDescriptor *find_field(const ProtobufCMessageDescriptor *d,
+                                                  uint64_t number)
 {
-    if (from == d->n_fields || d->fields[from].id > number)
-        from = 0;
-    while (from < d->n_fields && d->fields[from].id < number)
-        from++;
-    return from;
+    for (unsigned i = 0; i < d->n_field_ranges; i++) {
+        const ProtobufCIntRange *run = &d->field_ranges[i];
+        uint64_t place = number - (uint64_t)run->start_value;
+
+        if (place < run[1].orig_index - run->orig_index)
+            return &d->fields[run->orig_index + place];
+    }
+    return NULL;
 }
 
 static int read_message(struct event_arena *arena, const ProtobufCMessageDescriptor *d,
@@ -241,22 +262,19 @@ static int read_message(struct event_arena *arena, const ProtobufCMessageDescrip
 {
     struct reader r = {.arena = arena, .at = bytes.data, .end = bytes.data + bytes.len};
     ProtobufCMessage *message = event_arena_take(arena, d->sizeof_message);
-    unsigned place = 0;
 
     if (!message)
         return -ENOMEM;
     d->message_init(message);
     while (r.at < r.end) {
+        const ProtobufCFieldDescriptor *field;
         uint64_t tag = 0;
         int ret = take_varint(&r, VARINT_SHORT, &tag);
 
         if (ret < 0 || tag >> 3 == 0 || tag > UINT32_MAX)
             return -EAGAIN;
-        place = find_field(d, tag >> 3, place);
-        if (place < d->n_fields && d->fields[place].id == tag >> 3)
-            ret = take_field(&r, &d->fields[place], tag & 7, depth, (uint8_t *)message);
-        else
-            ret = skip(&r, tag & 7);
+        field = find_field(d, tag >> 3);
+        ret = field ? take_field(&r, field, tag & 7, depth, (uint8_t *)message) : skip(&r, tag & 7);
         if (ret < 0)
             return ret;
     }

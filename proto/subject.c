@@ -107,12 +107,10 @@ int subject_rollup(const char *org, const char *window, char ret_subject[SUBJECT
 /* The bytes up to the next '.', which is taken too. */
 static struct slice take_token(struct cursor *c)
 {
-    size_t len = 0;
-    struct slice token;
+    const uint8_t *dot = c->rest.len ? memchr(c->rest.data, '.', c->rest.len) : NULL;
+    size_t len = dot ? (size_t)(dot - c->rest.data) : c->rest.len;
+    struct slice token = cursor_take(c, len);
 
-    while (len < c->rest.len && c->rest.data[len] != '.')
-        len++;
-    token = cursor_take(c, len);
     if (len == 0)
         c->failed = true;
     if (c->rest.len > 0) {
@@ -138,6 +136,11 @@ static void take_name(struct cursor *c, char ret_name[SUBJECT_NAME_BYTES + 1])
     ret_name[0] = '\0';
     if (t.rest.len == 1 && t.rest.data[0] == '=')
         return;
+    while (len < t.rest.len && len < SUBJECT_NAME_BYTES && is_plain(t.rest.data[len])) {
+        ret_name[len] = (char)t.rest.data[len];
+        len++;
+    }
+    cursor_take(&t, len);
     while (t.rest.len > 0 && !t.failed && len < SUBJECT_NAME_BYTES) {
         uint8_t byte = cursor_u8(&t);
 

@@ -53,6 +53,47 @@ static void test_quantiles_keep_their_error(void **state)
     sketch_fini(&s);
 }
 
+/* The definition; what sketch_add() does must be the same. */
+static uint32_t bucket_by_logarithm(uint64_t value)
+{
+    const double gamma_ratio = (1.0 + SKETCH_RELATIVE_ERROR) / (1.0 - SKETCH_RELATIVE_ERROR);
+    double index = value <= 1 ? 0 : ceil(log((double)value) / log(gamma_ratio) - 1e-9);
+
+    return index >= SKETCH_BUCKETS - 1 ? SKETCH_BUCKETS - 1 : (uint32_t)index;
+}
+
+static void assert_bucket(uint64_t value)
+{
+    struct sketch s = {0};
+    uint32_t wanted = bucket_by_logarithm(value);
+
+    assert_int_equal(sketch_add(&s, value), 0);
+    assert_true(wanted >= s.first && wanted < s.first + s.bins_count);
+    assert_int_equal(s.bins[wanted - s.first], 1);
+    sketch_fini(&s);
+}
+
+static void test_buckets_are_those_of_the_logarithm(void **state)
+{
+    const double gamma_ratio = (1.0 + SKETCH_RELATIVE_ERROR) / (1.0 - SKETCH_RELATIVE_ERROR);
+
+    (void)state;
+    for (uint64_t value = 0; value < 20000; value++)
+        assert_bucket(value);
+    /* Around every bound: the tolerance is some dozen integers wide at the upper end. */
+    for (uint32_t i = 0; i < SKETCH_BUCKETS + 10; i++) {
+        uint64_t bound = (uint64_t)pow(gamma_ratio, i);
+
+        for (uint64_t value = bound > 100 ? bound - 100 : 0; value < bound + 100; value++)
+            assert_bucket(value);
+    }
+    for (unsigned bit = 0; bit < 64; bit++)
+        for (int step = -3; step <= 3; step++)
+            assert_bucket((UINT64_C(1) << bit) + (uint64_t)(int64_t)step);
+    for (int i = 0; i < 100000; i++)
+        assert_bucket((uint64_t)exp2(64 * random_unit()));
+}
+
 static void fill(struct sketch *s, int from, int to)
 {
     for (int i = from; i < to; i++)
@@ -147,6 +188,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantiles_keep_their_error),
+        cmocka_unit_test(test_buckets_are_those_of_the_logarithm),
         cmocka_unit_test(test_merge_is_exact),
         cmocka_unit_test(test_encoding_comes_back),
         cmocka_unit_test(test_empty_encodes_to_nothing),

@@ -64,6 +64,32 @@ static void test_unpriced_models_are_bounded(void **state)
     assert_int_equal(calls[0], 0);
 }
 
+/* What is told again takes no further place. */
+static void test_unpriced_models_take_one_place(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct record rec = {.org = "acme",
+                         .provider = "p",
+                         .cost_basis = "unknown_model",
+                         .end_ns = (uint64_t)NOON_S * NSEC_PER_SEC};
+    uint64_t calls[2] = {0};
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    for (unsigned i = 0; i < 3 * 120; i++) {
+        snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i % 120);
+        assert_int_equal(store_add_unpriced(s, &rec), 0);
+    }
+    for (unsigned i = 120; i < STORE_UNPRICED_MAX + 50; i++) {
+        snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i);
+        assert_int_equal(store_add_unpriced(s, &rec), 0);
+    }
+    assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
+    assert_int_equal(calls[0], 3 * 120 + STORE_UNPRICED_MAX - 120);
+    assert_int_equal(calls[1], 50);
+}
+
 /* Any order: a number is new once, and what is left out is counted. */
 static void test_claims(void **state)
 {
@@ -455,6 +481,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_claims, stores_empty),
         cmocka_unit_test_teardown(test_unpriced_models_are_bounded, stores_empty),
+        cmocka_unit_test_teardown(test_unpriced_models_take_one_place, stores_empty),
         cmocka_unit_test_teardown(test_claims_against_a_model, stores_empty),
         cmocka_unit_test_teardown(test_cells_add_up, stores_empty),
         cmocka_unit_test_teardown(test_series_are_bounded, stores_empty),
