@@ -321,7 +321,8 @@ void event_uuid_named(struct slice name, char ret_id[EVENT_UUID_BYTES])
     format_uuid(bytes, ret_id);
 }
 
-bool event_is_uuid(const char *s)
+/* Whether it is not all hexadecimal digits. */
+static inline unsigned is_no_hex(const char *s, unsigned len)
 {
     static const bool is_hex[256] = {
         ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
@@ -329,11 +330,19 @@ bool event_is_uuid(const char *s)
     };
     unsigned bad = 0;
 
+    for (unsigned i = 0; i < len; i++)
+        bad |= !is_hex[(uint8_t)s[i]];
+    return bad;
+}
+
+bool event_is_uuid(const char *s)
+{
     if (!s || strlen(s) != EVENT_UUID_BYTES - 1)
         return false;
-    for (int i = 0; i < EVENT_UUID_BYTES - 1; i++)
-        bad |= (i == 8 || i == 13 || i == 18 || i == 23) ? s[i] != '-' : !is_hex[(uint8_t)s[i]];
-    return !bad;
+    if (s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-')
+        return false;
+    return !(is_no_hex(s, 8) | is_no_hex(s + 9, 4) | is_no_hex(s + 14, 4) | is_no_hex(s + 19, 4) |
+             is_no_hex(s + 24, 12));
 }
 
 uint32_t event_part(const char *agent_instance)
