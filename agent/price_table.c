@@ -6,6 +6,9 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+/* Of all repetitions in a regular expression, multiplied. */
+#define REGEX_REPEATS_MAX 4096
+
 #define TOKEN(name, dir, kind, mod, life)                                                          \
     {                                                                                              \
         name, 1000000,                                                                             \
@@ -193,6 +196,26 @@ static int read_strings(const struct reader *r, const json_t *object, const char
     return 0;
 }
 
+/* The compiled expression holds what is repeated once for each time ("x+" is "xx*"), and what is
+ * nested multiplies: as if all of it were. */
+static bool is_regex_bounded(const char *pattern)
+{
+    unsigned long times = 1;
+
+    for (const char *at = strpbrk(pattern, "+{"); at && times <= REGEX_REPEATS_MAX;
+         at = strpbrk(at + 1, "+{")) {
+        char *end = NULL;
+        unsigned long low = *at == '{' ? strtoul(at + 1, &end, 10) : 2;
+        unsigned long high = end && *end == ',' ? strtoul(end + 1, NULL, 10) : low;
+        unsigned long most = high > low ? high : low;
+
+        if (most > REGEX_REPEATS_MAX)
+            return false;
+        times *= most > 1 ? most : 1;
+    }
+    return times <= REGEX_REPEATS_MAX;
+}
+
 static int read_regex(const struct reader *r, const char *pattern, regex_t **ret)
 {
     __attribute__((cleanup(regex_free))) regex_t *regex = NULL;
@@ -201,6 +224,10 @@ static int read_regex(const struct reader *r, const char *pattern, regex_t **ret
 
     if (!compiled)
         return -ENOMEM;
+    if (!is_regex_bounded(pattern)) {
+        free(compiled);
+        return refuse(r, "\"%s\" repeats more than %d times", pattern, REGEX_REPEATS_MAX);
+    }
     err = regcomp(compiled, pattern, REG_EXTENDED | REG_NOSUB);
     if (err) {
         free(compiled);

@@ -31,6 +31,8 @@ struct slice cursor_take(struct cursor *c, size_t len)
         c->failed = true;
         return slice_of(NULL, 0);
     }
+    if (len == 0) /* of nothing, too: no arithmetic on NULL */
+        return slice_of(c->rest.data, 0);
     taken = slice_of(c->rest.data, len);
     c->rest.data += len;
     c->rest.len -= len;
