@@ -15,7 +15,7 @@
 #define TIME_MAX_NS (UINT64_C(1) << 62)
 /* No single call has more; keeps every sum inside 63 bits. */
 #define COUNT_MAX (UINT64_C(1) << 40)
-#define COST_MAX_NANOUSD (INT64_C(1000000) * 1000000000)
+#define COST_MAX_NANOUSD (INT64_C(10000) * 1000000000)
 
 #define COPY(field, text) text_copy((field), sizeof(field), (text))
 
@@ -246,7 +246,7 @@ static void take_usage(const Lectr__V1__Call *call, struct record *rec)
 
 static bool in_cost_range(int64_t v)
 {
-    return v >= -COST_MAX_NANOUSD && v <= COST_MAX_NANOUSD;
+    return v >= 0 && v <= COST_MAX_NANOUSD;
 }
 
 static void take_cost(const Lectr__V1__Cost *cost, struct record_cost *ret_cost)
@@ -306,6 +306,9 @@ static void take_call(const Lectr__V1__Call *call, struct record *rec)
     take_cost(call->cost, &rec->cost);
     COPY(rec->cost_basis, call->cost ? call->cost->basis : NULL);
     take_error(call, rec);
+    /* What a provider refuses may be called anything: inventions are not told apart. */
+    if (rec->error_type[0] && strcmp(rec->cost_basis, "unknown_model") == 0)
+        COPY(rec->model_billed, "(other)");
     if (!call->latency)
         return;
     rec->latency_us = optional(call->latency->has_total_us, call->latency->total_us);

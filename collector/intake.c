@@ -486,6 +486,9 @@ int intake_message(struct intake *in, const struct intake_message *m)
         in->counts.others++;
         return 0;
     }
+    /* Nothing would ever delete it. It is tried again later, as all that is set aside. */
+    if (in->rec.end_ns > in->wall_ns + DAY_S * NSEC_PER_SEC)
+        return set_aside(in, m, "ended in the future");
     return take_record(in, m);
 }
 
@@ -566,13 +569,17 @@ static int write_aside(void *ctx, unsigned lane, const struct record *rec, uint6
 
 static int write_sighting(void *ctx, const struct sighting *new)
 {
-    return store_add_seen(ctx, &(struct store_seen){.org = new->org,
-                                                    .dimension = new->dimension,
-                                                    .value = new->value,
-                                                    .first_s = new->first_s,
-                                                    .feature = new->feature,
-                                                    .provider = new->provider,
-                                                    .model = new->model});
+    const struct intake *in = ctx;
+    int64_t wall_s = (int64_t)(in->wall_ns / NSEC_PER_SEC);
+
+    return store_add_seen(
+        in->store, &(struct store_seen){.org = new->org,
+                                        .dimension = new->dimension,
+                                        .value = new->value,
+                                        .first_s = new->first_s < wall_s ? new->first_s : wall_s,
+                                        .feature = new->feature,
+                                        .provider = new->provider,
+                                        .model = new->model});
 }
 
 static int write_malformed(struct intake *in)
@@ -617,7 +624,7 @@ int intake_write(struct intake *in)
     if (r == 0)
         r = aside_each(in->aside, write_aside, in);
     if (r == 0)
-        r = sightings_each(in->sightings, write_sighting, in->store);
+        r = sightings_each(in->sightings, write_sighting, in);
     if (r == 0)
         r = write_malformed(in);
     for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++)

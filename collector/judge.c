@@ -43,6 +43,8 @@ struct judge {
     struct housekeep housekeep;
     uint64_t epoch; /* of the watch */
     uint64_t looked_mono_ns, reached_mono_ns;
+    uint64_t lanes_ns; /* the lanes' latest, as the watch knows it */
+    bool waits_for_owners;
     int64_t epochs;           /* of all lanes, summed: rises when one changes hands */
     uint64_t settled_mono_ns; /* when minutes may be closed again */
     uint64_t orphans_mono_ns; /* since when some lane has no live owner, 0: each has */
@@ -201,9 +203,11 @@ static void look_at_owners(struct judge *j)
     struct owners o = {.alive_count = 0};
     uint64_t now_ns = clock_mono_ns();
 
-    if (store_each_collector(j->store, j->config->store.lease_ttl_ms, on_collector, &o) < 0 ||
-        store_each_lease(j->store, on_lease, &o) < 0)
+    if (store_each_collector(j->store, j->config->store.lease_ttl_ms / 2, on_collector, &o) < 0 ||
+        store_each_lease(j->store, on_lease, &o) < 0) {
+        j->waits_for_owners = true; /* until it is known */
         return;
+    }
     if (o.epochs != j->epochs)
         j->settled_mono_ns = now_ns + SETTLE_NS;
     j->epochs = o.epochs;
@@ -211,8 +215,7 @@ static void look_at_owners(struct judge *j)
         j->orphans_mono_ns = 0;
     else if (j->orphans_mono_ns == 0)
         j->orphans_mono_ns = now_ns;
-    watch_wait(j->watch, now_ns < j->settled_mono_ns ||
-                             (o.orphans && now_ns < j->orphans_mono_ns + ORPHANS_MAX_NS));
+    j->waits_for_owners = o.orphans && now_ns < j->orphans_mono_ns + ORPHANS_MAX_NS;
 }
 
 /* What other collectors have taken in. */
@@ -224,8 +227,10 @@ static void look_at_lanes(struct judge *j)
         return;
     j->looked_mono_ns = clock_mono_ns();
     look_at_owners(j);
-    if (store_each_lane_state(j->store, on_lane, &latest_ns) == 0 && latest_ns)
+    if (store_each_lane_state(j->store, on_lane, &latest_ns) == 0 && latest_ns > j->lanes_ns) {
+        j->lanes_ns = latest_ns; /* the same once more is no event */
         watch_note_latest(j->watch, latest_ns);
+    }
 }
 
 static void let_go(struct judge *j)
@@ -245,13 +250,14 @@ static int follow_lane(struct judge *j)
         let_go(j);
     if (!may_judge || j->watch)
         return 0;
+    j->epoch = epoch; /* the fence asks for it */
     r = watch_new(j->config, j->store, &j->watch);
     if (r < 0)
         log_error("minutes cannot be judged, trying again", "error=%s database=%s", strerror(-r),
                   store_error(j->store));
     else {
-        j->epoch = epoch;
         j->looked_mono_ns = 0;
+        j->lanes_ns = 0;
         watch_on_reload(j->watch, on_reload, j);
     }
     return r;
@@ -288,6 +294,10 @@ static void take_turn(struct judge *j)
         return;
     look_at_lanes(j);
     reach_bus(j);
+    /* Messages that wait in the stream belong to minutes that the wall clock would close. */
+    if (!j->bus || !bus_is_connected(j->bus))
+        j->settled_mono_ns = clock_mono_ns() + SETTLE_NS;
+    watch_wait(j->watch, j->waits_for_owners || clock_mono_ns() < j->settled_mono_ns);
     watch_turn(j->watch, j->bus);
     watch_fill_stats(j->watch, &stats);
     pthread_mutex_lock(&j->lock);
@@ -316,7 +326,11 @@ static int check_judge(void *ctx, struct store *store)
 {
     struct judge *j = ctx;
 
-    return lanes_check(j->lanes, store, (struct lease_lanes){.judge = true});
+    uint64_t epoch = 0;
+    int r = lanes_check(j->lanes, store, (struct lease_lanes){.judge = true});
+
+    /* The lane may be held again, by a watch that is not made yet. */
+    return r == 0 && (!lanes_may_judge(j->lanes, &epoch) || epoch != j->epoch) ? -ESTALE : r;
 }
 
 int judge_start(const struct config *config, struct lanes *lanes, struct judge **ret_judge)

@@ -242,7 +242,14 @@ void lanes_judge_released(struct lanes *l)
 
 int lanes_check(struct lanes *l, struct store *store, struct lease_lanes held)
 {
-    return lease_check(l->lease, store, held);
+    int r = lease_check(l->lease, store, held);
+
+    /* Lost and held again within one batch: what is in memory is from before. */
+    pthread_mutex_lock(&l->lock);
+    if (r == 0 && (l->change.lost & held.parts))
+        r = -ESTALE;
+    pthread_mutex_unlock(&l->lock);
+    return r;
 }
 
 void lanes_doubt(struct lanes *l)

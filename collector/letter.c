@@ -247,7 +247,7 @@ bool letter_may_quote(const struct alerting_receiver *to, const char *answer)
     if (to->url_file || to->bearer_file || to->routing_key_file)
         return false;
     for (unsigned i = 0; i < to->headers_count; i++)
-        if (to->headers[i].value_file)
+        if (to->headers[i].value_file || to->headers[i].value)
             return false;
-    return !path || strlen(path) < 2 || !strstr(answer, path);
+    return !(host && strchr(host, '?')) && (!path || strlen(path) < 2 || !strstr(answer, path));
 }

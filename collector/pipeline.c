@@ -246,10 +246,12 @@ static int note_minute(void *ctx, int64_t minute_s, uint64_t calls)
 static int tell_judge(struct pipeline *p)
 {
     uint64_t latest_ns = intake_latest_ns(p->intake);
+    /* The other way round the judge might close a minute first, and hear of its calls as late. */
+    int r = intake_each_minute(p->intake, note_minute, p->judge);
 
     if (latest_ns)
         judge_note_latest(p->judge, latest_ns);
-    return intake_each_minute(p->intake, note_minute, p->judge);
+    return r;
 }
 
 /* While a batch is written nothing else turns, and a process that does not turn for long is taken

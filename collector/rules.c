@@ -462,6 +462,12 @@ static int save(struct rules *r, int64_t at_s, bool news_only)
 
     buf_init(&state, RULES_STATE_BYTES_MAX);
     ret = news_only ? ruleset_save_news(r->set, &state) : ruleset_save(r->set, &state);
+    if (ret == -ENOSPC) { /* minutes go on; after a start the rules know less */
+        log_warn("state of the rules not kept: too large", "limit_bytes=%u",
+                 (unsigned)RULES_STATE_BYTES_MAX);
+        buf_fini(&state);
+        return 0;
+    }
     if (ret == 0)
         ret = store_put_rule_state(r->store, news_only ? RULES_NEWS_NAME : RULES_STATE_NAME, at_s,
                                    buf_slice(&state));

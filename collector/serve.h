@@ -11,8 +11,8 @@
 #include "collector/pipeline.h"
 #include "proto/base/cleanup.h"
 
-#define SERVE_CONNECTIONS_MAX 64
-#define SERVE_ANSWER_BYTES_MAX (32 * 1024 * 1024)
+#define SERVE_CONNECTIONS_MAX 16
+#define SERVE_ANSWER_BYTES_MAX (16 * 1024 * 1024)
 
 struct serve;
 

@@ -56,11 +56,15 @@ struct kept {
 };
 
 /* A heap with the oldest on top. */
+/* What one request may hold: the newest that fit. */
+#define NEWEST_BYTES_MAX (16u * 1024 * 1024)
+
 struct newest {
     uint64_t from_ns, to_ns;
     uint64_t order;
     struct kept *kept;
     unsigned count, limit;
+    size_t bytes; /* of the payloads */
 };
 
 static bool is_older(const struct kept *a, const struct kept *b)
@@ -98,6 +102,7 @@ static void sift_down(struct kept *heap, unsigned count)
 
 static void drop_oldest(struct newest *n)
 {
+    n->bytes -= n->kept[0].payload.len;
     free((void *)(uintptr_t)n->kept[0].payload.data);
     n->kept[0] = n->kept[--n->count];
     sift_down(n->kept, n->count);
@@ -113,9 +118,12 @@ static int keep_call(void *ctx, uint64_t end_ns, struct slice payload)
         return 0;
     if (n->count == n->limit && is_older(&call, &n->kept[0]))
         return 0;
+    while (n->count && n->bytes + payload.len > NEWEST_BYTES_MAX)
+        drop_oldest(n);
     copy = malloc(payload.len ? payload.len : 1);
     if (!copy)
         return -ENOMEM;
+    n->bytes += payload.len;
     memcpy(copy, payload.data, payload.len);
     call.payload = slice_of(copy, payload.len);
     if (n->count == n->limit)

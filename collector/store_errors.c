@@ -9,6 +9,8 @@
 #include <uthash.h>
 
 #define KEY_BYTES_MAX 1024
+/* Types come from the outside; what is beyond is in the calls' errors only. */
+#define SUMS_MAX 20000
 
 struct sum {
     uint64_t calls;
@@ -60,6 +62,8 @@ static int add(struct sum **sums, const struct tally_item *item, const char *con
     struct sum *sum;
 
     HASH_FIND(hh, *sums, key, key_len, sum);
+    if (!sum && HASH_COUNT(*sums) >= SUMS_MAX)
+        return 0;
     if (!sum) {
         sum = sum_new(key, key_len);
         if (!sum)

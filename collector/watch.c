@@ -66,6 +66,7 @@ struct watch {
     uint64_t late, alerts;
     bool has_news;                 /* events since the last look at the running minute */
     struct held *held, **held_end; /* oldest first */
+    bool must_ask;                 /* a commit that failed may have happened */
     bool is_waiting;               /* not all lanes have an owner: nothing is closed */
     bool failed;                   /* the last turn */
 };
@@ -232,11 +233,14 @@ static bool is_planned(void *ctx, const struct store_series_name *name, int64_t 
 /* From the first minute there is. */
 static int learn_from_scratch(struct watch *w)
 {
-    int64_t first_s = 0, last_s = 0;
+    int64_t first_s = 0, last_s = 0, kept_s;
     int r = detect_new(&w->config->detect, &w->detect);
 
     if (r == 0)
         r = store_span(w->store, ROLLUP_MINUTE, &first_s, &last_s);
+    kept_s = w->minutes.closed_s - w->config->retention.minutes_d * INT64_C(86400);
+    if (first_s && first_s < kept_s)
+        first_s = kept_s - kept_s % MINUTE_S;
     w->learned_s = first_s && first_s < w->minutes.closed_s ? first_s : w->minutes.closed_s;
     w->snapshot_s = 0;
     return r;
@@ -467,11 +471,14 @@ static int close_some(struct watch *w, int64_t due_s)
 /* Closing begins with the first minute there is. */
 static int find_first(struct watch *w)
 {
-    int64_t first_s = 0, last_s = 0;
+    int64_t first_s = 0, last_s = 0, kept_s;
     int r = store_span(w->store, ROLLUP_MINUTE, &first_s, &last_s);
 
+    /* One event of a clock that was never set is no reason to go through fifty years. */
+    kept_s =
+        minutes_due(&w->minutes, clock_wall_ns()) - w->config->retention.minutes_d * INT64_C(86400);
     if (r == 0)
-        w->minutes.closed_s = first_s;
+        w->minutes.closed_s = first_s && first_s < kept_s ? kept_s - kept_s % MINUTE_S : first_s;
     return r;
 }
 
@@ -568,9 +575,15 @@ static bool should_relearn(const struct watch *w)
 
 static int judge_turn(struct watch *w)
 {
-    int64_t closed_s;
-    int r = rules_turn(w->rules, w->minutes.closed_s);
+    int64_t closed_s = 0;
+    int r = w->must_ask ? store_number_get(w->store, closed_mark, &closed_s) : 0;
 
+    if (r < 0)
+        return r;
+    w->must_ask = false;
+    if (closed_s > w->minutes.closed_s)
+        w->minutes.closed_s = closed_s;
+    r = rules_turn(w->rules, w->minutes.closed_s);
     if (r < 0)
         return r == -EAGAIN ? 0 : r;
     if (!w->config->detect.enabled)
@@ -601,6 +614,7 @@ void watch_turn(struct watch *w, struct bus *bus)
                   store_error(w->store));
         /* The detector may be ahead of the store: let it start from there. */
         w->must_relearn = true;
+        w->must_ask = true;
         w->is_learning = false;
     }
     publish_turn(w->publish, bus, w->minutes.closed_s);
