@@ -12,7 +12,7 @@
 #include "proto/base/cleanup.h"
 
 #define SERVE_CONNECTIONS_MAX 16
-#define SERVE_ANSWER_BYTES_MAX (16 * 1024 * 1024)
+#define SERVE_ANSWER_BYTES_MAX (32 * 1024 * 1024)
 
 struct serve;
 
