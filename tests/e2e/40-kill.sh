@@ -24,7 +24,7 @@ gone_ns() {
     for ((i = 0; i < 100000; i++)); do
         gone "$1" && [ "$(ls "/proc/$1/task" 2>/dev/null | wc -l)" -le 1 ] && break
     done
-    awk '{ printf "%d", $1 * 1000000000 + 10000000 }' /proc/uptime
+    awk '{ printf "%.0f", $1 * 1000000000 + 10000000 }' /proc/uptime
 }
 
 in_flight() { # at the simulator
@@ -90,7 +90,7 @@ judge() {
         "$(jq -s '[.[] | select(.n == 2 and .captured)] | length' "$tmp/$label.streams") captured"
     same "$label: other calls that failed" 0 \
         "$(rows "[.[] | select((.worker < $streams and .n == 1 | not) and (.ok | not) and .t0_ns > $since)] | length")"
-    rows "[.[] | select(.n > 1 and (.ok | not) and .t0_ns > $since)] | .[0:3] | .[]" | jq -c . | sed 's/^/# /'
+    rows "[.[] | select(.n > 1 and (.ok | not) and .t0_ns > $since) | . + {after_ms: ((.t0_ns - $since) / 1e6)}] | .[0:3] | .[]" | jq -c . | sed "s,^,# ,"
     check "$label: capture is back at the end" [ "$(jq -s 'group_by(.worker) | map(last) | all(.captured)' "$tmp/$label.streams")" = true ]
     # All is told.
     all=$(rows length)
