@@ -87,11 +87,6 @@ const char *alert_rule_kind(enum alert_rule rule)
     return rules[rule].kind;
 }
 
-const char *alert_rule_metric(enum alert_rule rule)
-{
-    return rules[rule].metric;
-}
-
 bool alert_rule_is_down(enum alert_rule rule)
 {
     return rules[rule].is_down;

@@ -123,8 +123,6 @@ struct alert {
 /* "cost.spike"; "cost" as the subject's kind; metric and unit. */
 const char *alert_rule_name(enum alert_rule rule);
 const char *alert_rule_kind(enum alert_rule rule);
-/* "cost_usd"; "feature". */
-const char *alert_rule_metric(enum alert_rule rule);
 const char *alert_level_name(enum alert_level level);
 bool alert_rule_is_down(enum alert_rule rule);
 /* More than ALERT_LIMITS_MAX are left out. */

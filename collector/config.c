@@ -45,7 +45,7 @@ struct file_alerting {
     char *file;
 };
 struct file_retention {
-    uint32_t *calls_h, *minutes_d, *hours_d, *days_d;
+    uint32_t *calls_h, *minutes_d, *hours_d, *days_d, *alerts_d;
 };
 struct file {
     char *log_level;
@@ -112,11 +112,8 @@ static const cyaml_schema_field_t detect_fields[] = {
 };
 static const cyaml_schema_field_t alerting_fields[] = {TEXT(file_alerting, file), CYAML_FIELD_END};
 static const cyaml_schema_field_t retention_fields[] = {
-    UINT(file_retention, calls_h),
-    UINT(file_retention, minutes_d),
-    UINT(file_retention, hours_d),
-    UINT(file_retention, days_d),
-    CYAML_FIELD_END,
+    UINT(file_retention, calls_h), UINT(file_retention, minutes_d), UINT(file_retention, hours_d),
+    UINT(file_retention, days_d),  UINT(file_retention, alerts_d),  CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t file_fields[] = {
     TEXT(file, log_level), SECTION(nats),   SECTION(store),    SECTION(limits),    SECTION(http),
@@ -284,7 +281,7 @@ static bool has_metrics(const struct config *c)
 static bool has_minutes(const struct config *c)
 {
     return c->retention.minutes_d >= 3 && c->retention.hours_d >= c->retention.minutes_d &&
-           c->retention.days_d >= c->retention.hours_d;
+           c->retention.days_d >= c->retention.hours_d && c->retention.alerts_d >= 1;
 }
 
 static bool has_url(const struct config *c)
@@ -332,7 +329,8 @@ static const struct rule rules[] = {
     {"detect.history_h", "24 to 672: a day must have been seen", has_history},
     {"detect.target_weeks", "at least 1", has_target},
     {"detect.ratio_min", "more than 1", has_ratio},
-    {"retention.minutes_d", "at least 3, and minutes_d <= hours_d <= days_d", has_minutes},
+    {"retention.minutes_d", "at least 3, minutes_d <= hours_d <= days_d, and alerts_d at least 1",
+     has_minutes},
 };
 
 static int check_rules(const struct config *c, const char *path, const char *text,
@@ -420,6 +418,7 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->retention.minutes_d = OR(f->retention.minutes_d, 14);
     c->retention.hours_d = OR(f->retention.hours_d, 400);
     c->retention.days_d = OR(f->retention.days_d, 3650);
+    c->retention.alerts_d = OR(f->retention.alerts_d, 400);
 }
 
 static int parse(const char *path, const char *text, const cyaml_config_t *cyaml,

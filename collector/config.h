@@ -74,6 +74,7 @@ struct config {
         uint32_t minutes_d; /* 1 m roll-ups, gaps, coverage: default 14 */
         uint32_t hours_d;   /* default 400 */
         uint32_t days_d;    /* default 3650 */
+        uint32_t alerts_d;  /* alerts of episodes that are over, silences that ended: default 400 */
     } retention;
 };
 

@@ -31,6 +31,7 @@ static int prune(struct housekeep *h, struct store *store, int64_t now_s, uint64
         .from_s = {before(now_s, (int64_t)k->minutes_d * 86400),
                    before(now_s, (int64_t)k->hours_d * 86400),
                    before(now_s, (int64_t)k->days_d * 86400)},
+        .alerts_from_s = before(now_s, (int64_t)k->alerts_d * 86400),
         .calls_from_ns =
             (uint64_t)before((int64_t)wall_ns, (int64_t)(k->calls_h * 3600 * NSEC_PER_SEC)),
     };

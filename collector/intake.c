@@ -561,10 +561,10 @@ static int write_aside(void *ctx, unsigned lane, const struct record *rec, uint6
     struct intake *in = ctx;
 
     if (rec->kind == RECORD_GAP)
-        return store_add_gap_lane(in->store, lane, rec);
+        return store_add_gap(in->store, lane, rec);
     if (rec->kind == RECORD_COVERAGE)
-        return store_add_coverage_lane(in->store, lane, rec);
-    return store_add_unpriced_lane(in->store, lane, rec, calls);
+        return store_add_coverage(in->store, lane, rec);
+    return store_add_unpriced(in->store, lane, rec, calls);
 }
 
 static int write_sighting(void *ctx, const struct sighting *new)

@@ -92,7 +92,10 @@ void judge_fill_stats(struct judge *j, struct pipeline_stats *stats)
     stats->late = j->stats.late;
     stats->alerts = j->stats.alerts;
     stats->alerts_pending = j->stats.alerts_pending;
+    stats->rollups_told = j->stats.rollups_told;
+    stats->rollups_revised = j->stats.rollups_revised;
     stats->series = j->stats.series;
+    stats->series_refused = j->stats.series_refused;
     stats->watermark_ns = j->stats.watermark_ns;
     stats->closed_s = j->stats.closed_s;
     stats->rules = j->stats.rules;

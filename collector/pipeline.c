@@ -51,6 +51,8 @@ static void share_stats(struct pipeline *p)
     p->stats.connected = p->bus && p->attached == p->owned && bus_is_connected(p->bus);
     p->stats.tick_mono_ns = clock_mono_ns();
     judge_fill_stats(p->judge, &p->stats);
+    p->stats.collectors = lanes_collectors(p->lanes);
+    p->stats.lanes = (unsigned)__builtin_popcountll(p->owned);
     for (int d = 0; d < GUARD__COUNT; d++)
         guard_get_stats(intake_guard(p->intake), (enum guard_dimension)d, &p->stats.names[d]);
     pthread_mutex_lock(&p->lock);

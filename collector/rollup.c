@@ -187,28 +187,6 @@ int rollup_cell_merge(struct rollup_cell *into, const struct rollup_cell *from)
     return r;
 }
 
-int rollup_fold(struct rollup *r)
-{
-    struct entry *e, *next;
-
-    /* Cells that are added meanwhile are not minutes and are passed over. */
-    HASH_ITER(hh, r->entries, e, next)
-    {
-        if (e->cell.seconds != rollup_seconds[ROLLUP_MINUTE])
-            continue;
-        for (int i = ROLLUP_HOUR; i < ROLLUP__COUNT; i++) {
-            struct rollup_cell *cell =
-                cell_at(r, e->cell.bucket, rollup_seconds[i], e->cell.series);
-            int ret = cell ? rollup_cell_merge(cell, &e->cell) : -ENOMEM;
-
-            if (ret < 0)
-                return ret;
-        }
-        next = e->hh.next;
-    }
-    return 0;
-}
-
 int rollup_each(struct rollup *r, int (*each)(void *ctx, const struct rollup_cell *cell), void *ctx)
 {
     for (struct entry *e = r->entries; e; e = e->hh.next) {

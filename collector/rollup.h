@@ -53,8 +53,6 @@ void rollup_reset(struct rollup *r);
 
 /* Adds a call to its minute. -ENOMEM. */
 int rollup_add(struct rollup *r, int64_t series, const struct record *rec) LECTR_MUST_USE;
-/* Builds the hour and day cells from the minutes; once per batch, after the last add. */
-int rollup_fold(struct rollup *r) LECTR_MUST_USE;
 /* Stops at the first negative return of `each` and returns it. */
 int rollup_each(struct rollup *r, int (*each)(void *ctx, const struct rollup_cell *cell),
                 void *ctx) LECTR_MUST_USE;

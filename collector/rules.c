@@ -511,11 +511,6 @@ void rules_rolled_back(struct rules *r)
     r->hours_end_s = 0;
 }
 
-const struct alerting *rules_alerting(const struct rules *r)
-{
-    return r->alerting;
-}
-
 void rules_get_stats(const struct rules *r, struct rules_stats *ret_stats)
 {
     *ret_stats = r->stats;

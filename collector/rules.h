@@ -42,6 +42,4 @@ void rules_mark_period(const struct alerting *alerting, struct alert *a);
 void rules_mark(struct rules *r, struct alert *a);
 /* Was the minute planned for this traffic? Then it is not learned. */
 bool rules_is_planned(const struct rules *r, const struct alerting_scope *scope, int64_t minute_s);
-/* Valid until the next rules_turn(). */
-const struct alerting *rules_alerting(const struct rules *r);
 void rules_get_stats(const struct rules *r, struct rules_stats *ret_stats);

@@ -198,18 +198,6 @@ uint64_t sketch_count_above(const struct sketch *s, double bound)
     return above;
 }
 
-void sketch_scale(struct sketch *s, double factor)
-{
-    uint64_t count = 0;
-
-    for (uint32_t i = 0; i < s->bins_count; i++) {
-        s->bins[i] = (uint64_t)((double)s->bins[i] * factor + 0.5);
-        count += s->bins[i];
-    }
-    s->sum = (uint64_t)((double)s->sum * factor + 0.5);
-    s->count = count;
-}
-
 #define VARINT_BYTES_MAX 10
 
 static size_t put_varint(uint8_t *to, uint64_t v)

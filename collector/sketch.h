@@ -42,8 +42,6 @@ double sketch_quantile(const struct sketch *s, double q);
 double sketch_bucket_value(uint32_t index);
 /* How many values lie above / at or below `bound`, to the width of a bucket. */
 uint64_t sketch_count_above(const struct sketch *s, double bound);
-/* Multiplies every count by `factor` in 0..1, rounding half up: forgetting. */
-void sketch_scale(struct sketch *s, double factor);
 
 /* Appends the encoding; an empty sketch encodes to nothing. */
 int sketch_encode(const struct sketch *s, struct buf *b) LECTR_MUST_USE;

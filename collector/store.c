@@ -14,7 +14,6 @@ static int open_with(const char *where, enum db_mode mode, struct store **ret_st
 
     if (!s)
         return -ENOMEM;
-    call_block_init(&s->calls);
     r = db_open(where, mode, store_sql, STMT__COUNT, &s->db, &open_error);
     if (r == 0 && mode == DB_WRITER)
         r = store_migrate(s->db, &open_error);
@@ -33,16 +32,10 @@ int store_open_reader(const char *where, struct store **ret_store)
     return open_with(where, DB_READER, ret_store);
 }
 
-void store_describe(const char *where, char *ret_text, size_t size)
-{
-    db_describe(where, ret_text, size);
-}
-
 void store_close(struct store **store)
 {
     if (!*store)
         return;
-    call_block_fini(&(*store)->calls);
     db_close(&(*store)->db);
     free(*store);
     *store = NULL;
@@ -74,14 +67,11 @@ int store_begin(struct store *s)
 
 int store_commit(struct store *s)
 {
-    int r = store_flush_calls(s);
-
-    return r < 0 ? r : db_commit(s->db);
+    return db_commit(s->db);
 }
 
 void store_rollback(struct store *s)
 {
-    call_block_reset(&s->calls);
     db_rollback(s->db);
 }
 
@@ -114,11 +104,6 @@ static int change_number(struct store *s, enum store_stmt which, int64_t lane, c
 int store_number_set(struct store *s, const char *name, int64_t value)
 {
     return change_number(s, STMT_NUMBER_SET, 0, name, value);
-}
-
-int store_number_add(struct store *s, const char *name, int64_t by)
-{
-    return store_number_add_lane(s, 0, name, by);
 }
 
 int store_number_add_lane(struct store *s, int64_t lane, const char *name, int64_t by)

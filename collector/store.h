@@ -41,8 +41,6 @@ struct store;
  * by a newer version. Why it failed is in store_error(NULL), for this thread. */
 int store_open(const char *where, struct store **ret_store) LECTR_MUST_USE;
 int store_open_reader(const char *where, struct store **ret_store) LECTR_MUST_USE;
-/* `where` as it may be logged: without a password. */
-void store_describe(const char *where, char *ret_text, size_t size);
 void store_close(struct store **store);
 static inline void store_cleanup_close(struct store **store)
 {
@@ -63,8 +61,8 @@ void store_rollback(struct store *s);
 
 /* --- numbers of messages: (instance, part, seq), kept for ever as intervals --- */
 
-/* The plain form, for one writer that keeps nothing in memory: true when this number was not there
- * yet; it is from now on. */
+/* Of a stream that nobody has in memory: true when this number was not there yet; it is from now
+ * on. */
 int store_claim(struct store *s, const char *instance, uint32_t part, uint64_t seq,
                 bool *ret_is_new) LECTR_MUST_USE;
 
@@ -87,18 +85,7 @@ int store_each_hole(struct store *s, unsigned limit,
                     int (*each)(void *ctx, const struct store_hole *hole),
                     void *ctx) LECTR_MUST_USE;
 
-/* --- writing, the plain form: into lane 0, read and written back --- */
-
-/* Number of the record's series (org, feature, provider, model, workload).
- * Beyond `series_max` series, new ones of an organisation share the feature "(other)". */
-int store_series(struct store *s, const struct record *rec, uint32_t series_max,
-                 int64_t *ret_series) LECTR_MUST_USE;
-int store_merge_cell(struct store *s, const struct rollup_cell *cell) LECTR_MUST_USE;
-int store_add_gap(struct store *s, const struct record *rec) LECTR_MUST_USE;
-/* A call whose cost is not known, by provider, model and basis. */
-int store_add_unpriced(struct store *s, const struct record *rec) LECTR_MUST_USE;
-int store_add_coverage(struct store *s, const struct record *rec) LECTR_MUST_USE;
-int store_add_call(struct store *s, const struct record *rec, struct slice payload) LECTR_MUST_USE;
+/* --- writing --- */
 
 /* Once for each position in the JetStream stream, however often it is delivered.
  * The first STORE_MALFORMED_BYTES_MAX bytes are kept, so that a newer version can try again. */
@@ -121,7 +108,6 @@ int store_remove_malformed(struct store *s, uint64_t stream_seq) LECTR_MUST_USE;
 /* Small durable numbers: counters and marks, the sum over the lanes. Absent reads as 0. */
 int store_number_get(struct store *s, const char *name, int64_t *ret_value) LECTR_MUST_USE;
 int store_number_set(struct store *s, const char *name, int64_t value) LECTR_MUST_USE;
-int store_number_add(struct store *s, const char *name, int64_t by) LECTR_MUST_USE;
 /* Two lanes never wait for each other here. */
 int store_number_add_lane(struct store *s, int64_t lane, const char *name,
                           int64_t by) LECTR_MUST_USE;

@@ -28,25 +28,6 @@ int store_add_call_block(struct store *s, int64_t lane, const struct call_block 
     return r;
 }
 
-int store_flush_calls(struct store *s)
-{
-    int r = store_add_call_block(s, 0, &s->calls);
-
-    if (r == 0)
-        call_block_reset(&s->calls);
-    return r;
-}
-
-int store_add_call(struct store *s, const struct record *rec, struct slice payload)
-{
-    int r = call_block_add(&s->calls, rec->end_ns, payload);
-
-    if (r != -ENOSPC)
-        return r;
-    r = store_flush_calls(s);
-    return r < 0 ? r : call_block_add(&s->calls, rec->end_ns, payload);
-}
-
 /* --- reading: the newest `limit` of all blocks --- */
 
 struct kept {

@@ -145,18 +145,3 @@ int store_put_cell(struct store *s, int64_t lane, const struct rollup_cell *cell
         buf_fini(&blobs[i]);
     return r;
 }
-
-int store_merge_cell(struct store *s, const struct rollup_cell *cell)
-{
-    struct rollup_cell merged = {
-        .seconds = cell->seconds, .bucket = cell->bucket, .series = cell->series};
-    int64_t revision = 0;
-    int r = store_load_cell(s, 0, &merged, &revision);
-
-    if (r == 0)
-        r = rollup_cell_merge(&merged, cell);
-    if (r == 0)
-        r = store_put_cell(s, 0, &merged, revision + 1);
-    rollup_cell_fini(&merged);
-    return r;
-}

@@ -35,10 +35,6 @@ int store_delete_interval(struct store *s, const char *instance, uint32_t part,
 
 /* --- series --- */
 
-/* Oldest first. */
-int store_each_series(struct store *s,
-                      int (*each)(void *ctx, int64_t series, const struct store_series_name *name),
-                      void *ctx) LECTR_MUST_USE;
 /* Names that were met on this day or later: of series, and of coverage and gaps, which have no
  * feature and no model. */
 int store_each_name(struct store *s, int64_t since_s,
@@ -65,10 +61,10 @@ int store_put_cell(struct store *s, int64_t lane, const struct rollup_cell *cell
                    int64_t revision) LECTR_MUST_USE;
 
 /* Adds to the rows of the record's minute, hour and day. */
-int store_add_gap_lane(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
-int store_add_coverage_lane(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
-int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec,
-                            uint64_t calls) LECTR_MUST_USE;
+int store_add_gap(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
+int store_add_coverage(struct store *s, int64_t lane, const struct record *rec) LECTR_MUST_USE;
+int store_add_unpriced(struct store *s, int64_t lane, const struct record *rec,
+                       uint64_t calls) LECTR_MUST_USE;
 
 /* An empty block is not written. */
 int store_add_call_block(struct store *s, int64_t lane,

@@ -18,11 +18,9 @@ enum store_stmt {
     STMT_INTERVAL_DELETE,
     STMT_LOSS,
     STMT_HOLES,
-    STMT_SERIES_EACH,
     STMT_NAMES_EACH,
     STMT_SERIES_GET,
     STMT_SERIES_ADD,
-    STMT_SERIES_COUNT,
     STMT_CELL_GET,
     STMT_CELL_PUT,
     STMT_CELLS_LANE,
@@ -47,6 +45,8 @@ enum store_stmt {
     STMT_PRUNE_COVERAGE,
     STMT_PRUNE_UNPRICED,
     STMT_PRUNE_CALLS,
+    STMT_PRUNE_ALERTS,
+    STMT_PRUNE_SILENCES,
     STMT_BLOCKS_SMALL,
     STMT_BLOCK_DELETE,
     STMT_ALERT_ADD,
@@ -101,7 +101,6 @@ enum store_stmt {
     STMT_SILENCE_ADD,
     STMT_SILENCE_EACH,
     STMT_SILENCE_END,
-    STMT_SILENCE_PRUNE,
     STMT_FEEDBACK_PUT,
     STMT_FEEDBACK_GET,
     STMT_RULE_STATE_GET,
@@ -133,7 +132,6 @@ struct store {
     int (*fence)(void *ctx, struct store *s);
     void *fence_ctx;
     struct db *db;
-    struct call_block calls; /* of the running transaction */
     struct store_room rooms[STORE_ROOMS];
 };
 
@@ -150,5 +148,3 @@ int store_migrate(struct db *db, struct db_error_text *ret_error) LECTR_MUST_USE
 /* Adds the columns of a cell that begin at column 0; their number is STORE_CELL_COLUMNS. */
 #define STORE_CELL_COLUMNS 24
 int store_read_cell(struct db_stmt *stmt, struct rollup_cell *into) LECTR_MUST_USE;
-/* Writes the calls of the running transaction that are still in memory. */
-int store_flush_calls(struct store *s) LECTR_MUST_USE;

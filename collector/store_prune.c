@@ -4,6 +4,8 @@
 #include "collector/store_lane.h"
 #include "collector/store_priv.h"
 
+#include "proto/base/clock.h"
+
 #include <errno.h>
 
 #define BLOCKS_AT_ONCE 64
@@ -49,6 +51,10 @@ static int prune_slice(struct store *s, const struct store_keep *keep, struct sl
                        keep->from_s[ROLLUP_MINUTE], slice);
     if (r == 0)
         r = prune_rows(s, STMT_PRUNE_CALLS, 0, (int64_t)keep->calls_from_ns, slice);
+    if (r == 0)
+        r = prune_rows(s, STMT_PRUNE_ALERTS, 0, keep->alerts_from_s * (int64_t)NSEC_PER_SEC, slice);
+    if (r == 0)
+        r = prune_rows(s, STMT_PRUNE_SILENCES, 0, keep->alerts_from_s, slice);
     return r;
 }
 

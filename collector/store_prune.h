@@ -9,6 +9,7 @@
 struct store_keep {
     int64_t from_s[ROLLUP__COUNT]; /* cells, coverage and gaps of buckets from here on */
     uint64_t calls_from_ns;        /* blocks with a call that ended from here on */
+    int64_t alerts_from_s;         /* of episodes that are over; silences that ended from here on */
 };
 /* Deletes at most `rows_max` rows of what does not stay; 0 rows: there is no more. */
 int store_prune_some(struct store *s, const struct store_keep *keep, unsigned rows_max,

@@ -8,8 +8,6 @@
 
 #include <errno.h>
 
-static const char other_feature[] = "(other)";
-
 /* --- series --- */
 
 static void bind_series(struct db_stmt *stmt, const struct store_series_name *name)
@@ -64,29 +62,6 @@ int store_add_series(struct store *s, const struct store_series_name *name, int6
     return r < 0 ? r : r == 0 ? -EIO : 0;
 }
 
-int store_each_series(struct store *s,
-                      int (*each)(void *ctx, int64_t series, const struct store_series_name *name),
-                      void *ctx)
-{
-    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_SERIES_EACH);
-    int r;
-
-    while ((r = db_step(stmt)) > 0) {
-        struct store_series_name name = {
-            .org = db_text(stmt, 1),
-            .feature = db_text(stmt, 2),
-            .provider = db_text(stmt, 3),
-            .model = db_text(stmt, 4),
-            .workload = db_text(stmt, 5),
-        };
-
-        r = each(ctx, db_int(stmt, 0), &name);
-        if (r < 0)
-            return r;
-    }
-    return r;
-}
-
 int store_each_name(struct store *s, int64_t since_s,
                     int (*each)(void *ctx, const struct store_series_name *name, bool is_series),
                     void *ctx)
@@ -109,40 +84,6 @@ int store_each_name(struct store *s, int64_t since_s,
             return r;
     }
     return r;
-}
-
-static int count_series(struct store *s, int64_t *ret_count)
-{
-    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_SERIES_COUNT);
-    int r = db_step(stmt);
-
-    if (r <= 0)
-        return r < 0 ? r : -EIO;
-    *ret_count = db_int(stmt, 0);
-    return 0;
-}
-
-int store_series(struct store *s, const struct record *rec, uint32_t series_max,
-                 int64_t *ret_series)
-{
-    struct store_series_name name = {.org = rec->org,
-                                     .feature = rec->feature,
-                                     .provider = rec->provider,
-                                     .model = rec->model,
-                                     .workload = rec->workload};
-    int64_t count = 0;
-    int r = find_series(s, &name, ret_series);
-
-    if (r != 0)
-        return r < 0 ? r : 0;
-    r = count_series(s, &count);
-    if (r < 0)
-        return r;
-    if (count >= series_max) {
-        name.feature = other_feature;
-        name.model = name.workload = "";
-    }
-    return store_add_series(s, &name, ret_series);
 }
 
 /* --- gaps and coverage --- */
@@ -199,24 +140,14 @@ static int at_each_resolution(struct store *s, int64_t lane, const struct record
     return r;
 }
 
-int store_add_gap_lane(struct store *s, int64_t lane, const struct record *rec)
+int store_add_gap(struct store *s, int64_t lane, const struct record *rec)
 {
     return at_each_resolution(s, lane, rec, add_gap);
 }
 
-int store_add_coverage_lane(struct store *s, int64_t lane, const struct record *rec)
+int store_add_coverage(struct store *s, int64_t lane, const struct record *rec)
 {
     return at_each_resolution(s, lane, rec, add_coverage);
-}
-
-int store_add_gap(struct store *s, const struct record *rec)
-{
-    return store_add_gap_lane(s, 0, rec);
-}
-
-int store_add_coverage(struct store *s, const struct record *rec)
-{
-    return store_add_coverage_lane(s, 0, rec);
 }
 
 /* --- unpriced --- */
@@ -288,7 +219,7 @@ static int has_place(struct store *s, int64_t lane, const struct record *rec, bo
     return r < 0 ? r : 0;
 }
 
-int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *rec, uint64_t calls)
+int store_add_unpriced(struct store *s, int64_t lane, const struct record *rec, uint64_t calls)
 {
     struct db_stmt *stmt;
     bool has = false;
@@ -299,11 +230,6 @@ int store_add_unpriced_lane(struct store *s, int64_t lane, const struct record *
     stmt = bind_unpriced(s, STMT_UNPRICED_ADD, lane, rec, has ? rec->model_billed : "(other)");
     db_bind_int(stmt, 7, (int64_t)calls);
     return db_run(stmt);
-}
-
-int store_add_unpriced(struct store *s, const struct record *rec)
-{
-    return store_add_unpriced_lane(s, 0, rec, 1);
 }
 
 /* --- malformed --- */

@@ -137,14 +137,6 @@ int store_end_silence(struct store *s, const char *id, int64_t now_s)
     return r < 0 ? r : rows ? 0 : -ENOENT;
 }
 
-int store_prune_silences(struct store *s, int64_t before_s)
-{
-    struct db_stmt *stmt = db_stmt(s->db, STMT_SILENCE_PRUNE);
-
-    db_bind_int(stmt, 1, before_s);
-    return db_run(stmt);
-}
-
 int store_put_feedback(struct store *s, const char *fingerprint, const char *verdict, int64_t at_s)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_FEEDBACK_PUT);

@@ -45,7 +45,6 @@ int store_each_silence(struct store *s, int64_t after_s,
                        void *ctx) LECTR_MUST_USE;
 /* Ends it now; what was planned before stays planned. -ENOENT: none that still lasts. */
 int store_end_silence(struct store *s, const char *id, int64_t now_s) LECTR_MUST_USE;
-int store_prune_silences(struct store *s, int64_t before_s) LECTR_MUST_USE;
 
 /* --- what people said of an episode: true, false, planned --- */
 

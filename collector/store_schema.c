@@ -65,6 +65,7 @@ static const char schema_now[] =
     "CREATE INDEX alert_fingerprint ON alert(fingerprint);"
     "CREATE INDEX alert_unpublished ON alert(seq) WHERE published = 0;"
     "CREATE INDEX alert_unrouted ON alert(seq) WHERE routed = 0;"
+    "CREATE INDEX alert_at ON alert(at_ns);"
     /* What is to be sent, and what could not be; what was is gone. */
     "CREATE TABLE letter(id $ID, receiver TEXT NOT NULL, alert BIGINT NOT NULL,"
     "  fingerprint TEXT NOT NULL, attempts BIGINT NOT NULL, next_ms BIGINT NOT NULL,"

@@ -79,8 +79,6 @@ const char *const store_sql[STMT__COUNT] = {
                    "  coalesce(lag(hi) OVER (PARTITION BY part, instance ORDER BY lo), 0) + 1"
                    "  AS first_seq, lo - 1 AS last_seq FROM seq_interval) AS holes"
                    " WHERE first_seq <= last_seq ORDER BY part, instance, first_seq LIMIT ?1",
-    [STMT_SERIES_EACH] = "$SCAN SELECT id, org, feature, provider, model, workload FROM series"
-                         " ORDER BY id",
     [STMT_NAMES_EACH] =
         "$SCAN SELECT org, feature, provider, model, workload, CAST(1 AS BIGINT) FROM series"
         " WHERE id IN (SELECT series FROM rollup WHERE seconds = 86400 AND bucket >= ?1)"
@@ -94,7 +92,6 @@ const char *const store_sql[STMT__COUNT] = {
                         " VALUES(?1, ?2, ?3, ?4, ?5)"
                         " ON CONFLICT(org, feature, provider, model, workload) DO NOTHING"
                         " RETURNING id",
-    [STMT_SERIES_COUNT] = "SELECT count(*) FROM series",
     [STMT_CELL_GET] = "SELECT " CELL_COLUMNS ", revision FROM rollup"
                       " WHERE seconds = ?1 AND bucket = ?2 AND series = ?3 AND lane = ?4",
     [STMT_CELL_PUT] =
@@ -153,6 +150,15 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_PRUNE_UNPRICED] = PRUNE("unpriced", "bucket, lane, org, provider, model, basis",
                                   "bucket < ?2 AND ?1 = 60 ORDER BY bucket"),
     [STMT_PRUNE_CALLS] = PRUNE("call_block", "id", "last_ns < ?2 AND ?1 = 0 ORDER BY last_ns"),
+    /* An episode that is over, told to everybody. */
+    [STMT_PRUNE_ALERTS] =
+        PRUNE("alert", "seq",
+              "at_ns < ?2 AND ?1 = 0 AND published = 1 AND routed = 1"
+              " AND NOT EXISTS (SELECT 1 FROM letter WHERE letter.alert = alert.seq)"
+              " AND EXISTS (SELECT 1 FROM alert AS later WHERE later.fingerprint ="
+              " alert.fingerprint AND later.status = 3 AND later.seq >= alert.seq)"
+              " ORDER BY at_ns"),
+    [STMT_PRUNE_SILENCES] = PRUNE("silence", "id", "until_s < ?2 AND ?1 = 0 ORDER BY until_s"),
     [STMT_BLOCKS_SMALL] = "SELECT id, lane, payload FROM call_block WHERE last_ns >= ?1"
                           " AND last_ns < ?2 AND calls < ?3 ORDER BY last_ns LIMIT ?4",
     [STMT_BLOCK_DELETE] = "DELETE FROM call_block WHERE id = ?1",
@@ -276,7 +282,6 @@ const char *const store_sql[STMT__COUNT] = {
                           " until_s, planned, comment FROM silence WHERE until_s > ?1"
                           " ORDER BY from_s, id",
     [STMT_SILENCE_END] = "UPDATE silence SET until_s = ?2 WHERE id = ?1 AND until_s > ?2",
-    [STMT_SILENCE_PRUNE] = "DELETE FROM silence WHERE until_s < ?1",
     [STMT_FEEDBACK_PUT] = "INSERT INTO feedback(fingerprint, verdict, at_s) VALUES(?1, ?2, ?3)"
                           " ON CONFLICT(fingerprint) DO UPDATE SET verdict = excluded.verdict,"
                           " at_s = excluded.at_s",

@@ -631,11 +631,17 @@ bool watch_has_more(const struct watch *w)
 
 void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats)
 {
+    struct publish_rollup_stats told = {0};
+
     rules_get_stats(w->rules, &stats->rules);
     stats->late = w->late;
     stats->alerts = w->alerts;
     stats->alerts_pending = publish_pending(w->publish);
+    publish_get_rollup_stats(w->publish, &told);
+    stats->rollups_told = told.told;
+    stats->rollups_revised = told.revised;
     stats->series = w->detect ? detect_series(w->detect) : 0;
+    stats->series_refused = w->detect ? detect_refused(w->detect) : 0;
     stats->watermark_ns = w->minutes.watermark_ns;
     stats->closed_s = w->minutes.closed_s;
 }

@@ -5,6 +5,7 @@
  */
 #include "collector/api.h"
 #include "proto/base/clock.h"
+#include "tests/unit/collector/store_fill.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -23,25 +24,6 @@ static struct config *config;
 static struct store *store;
 static struct pipeline_stats stats;
 static struct exposed *exposed;
-
-static int merge_cell(void *ctx, const struct rollup_cell *cell)
-{
-    return store_merge_cell(ctx, cell);
-}
-
-static void add_calls(const struct record *rec, unsigned calls)
-{
-    struct rollup *r = NULL;
-    int64_t series = 0;
-
-    assert_int_equal(rollup_new(&r), 0);
-    assert_int_equal(store_series(store, rec, 100, &series), 0);
-    for (unsigned i = 0; i < calls; i++)
-        assert_int_equal(rollup_add(r, series, rec), 0);
-    assert_int_equal(rollup_fold(r), 0);
-    assert_int_equal(rollup_each(r, merge_cell, store), 0);
-    rollup_free(&r);
-}
 
 static int prepare(void **state)
 {
@@ -75,28 +57,28 @@ static int prepare(void **state)
         .connected = true, .store_ok = true, .tick_mono_ns = clock_mono_ns()};
     stats.names[GUARD_MODEL] =
         (struct guard_stats){.limit = 5, .names = 5, .full = 1, .folded = UINT64_C(1) << 40};
-    add_calls(&known, 2);
+    fill_calls(store, &known, 2);
     snprintf(known.workload, sizeof(known.workload), "b");
-    add_calls(&known, 1);
+    fill_calls(store, &known, 1);
     unknown.cost.known = false;
     unknown.tokens.input_total.known = false;
-    add_calls(&unknown, 4);
+    fill_calls(store, &unknown, 4);
     snprintf(unknown.cost_basis, sizeof(unknown.cost_basis), "unknown_model");
     for (unsigned i = 0; i < 3; i++)
-        if (store_add_unpriced(store, &unknown) < 0)
+        if (store_add_unpriced(store, 0, &unknown, 1) < 0)
             return -1;
     snprintf(unknown.cost_basis, sizeof(unknown.cost_basis), "unknown_tier");
-    if (store_add_unpriced(store, &unknown) < 0)
+    if (store_add_unpriced(store, 0, &unknown, 1) < 0)
         return -1;
     evil = unknown;
     snprintf(evil.feature, sizeof(evil.feature), "a\"} 1\\");
     snprintf(evil.error_type, sizeof(evil.error_type), "timeout");
-    add_calls(&evil, 1);
+    fill_calls(store, &evil, 1);
     snprintf(gap.reason, sizeof(gap.reason), "ech");
     gap.connections = 2;
     gap.seen = 10;
     gap.metered = 8;
-    return store_add_gap(store, &gap) < 0 || store_add_coverage(store, &gap) < 0;
+    return store_add_gap(store, 0, &gap) < 0 || store_add_coverage(store, 0, &gap) < 0;
 }
 
 static int clean(void **state)

@@ -22,6 +22,7 @@
 #include "proto/event.h"
 #include "tests/detect/fleet.h"
 #include "tests/harness/stores.h"
+#include "tests/unit/collector/store_fill.h"
 
 #define START_S INT64_C(1767225600)
 #define MINUTES (27 * 60)
@@ -41,9 +42,9 @@ static int write_cell(void *ctx, const struct store_series_name *name,
     snprintf(rec.model, sizeof(rec.model), "%s", name->model);
     snprintf(rec.workload, sizeof(rec.workload), "%s", name->workload);
     if (!numbers[cell->series])
-        assert_int_equal(store_series(ctx, &rec, 1000, &numbers[cell->series]), 0);
+        numbers[cell->series] = fill_series(ctx, &rec);
     copy.series = numbers[cell->series];
-    return store_merge_cell(ctx, &copy);
+    return fill_cell(ctx, &copy);
 }
 
 static int put_alert(struct store *s, const struct alert *a)

@@ -399,7 +399,7 @@ static void work(void)
             if (r == 0)
                 r = store_claim(s, "i", 3, loss.received + 1, &is_new);
             if (r == 0 && is_new)
-                r = store_add_gap_lane(s, 3, &gap);
+                r = store_add_gap(s, 3, &gap);
             if (r == 0)
                 r = store_commit(s);
             if (r < 0)

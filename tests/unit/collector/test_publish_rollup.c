@@ -315,7 +315,7 @@ static void coverage_is_told_and_revised(void **state)
     STORES_NEEDED();
     s = open_store();
     assert_int_equal(store_begin(s), 0);
-    assert_int_equal(store_add_gap_lane(s, 0, &gap), 0);
+    assert_int_equal(store_add_gap(s, 0, &gap), 0);
     assert_int_equal(store_touch(s, 0, 60, NOON_S), 0);
     assert_int_equal(store_commit(s), 0);
     tell_all(s, LATER_S);
@@ -323,7 +323,7 @@ static void coverage_is_told_and_revised(void **state)
     assert_int_equal(minute.messages, 1);
     assert_int_equal(minute.gaps, 4);
     assert_int_equal(store_begin(s), 0);
-    assert_int_equal(store_add_coverage_lane(s, 0, &seen), 0);
+    assert_int_equal(store_add_coverage(s, 0, &seen), 0);
     assert_int_equal(store_touch(s, 0, 60, NOON_S), 0);
     assert_int_equal(store_commit(s), 0);
     tell_all(s, LATER_S);

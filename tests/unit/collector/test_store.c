@@ -5,6 +5,7 @@
 #include "collector/store_query.h"
 #include "proto/base/clock.h"
 #include "tests/harness/stores.h"
+#include "tests/unit/collector/store_fill.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -53,7 +54,7 @@ static void test_unpriced_models_are_bounded(void **state)
     assert_int_equal(store_open(stores_where, &s), 0);
     for (unsigned i = 0; i < 2 * (STORE_UNPRICED_MAX + 50); i++) {
         snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i % (STORE_UNPRICED_MAX + 50));
-        assert_int_equal(store_add_unpriced(s, &rec), 0);
+        assert_int_equal(store_add_unpriced(s, 0, &rec, 1), 0);
     }
     assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
     assert_int_equal(calls[0], 2 * STORE_UNPRICED_MAX);
@@ -79,11 +80,11 @@ static void test_unpriced_models_take_one_place(void **state)
     assert_int_equal(store_open(stores_where, &s), 0);
     for (unsigned i = 0; i < 3 * 120; i++) {
         snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i % 120);
-        assert_int_equal(store_add_unpriced(s, &rec), 0);
+        assert_int_equal(store_add_unpriced(s, 0, &rec, 1), 0);
     }
     for (unsigned i = 120; i < STORE_UNPRICED_MAX + 50; i++) {
         snprintf(rec.model_billed, sizeof(rec.model_billed), "m%u", i);
-        assert_int_equal(store_add_unpriced(s, &rec), 0);
+        assert_int_equal(store_add_unpriced(s, 0, &rec, 1), 0);
     }
     assert_int_equal(store_each_unpriced(s, NOON_S, NOON_S + 60, 1000, add_unpriced, calls), 0);
     assert_int_equal(calls[0], 3 * 120 + STORE_UNPRICED_MAX - 120);
@@ -187,24 +188,11 @@ static struct record call_of(const char *feature, int64_t end_s)
     return rec;
 }
 
-static int merge_cell(void *ctx, const struct rollup_cell *cell)
-{
-    return store_merge_cell(ctx, cell);
-}
-
 static void write_calls(struct store *s, const char *feature, int64_t end_s, unsigned calls)
 {
     struct record rec = call_of(feature, end_s);
-    struct rollup *r = NULL;
-    int64_t series = 0;
 
-    assert_int_equal(rollup_new(&r), 0);
-    assert_int_equal(store_series(s, &rec, 1000, &series), 0);
-    for (unsigned i = 0; i < calls; i++)
-        assert_int_equal(rollup_add(r, series, &rec), 0);
-    assert_int_equal(rollup_fold(r), 0);
-    assert_int_equal(rollup_each(r, merge_cell, s), 0);
-    rollup_free(&r);
+    fill_calls(s, &rec, calls);
 }
 
 struct sum {
@@ -267,29 +255,6 @@ static void test_cells_add_up(void **state)
     assert_int_equal(sum.high, 36);
     assert_int_equal(store_each_error(s, ROLLUP_HOUR, 0, INT64_MAX, count_error, &errors), 0);
     assert_int_equal(errors, 12);
-}
-
-/* What a client may name makes no more series than the bound. */
-static void test_series_are_bounded(void **state)
-{
-    CLEAN_STORE struct store *s = NULL;
-    int64_t series = 0, last = 0;
-
-    (void)state;
-    STORES_NEEDED();
-    assert_int_equal(store_open(stores_where, &s), 0);
-    for (int i = 0; i < 20; i++) {
-        char name[32];
-        struct record rec;
-
-        snprintf(name, sizeof(name), "f%d", i);
-        rec = call_of(name, NOON_S);
-        assert_int_equal(store_series(s, &rec, 10, &series), 0);
-        if (i > 10)
-            assert_int_equal(series, last);
-        last = series;
-    }
-    write_calls(s, "f19", NOON_S, 1);
 }
 
 static void test_rollback_leaves_nothing(void **state)
@@ -484,7 +449,6 @@ int main(void)
         cmocka_unit_test_teardown(test_unpriced_models_take_one_place, stores_empty),
         cmocka_unit_test_teardown(test_claims_against_a_model, stores_empty),
         cmocka_unit_test_teardown(test_cells_add_up, stores_empty),
-        cmocka_unit_test_teardown(test_series_are_bounded, stores_empty),
         cmocka_unit_test_teardown(test_rollback_leaves_nothing, stores_empty),
         cmocka_unit_test_teardown(test_kill_keeps_numbers_and_sums_together, stores_empty),
         cmocka_unit_test_teardown(test_alerts, stores_empty),

@@ -343,9 +343,9 @@ static void test_what_is_old_goes_bit_by_bit(void **state)
     series = add_series(s, "a");
     for (int i = 0; i < 70; i++)
         put_cell(s, 1, NOON_S + 60 * i, series, 1, 1);
-    assert_int_equal(store_add_gap_lane(s, 1, &rec), 0);
-    assert_int_equal(store_add_coverage_lane(s, 1, &rec), 0);
-    assert_int_equal(store_add_unpriced_lane(s, 1, &rec, 1), 0);
+    assert_int_equal(store_add_gap(s, 1, &rec), 0);
+    assert_int_equal(store_add_coverage(s, 1, &rec), 0);
+    assert_int_equal(store_add_unpriced(s, 1, &rec, 1), 0);
     put_call(s, 99);
     put_call(s, 100);
     for (unsigned turns = 0;; turns++) {
