@@ -3,6 +3,7 @@
 
 #include "collector/ingest.h"
 #include "collector/store_lane.h"
+#include "proto/base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,6 +71,8 @@ static int look(void *ctx, const struct store_malformed *m)
         return 0;
     if (r < 0)
         return r;
+    if (rec.end_ns > clock_wall_ns() + INTAKE_AHEAD_MAX_NS)
+        return 0; /* its time has not come: it stays */
     lane = store_lane_of(p->again->store, rec.part);
     return p->again->lanes >> lane & 1 ? keep(p, m, (unsigned)lane) : 0;
 }

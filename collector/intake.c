@@ -486,8 +486,7 @@ int intake_message(struct intake *in, const struct intake_message *m)
         in->counts.others++;
         return 0;
     }
-    /* Nothing would ever delete it. It is tried again later, as all that is set aside. */
-    if (in->rec.end_ns > in->wall_ns + DAY_S * NSEC_PER_SEC)
+    if (in->rec.end_ns > in->wall_ns + INTAKE_AHEAD_MAX_NS)
         return set_aside(in, m, "ended in the future");
     return take_record(in, m);
 }

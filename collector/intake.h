@@ -13,9 +13,13 @@
 #include "collector/guard.h"
 #include "collector/store.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/clock.h"
 #include "proto/base/slice.h"
 
 #define INTAKE_LANES 64
+
+/* What ended later than this from now is set aside: nothing would ever delete it. */
+#define INTAKE_AHEAD_MAX_NS (24 * 3600 * NSEC_PER_SEC)
 
 struct intake;
 

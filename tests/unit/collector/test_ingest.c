@@ -453,10 +453,62 @@ static void test_own_messages_are_left_alone(void **state)
     assert_int_equal(rec.kind, RECORD_OTHER);
 }
 
+/* Sums of costs have to stay inside 63 bits, whoever writes the events. */
+static void test_costs_are_bounded(void **state)
+{
+    static const struct {
+        int64_t low, expected;
+        bool known;
+    } CASES[] = {
+        {0, 0, true},
+        {0, INT64_C(10000) * 1000000000, true},
+        {0, INT64_C(10000) * 1000000000 + 1, false},
+        {-1, 500, true}, /* the rest is what is expected */
+        {-1, -1, false},
+        {0, INT64_MAX, false},
+        {INT64_MIN, INT64_MIN, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(CASES) / sizeof(CASES[0]); i++) {
+        struct parts p;
+        struct record rec;
+        const char *reason = NULL;
+
+        make_call(&p);
+        p.cost.low_nanousd = CASES[i].low;
+        p.cost.expected_nanousd = CASES[i].expected;
+        assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+        assert_int_equal(rec.cost.known, CASES[i].known);
+    }
+}
+
+/* A model that the provider refuses may be called anything. */
+static void test_invented_models_are_one(void **state)
+{
+    struct parts p;
+    struct record rec;
+    const char *reason = NULL;
+
+    (void)state;
+    make_call(&p);
+    p.cost.basis = (char *)"unknown_model";
+    p.cost.has_expected_nanousd = p.cost.has_low_nanousd = false;
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.model_billed, "gpt-4o");
+    SET(&p.call, status_code, 404);
+    SET(&p.call, outcome, LECTR__V1__OUTCOME__OUTCOME_PROVIDER_ERROR);
+    assert_int_equal(decode_as(&p.call.base, "lectr.v1.call.acme.openai.3", &rec, &reason), 0);
+    assert_string_equal(rec.model_billed, "(other)");
+    assert_string_equal(rec.model, "gpt-4o");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_call),
+        cmocka_unit_test(test_costs_are_bounded),
+        cmocka_unit_test(test_invented_models_are_one),
         cmocka_unit_test(test_usage_by_kind_and_source),
         cmocka_unit_test(test_usage_names_are_bounded),
         cmocka_unit_test(test_attempt_region_and_key),

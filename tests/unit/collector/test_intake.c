@@ -387,6 +387,40 @@ static void test_malformed_is_tried_again(void **state)
     end(&c);
 }
 
+/* What no retention would ever delete waits until its time has come. */
+static void test_events_of_the_future_wait(void **state)
+{
+    uint64_t now_ns = clock_wall_ns(), taken = 0;
+    struct collector c = {0};
+    struct intake_counts counts;
+    struct store_loss loss;
+    unsigned left = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    random_state = 10;
+    write_letters(now_ns);
+    for (unsigned i = 0; i < 2; i++)
+        write_call(&letters[i], (char *)"0190b5a0-0000-7000-8000-000000000001", letters[0].part,
+                   i + 1, now_ns + (i ? 23 : 25) * UINT64_C(3600) * NSEC_PER_SEC);
+    start(&c);
+    give(&c, 0, 2);
+    intake_get_counts(c.intake, &counts);
+    assert_int_equal(counts.malformed, 1);
+    meet(&c, STORED);
+    assert_int_equal(store_loss(c.store, &loss), 0);
+    assert_int_equal(loss.received, 1);
+    assert_int_equal(store_each_malformed(c.store, 0, 10, count_any, &left), 0);
+    assert_int_equal(left, 1);
+    /* It is still too early. */
+    assert_int_equal(again_malformed(&(struct again){c.intake, c.store, UINT64_MAX}, &taken), 0);
+    assert_int_equal(taken, 0);
+    left = 0;
+    assert_int_equal(store_each_malformed(c.store, 0, 10, count_any, &left), 0);
+    assert_int_equal(left, 1);
+    end(&c);
+}
+
 static int setup_config(void **state)
 {
     struct config_error error;
@@ -417,6 +451,7 @@ int main(void)
         cmocka_unit_test_teardown(test_exactly_once_whatever_happens, stores_empty),
         cmocka_unit_test_teardown(test_malformed_is_kept_aside, stores_empty),
         cmocka_unit_test_teardown(test_malformed_is_tried_again, stores_empty),
+        cmocka_unit_test_teardown(test_events_of_the_future_wait, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, setup_sqlite, teardown) +
