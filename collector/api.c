@@ -14,6 +14,7 @@
 #define DAY_S 86400
 #define LIMIT_MAX 10000
 #define UNPRICED_MAX 1000
+#define TIME_MAX_S INT64_C(253402300799) /* the last of year 9999 */
 
 /* --- parameters --- */
 
@@ -37,6 +38,17 @@ static int parse_span(const char *text, int64_t *ret_seconds)
     return -EINVAL;
 }
 
+static int parse_time(const char *text, int64_t *ret_s)
+{
+    char *end;
+    long long s = strtoll(text, &end, 10);
+
+    if (end == text || *end || s < 0 || s > TIME_MAX_S)
+        return -EINVAL;
+    *ret_s = s;
+    return 0;
+}
+
 static int complain(struct buf *out, const char *text)
 {
     int r = buf_append_str(out, text);
@@ -57,12 +69,11 @@ static int read_range(const struct api_request *req, const char *fallback, struc
     const char *to = req->param(req->param_ctx, "to");
     const bool event_clock = strcmp(req->config->detect.clock, "event") == 0;
     uint64_t now_ns = event_clock ? req->stats->watermark_ns : req->wall_ns;
-    int64_t to_s = to ? atoll(to) : (int64_t)(now_ns / NSEC_PER_SEC);
-    int64_t span_s = 0, step_s;
+    int64_t to_s = (int64_t)(now_ns / NSEC_PER_SEC), span_s = 0, step_s;
 
     if (parse_span(window && *window ? window : fallback, &span_s) < 0)
         return complain(out, "window: use a number and s, m, h, d or w, as in 15m\n");
-    if (to_s < 0)
+    if (to && *to && parse_time(to, &to_s) < 0)
         return complain(out, "to: use Unix seconds\n");
     ret_range->res = span_s <= DAY_S * 2    ? ROLLUP_MINUTE
                      : span_s <= DAY_S * 60 ? ROLLUP_HOUR

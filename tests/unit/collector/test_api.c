@@ -184,6 +184,9 @@ static void test_windows(void **state)
     static const char *const early[] = {"window=5m", "to=1767268000", NULL};
     static const char *const bad[] = {"window=yesterday", NULL};
     static const char *const by[] = {"by=decade", NULL};
+    static const char *const bad_times[] = {"to=-1", "to=now", "to=253402300800",
+                                            "to=9223372036854775807", "to=99999999999999999999"};
+    static const char *const last[] = {"to=253402300799", "window=1000000w", NULL};
     static const char *const day[] = {"by=day", NULL};
     json_t *root = ask_json("/api/v1/top", early);
     struct buf out;
@@ -193,6 +196,15 @@ static void test_windows(void **state)
     json_decref(root);
     assert_int_equal(ask("/api/v1/top", bad, &out), -EINVAL);
     buf_fini(&out);
+    for (size_t i = 0; i < sizeof(bad_times) / sizeof(bad_times[0]); i++) {
+        const char *const bad_time[] = {bad_times[i], NULL};
+
+        assert_int_equal(ask("/api/v1/top", bad_time, &out), -EINVAL);
+        assert_true(slice_eq(buf_slice(&out), slice_str("to: use Unix seconds\n")));
+        buf_fini(&out);
+    }
+    root = ask_json("/api/v1/top", last);
+    json_decref(root);
     assert_int_equal(ask("/api/v1/report", by, &out), -EINVAL);
     buf_fini(&out);
     root = ask_json("/api/v1/report", day);
