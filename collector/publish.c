@@ -126,3 +126,8 @@ void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s)
                  bus_error(bus), store_error(p->store));
     p->is_failing = r < 0;
 }
+
+unsigned publish_take_late(struct publish *p, int64_t *ret_from_s)
+{
+    return publish_rollup_take_late(p->rollups, ret_from_s);
+}

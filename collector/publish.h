@@ -22,3 +22,5 @@ void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s);
 /* Alerts that wait, as of the last turn. */
 uint64_t publish_pending(const struct publish *p);
 void publish_get_rollup_stats(const struct publish *p, struct publish_rollup_stats *ret_stats);
+/* See publish_rollup_take_late(). */
+unsigned publish_take_late(struct publish *p, int64_t *ret_from_s);

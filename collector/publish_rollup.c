@@ -14,6 +14,7 @@
 #define BUCKETS_AT_ONCE 64
 #define LOOK_EVERY_NS (200 * NSEC_PER_MSEC)
 #define FLUSH_WAIT_MS 5000
+#define MINUTE_S 60
 
 struct cell_mark {
     struct store_bucket bucket;
@@ -47,6 +48,9 @@ struct publish_rollup {
     struct coverage_mark row;            /* coverage under way; org "" = none */
     struct rollup_pack_coverage gathers; /* of this row */
     uint64_t next_mono_ns;
+    int64_t told_s; /* minutes before it were told; 0 = no turn yet */
+    unsigned late;  /* minutes touched after that */
+    int64_t late_from_s;
     struct publish_rollup_stats stats;
 };
 
@@ -299,6 +303,34 @@ static int keep_marks(struct publish_rollup *p)
     return r;
 }
 
+static void note_late(struct publish_rollup *p)
+{
+    int64_t told_s = p->told_s;
+
+    for (unsigned i = 0; i < p->marks.touches_count; i++) {
+        const struct store_touched *t = &p->marks.touches[i];
+
+        if (t->seconds != MINUTE_S)
+            continue;
+        if (t->bucket >= p->told_s) {
+            told_s = t->bucket + MINUTE_S > told_s ? t->bucket + MINUTE_S : told_s;
+            continue;
+        }
+        if (p->late++ == 0 || t->bucket < p->late_from_s)
+            p->late_from_s = t->bucket;
+    }
+    p->told_s = told_s;
+}
+
+unsigned publish_rollup_take_late(struct publish_rollup *p, int64_t *ret_from_s)
+{
+    unsigned late = p->late;
+
+    *ret_from_s = p->late_from_s;
+    p->late = 0;
+    return late;
+}
+
 int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t closed_s)
 {
     uint64_t now_ns = clock_mono_ns();
@@ -308,6 +340,8 @@ int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t close
         return 0;
     p->next_mono_ns = now_ns + LOOK_EVERY_NS;
     p->bus = bus;
+    if (p->told_s == 0)
+        p->told_s = closed_s - 2 * MINUTE_S;
     p->sent = p->revised = p->buckets_count = 0;
     p->marks.cells_count = p->marks.coverages_count = p->marks.touches_count = 0;
     r = store_each_changed(p->store, closed_s, BUCKETS_AT_ONCE, note_bucket, p);
@@ -323,6 +357,7 @@ int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t close
         r = keep_marks(p);
     if (r < 0)
         return r;
+    note_late(p);
     p->stats.told += p->sent;
     p->stats.revised += p->revised;
     /* More waits: as fast as it may go. */

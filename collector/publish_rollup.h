@@ -32,3 +32,7 @@ void publish_rollup_free(struct publish_rollup **publish);
 int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t closed_s) LECTR_MUST_USE;
 void publish_rollup_get_stats(const struct publish_rollup *p,
                               struct publish_rollup_stats *ret_stats);
+/* Minutes that were touched after they had been told, by any collector, since the last call;
+ * `ret_from_s`: the earliest of them. Before the first turn what ends two minutes before
+ * `closed_s` of it counts as told. */
+unsigned publish_rollup_take_late(struct publish_rollup *p, int64_t *ret_from_s);

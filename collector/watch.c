@@ -393,19 +393,24 @@ void watch_on_reload(struct watch *w, void (*on_reload)(void *ctx), void *ctx)
     rules_on_reload(w->rules, on_reload, ctx);
 }
 
-void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
+static void note_late(struct watch *w, int64_t minute_s, uint64_t calls)
 {
-    w->has_news = true;
-    if (minute_s >= w->minutes.closed_s)
-        return;
     if (w->late_pending == 0) {
         w->late_mono_ns = clock_mono_ns();
         w->late_from_s = minute_s;
     }
     if (minute_s < w->late_from_s)
         w->late_from_s = minute_s;
-    w->late += calls;
     w->late_pending += calls;
+}
+
+void watch_note(struct watch *w, int64_t minute_s, uint64_t calls)
+{
+    w->has_news = true;
+    if (minute_s >= w->minutes.closed_s)
+        return;
+    w->late += calls;
+    note_late(w, minute_s, calls);
 }
 
 void watch_note_latest(struct watch *w, uint64_t end_ns)
@@ -606,6 +611,8 @@ static int judge_turn(struct watch *w)
 
 void watch_turn(struct watch *w, struct bus *bus)
 {
+    int64_t late_from_s = 0;
+    unsigned late;
     int r = judge_turn(w);
 
     w->failed = r < 0;
@@ -618,6 +625,10 @@ void watch_turn(struct watch *w, struct bus *bus)
         w->is_learning = false;
     }
     publish_turn(w->publish, bus, w->minutes.closed_s);
+    /* Other collectors' late calls are seen by what they touched. */
+    late = publish_take_late(w->publish, &late_from_s);
+    if (late)
+        note_late(w, late_from_s, late);
 }
 
 bool watch_has_more(const struct watch *w)

@@ -7,6 +7,7 @@
 #include "tests/harness/stores.h"
 
 #include <errno.h>
+#include <unistd.h>
 #include <stdio.h>
 
 #define NOON_S INT64_C(1767268800)
@@ -265,6 +266,43 @@ static void lanes_are_one_roll_up(void **state)
     assert_int_equal(minute.revision, 4);
 }
 
+static void take_turn(struct publish_rollup *p, int64_t closed_s)
+{
+    usleep(250000); /* looks at the store are that far apart */
+    assert_int_equal(publish_rollup_turn(p, some_bus, closed_s), 0);
+}
+
+/* Whoever judges hears nothing of other collectors' calls but what they touch. */
+static void late_minutes_are_noticed(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct publish_rollup *p = NULL;
+    int64_t series, from_s = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    series = add_series(s, "search");
+    write_calls(s, 3, NOON_S, series, 1);
+    write_calls(s, 5, NOON_S, series, 1);
+    write_calls(s, 3, NOON_S - 300, series, 1);
+    assert_int_equal(publish_rollup_new(s, &p), 0);
+    take_turn(p, NOON_S + 60);
+    /* From before the start. */
+    assert_int_equal(publish_rollup_take_late(p, &from_s), 1);
+    assert_int_equal(from_s, NOON_S - 300);
+    write_calls(s, 3, NOON_S + 60, series, 1);
+    take_turn(p, NOON_S + 120);
+    assert_int_equal(publish_rollup_take_late(p, &from_s), 0);
+    write_calls(s, 5, NOON_S + 60, series, 1);
+    write_calls(s, 5, NOON_S, series, 1);
+    take_turn(p, NOON_S + 120);
+    assert_int_equal(publish_rollup_take_late(p, &from_s), 2);
+    assert_int_equal(from_s, NOON_S);
+    assert_int_equal(publish_rollup_take_late(p, &from_s), 0);
+    publish_rollup_free(&p);
+}
+
 static void more_than_a_turn_takes_turns(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
@@ -361,6 +399,7 @@ int main(void)
         cmocka_unit_test_teardown(late_calls_are_revisions, stores_empty),
         cmocka_unit_test_teardown(a_crash_before_the_marks_tells_the_same_again, stores_empty),
         cmocka_unit_test_teardown(lanes_are_one_roll_up, stores_empty),
+        cmocka_unit_test_teardown(late_minutes_are_noticed, stores_empty),
         cmocka_unit_test_teardown(more_than_a_turn_takes_turns, stores_empty),
         cmocka_unit_test_teardown(coverage_is_told_and_revised, stores_empty),
         cmocka_unit_test_teardown(without_a_bus_nothing_waits, stores_empty),
