@@ -87,7 +87,8 @@ int store_each_hole(struct store *s, unsigned limit,
 
 /* --- writing --- */
 
-/* Once for each position in the JetStream stream, however often it is delivered.
+/* Once for each position in the JetStream stream, however often it is delivered; what has the
+ * number of another message is of a stream made anew, and told apart by more than 2^48.
  * The first STORE_MALFORMED_BYTES_MAX bytes are kept, so that a newer version can try again. */
 struct store_malformed {
     uint64_t stream_seq;

@@ -8,6 +8,10 @@
 
 #include <errno.h>
 
+/* Streams of one name whose malformed messages are told apart, and how far their numbers are. */
+#define STREAMS_MAX 8
+#define STREAM_STEP (INT64_C(1) << 48)
+
 /* --- series --- */
 
 static void bind_series(struct db_stmt *stmt, const struct store_series_name *name)
@@ -234,24 +238,46 @@ int store_add_unpriced(struct store *s, int64_t lane, const struct record *rec, 
 
 /* --- malformed --- */
 
-int store_add_malformed(struct store *s, int64_t lane, const struct store_malformed *m)
+/* 1: it was not there; 0: it was; -EEXIST: another has the number. */
+static int insert_malformed(struct store *s, int64_t number, const struct store_malformed *m,
+                            struct slice kept)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_MALFORMED_ADD);
-    size_t kept =
-        m->payload.len < STORE_MALFORMED_BYTES_MAX ? m->payload.len : STORE_MALFORMED_BYTES_MAX;
     char safe[256];
     uint64_t rows = 0;
     int r;
 
     text_copy(safe, sizeof(safe), m->subject);
-    db_bind_int(stmt, 1, (int64_t)m->stream_seq);
+    db_bind_int(stmt, 1, number);
     db_bind_text(stmt, 2, safe);
     db_bind_text(stmt, 3, m->reason);
     db_bind_int(stmt, 4, (int64_t)m->bytes);
-    db_bind_blob(stmt, 5, slice_of(m->payload.data, kept));
+    db_bind_blob(stmt, 5, kept);
     r = db_run_counted(stmt, &rows);
-    if (r < 0 || rows == 0)
-        return r;
+    if (r < 0 || rows)
+        return r < 0 ? r : 1;
+    stmt = db_stmt(s->db, STMT_MALFORMED_SAME);
+    db_bind_int(stmt, 1, number);
+    db_bind_text(stmt, 2, safe);
+    db_bind_blob(stmt, 3, kept);
+    r = db_step(stmt);
+    db_reset(&stmt);
+    return r < 0 ? r : r > 0 ? 0 : -EEXIST;
+}
+
+int store_add_malformed(struct store *s, int64_t lane, const struct store_malformed *m)
+{
+    const struct slice kept = slice_of(m->payload.data, m->payload.len < STORE_MALFORMED_BYTES_MAX
+                                                            ? m->payload.len
+                                                            : STORE_MALFORMED_BYTES_MAX);
+    struct db_stmt *stmt;
+    int r = -EEXIST;
+
+    /* A stream that is made anew counts from one again. */
+    for (int64_t i = 0; i < STREAMS_MAX && r == -EEXIST; i++)
+        r = insert_malformed(s, (int64_t)m->stream_seq + i * STREAM_STEP, m, kept);
+    if (r <= 0)
+        return r == -EEXIST ? 0 : r;
     stmt = db_stmt(s->db, STMT_MALFORMED_TRIM);
     db_bind_int(stmt, 1, STORE_MALFORMED_MAX);
     r = db_run(stmt);

@@ -125,6 +125,8 @@ const char *const store_sql[STMT__COUNT] = {
                             " VALUES(?1, ?2, ?3, ?4, ?5)",
     [STMT_MALFORMED_ADD] = "INSERT INTO malformed(stream_seq, subject, reason, bytes, payload)"
                            " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(stream_seq) DO NOTHING",
+    [STMT_MALFORMED_SAME] =
+        "SELECT 1 FROM malformed WHERE stream_seq = ?1 AND subject = ?2 AND payload = ?3",
     [STMT_MALFORMED_TRIM] = "DELETE FROM malformed WHERE stream_seq <= (SELECT stream_seq FROM"
                             " malformed ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
     [STMT_MALFORMED_EACH] =

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store */
 #include "collector/store.h"
+#include "collector/store_deliver.h"
 #include "collector/store_prune.h"
 #include "collector/store_query.h"
 #include "proto/base/clock.h"
@@ -383,6 +384,97 @@ static void test_malformed(void **state)
     assert_int_equal(counted, STORE_MALFORMED_MAX + 50);
 }
 
+static int count_kept(void *ctx, const struct store_malformed *m)
+{
+    (void)m;
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+/* A stream that is made anew counts from one again. */
+static void test_malformed_of_another_stream(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct store_malformed m = {.stream_seq = 7,
+                                .subject = "lectr.v1.call.x",
+                                .reason = "bad",
+                                .bytes = 3,
+                                .payload = slice_of("xyz", 3)};
+    int64_t counted = 0;
+    unsigned kept = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_int_equal(store_begin(s), 0);
+    for (int i = 0; i < 2; i++) {
+        m.payload = slice_of("xyz", 3);
+        assert_int_equal(store_add_malformed(s, 0, &m), 0);
+        m.payload = slice_of("xyw", 3);
+        assert_int_equal(store_add_malformed(s, 0, &m), 0);
+    }
+    assert_int_equal(store_commit(s), 0);
+    assert_int_equal(store_number_get(s, "malformed", &counted), 0);
+    assert_int_equal(counted, 2);
+    assert_int_equal(store_each_malformed(s, 0, 10, count_kept, &kept), 0);
+    assert_int_equal(kept, 2);
+}
+
+static void add_old_alert(struct store *s, const char *id, const char *fingerprint, int status,
+                          bool is_told)
+{
+    const struct store_alert alert = {.id = id,
+                                      .fingerprint = fingerprint,
+                                      .status = status,
+                                      .org = "acme",
+                                      .kind = "cost",
+                                      .at_ns = NOON_S * INT64_C(1000000000),
+                                      .payload = slice_of("xyz", 3)};
+    static int64_t row;
+    bool is_mine = false;
+
+    row = strcmp(id, "1") == 0 ? 1 : row + 1;
+    assert_int_equal(store_add_alert(s, &alert), 0);
+    if (!is_told)
+        return;
+    assert_int_equal(store_set_alert_published(s, row), 0);
+    assert_int_equal(store_set_alert_routed(s, row, &is_mine), 0);
+}
+
+static int list_alert(void *ctx, const struct store_alert *alert)
+{
+    strcat(ctx, alert->id);
+    return 0;
+}
+
+/* Old alerts go; what is active, or on its way, stays whatever its age. */
+static void test_old_alerts_are_pruned(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct store_keep keep = {.alerts_from_s = NOON_S};
+    uint64_t rows = 0;
+    char left[16] = "";
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    add_old_alert(s, "1", "over", 1, true);
+    add_old_alert(s, "2", "over", 3, true);
+    add_old_alert(s, "3", "active", 3, true);
+    add_old_alert(s, "4", "active", 1, true);
+    add_old_alert(s, "5", "waits", 1, true);
+    add_old_alert(s, "6", "waits", 3, false);
+    assert_int_equal(store_prune_some(s, &keep, 10, &rows), 0);
+    assert_int_equal(rows, 0);
+    keep.alerts_from_s = NOON_S + 1;
+    while (store_prune_some(s, &keep, 10, &rows) == 0 && rows)
+        ;
+    assert_int_equal(store_each_alert(s, 0, false, 10, list_alert, left), 0);
+    assert_int_equal(strlen(left), 2);
+    assert_non_null(strchr(left, '4'));
+    assert_non_null(strchr(left, '6'));
+}
+
 static void test_prune(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
@@ -453,6 +545,8 @@ int main(void)
         cmocka_unit_test_teardown(test_kill_keeps_numbers_and_sums_together, stores_empty),
         cmocka_unit_test_teardown(test_alerts, stores_empty),
         cmocka_unit_test_teardown(test_malformed, stores_empty),
+        cmocka_unit_test_teardown(test_malformed_of_another_stream, stores_empty),
+        cmocka_unit_test_teardown(test_old_alerts_are_pruned, stores_empty),
         cmocka_unit_test_teardown(test_prune, stores_empty),
         cmocka_unit_test_teardown(test_opened_by_many_at_once, stores_empty),
         cmocka_unit_test_teardown(test_reader_sees_whole_transactions, stores_empty),
