@@ -3,6 +3,7 @@
 #pragma once
 
 #include "collector/ruleset.h"
+#include "collector/ruling.h"
 #include "proto/event.h"
 
 #include <errno.h>
@@ -28,7 +29,9 @@ struct told_alert {
     char severity[12], fingerprint[37], feature[96], model[160];
     char reason[600];
     int64_t from_s, to_s; /* its window */
-    uint64_t samples;
+    uint64_t samples, baseline_samples;
+    double baseline;
+    uint64_t values;                 /* of a first_seen rule */
     Lectr__V1__Alert__BurnRate burn; /* without its pointers */
     Lectr__V1__Alert__Budget budget;
 };
@@ -58,6 +61,9 @@ static inline int hear(void *ctx, const struct alert *a)
     t->from_s = a->window_start_s;
     t->to_s = a->window_end_s;
     t->samples = a->samples;
+    t->baseline = a->baseline;
+    t->baseline_samples = a->baseline_samples;
+    t->values = a->ruling->values ? a->ruling->values->total : 0;
     if (m->burn_rate)
         t->burn = *m->burn_rate;
     if (m->budget)
