@@ -288,7 +288,7 @@ static void test_categories_recompute(void **state)
     uint64_t random = 4711;
     struct ruleset *set = begin("rules:\n- {name: unpriced, kind: unpriced, calls_min: 5}\n"
                                 "- {name: coverage, kind: coverage, below: 0.9}\n"
-                                "- {name: silent, kind: silent, for_min: 60}\n"
+                                "- {name: silent, kind: silent, for_min: 130}\n"
                                 "- {name: new-model, kind: first_seen, dimension: model}\n");
 
     (void)state;
