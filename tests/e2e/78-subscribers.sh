@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The subscribers of proto/examples, in Node, Python and Go, against a real server: what each adds up
+# The subscribers of proto/examples that add up, in Node, Python and Go, against a real server: what each adds up
 # from the single calls and from the roll-ups is what the collector reports, to the nano-dollar, with
 # events that came twice, events that are missing, and roll-ups that were told again. A reader who may
 # see one organisation sees that one.
@@ -12,47 +12,8 @@ export LECTR_STACK_LAB=0
 stack_init
 printf 'detect:\n  clock: event\n' >>"$collector_config"
 
-# --- the programs, as somebody outside the tree would have them --------------------------------
-
-programs=$tmp/programs
-mkdir -p "$programs" "$tmp/bin" "$B/go" "$tmp/go/src/lectr.example"
-cp -r "$top/proto" "$programs"
-ln -s "$top/tests/harness/node_modules" "$programs/node_modules"
-cp "$proto_dir/lectr_pb2.py" "$programs/proto/examples/python"
-cp -r "$top/proto/examples/go" "$tmp/go/src/lectr.example/subscribers"
-languages=(node python)
-
-# Debian has the libraries as sources; the modules' proxy is not asked.
-build_go() {
-    (
-        export GO111MODULE=off GOPATH=$tmp/go:/usr/share/gocode GOCACHE=$B/go/cache GOFLAGS=
-        go build -o "$B/go/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go &&
-            PATH=$B/go:$PATH protoc -I "$top/proto" --go_out="$tmp/go/src/lectr.example/subscribers" \
-                --go_opt=module=lectr.example/subscribers \
-                --go_opt=Mlectr.proto=lectr.example/subscribers/lectrpb lectr.proto &&
-            go vet lectr.example/subscribers/cost lectr.example/subscribers/rollups &&
-            go build -o "$tmp/bin/cost" lectr.example/subscribers/cost &&
-            go build -o "$tmp/bin/rollups" lectr.example/subscribers/rollups
-    )
-}
-if [ ! -d /usr/share/gocode/src/github.com/nats-io/nats.go ] || ! command -v go >/dev/null; then
-    skip "go: golang-go and golang-github-nats-io-go-nats-dev are not installed"
-elif build_go >"$log/go" 2>&1; then
-    languages+=(go)
-else
-    not_ok "the Go programs are not built: $(tail -n 3 "$log/go")"
-fi
-
-# run LANGUAGE PROGRAM WORDS...
-run() {
-    local language=$1 program=$2
-    shift 2
-    case $language in
-    node) timeout 60 node "$programs/proto/examples/node/$program.mjs" "$@" ;;
-    python) PYTHONDONTWRITEBYTECODE=1 timeout 60 /usr/bin/python3 "$programs/proto/examples/python/$program.py" "$@" ;;
-    go) timeout 60 "$tmp/bin/$program" "$@" ;;
-    esac 2>>"$log/$language-$program"
-}
+source "$top/tests/harness/subscribers-lib.sh"
+subscribers_init
 
 # --- what is told ------------------------------------------------------------------------------
 
@@ -110,7 +71,7 @@ report | jq -S '[.rows[] | {key: .feature, value: .}] | group_by(.key) | map({ke
     cost_nanousd: (map((.value.cost_usd.expected // 0) * 1e9) | add | round)}}) | from_entries' >"$tmp/truth"
 note "$(jq -c . "$tmp/truth")"
 for language in "${languages[@]}"; do
-    run "$language" cost --once >"$tmp/$language-cost" || not_ok "$language: cost ended with $?"
+    subscriber "$language" cost --once >"$tmp/$language-cost" || not_ok "$language: cost ended with $?"
     same "$language: cost of every feature as the collector reports it" \
         "$(jq -cS . "$tmp/truth")" "$(jq -cS .features "$tmp/$language-cost")"
     same "$language: events received, twice, missing" "$((sent + 8)) 1 2" \
@@ -126,7 +87,7 @@ same "the collector: events received, twice, missing" "$((sent + 8)) 1 2" \
 top() { curl -s "$collector_url/api/v1/top?from=$((end - day))&to=$end"; }
 for language in "${languages[@]}"; do
     for window in 1m 1h 1d; do
-        run "$language" rollups --once $window >"$tmp/$language-$window" || not_ok "$language: rollups ended with $?"
+        subscriber "$language" rollups --once $window >"$tmp/$language-$window" || not_ok "$language: rollups ended with $?"
         same "$language: $window roll-ups add up to the report" "$(jq -cS 'del(.later)' "$tmp/truth")" \
             "$(jq -cS '.features | del(.later) | map_values({calls, cost_nanousd, cost_unknown})' "$tmp/$language-$window")"
         same "$language: $window: the feature with everything" \
@@ -168,9 +129,9 @@ for org in acme globex; do
 done
 told=$(awk 'END { print $1 }' "$log/synth-acme")
 for language in "${languages[@]}"; do
-    NATS_URL=nats://acme:a%20c%2Fme@127.0.0.1:$port LECTR_CONSUMER=acme run "$language" cost --once 'lectr.v1.*.acme.>' >"$tmp/acme"
+    NATS_URL=nats://acme:a%20c%2Fme@127.0.0.1:$port LECTR_CONSUMER=acme subscriber "$language" cost --once 'lectr.v1.*.acme.>' >"$tmp/acme"
     same "$language: a reader of one organisation" "$told 0" "$(jq -r '.events | "\(.received) \(.missing)"' "$tmp/acme")"
-    if NATS_URL=nats://acme:a%20c%2Fme@127.0.0.1:$port LECTR_CONSUMER=acme run "$language" cost --once 'lectr.v1.*.globex.>' >"$tmp/globex"; then
+    if NATS_URL=nats://acme:a%20c%2Fme@127.0.0.1:$port LECTR_CONSUMER=acme subscriber "$language" cost --once 'lectr.v1.*.globex.>' >"$tmp/globex"; then
         not_ok "$language: it reads another one, too: $(head -c 200 "$tmp/globex")"
     else
         ok "$language: and of no other"

@@ -33,7 +33,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=127.0.0.1 -keyout "$tmp/nats.key" \
     -out "$tmp/nats.csr" 2>/dev/null
 openssl x509 -req -in "$tmp/nats.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -CAcreateserial -days 2 \
-    -extfile <(echo 'subjectAltName = IP:127.0.0.1') -out "$tmp/nats.pem" 2>/dev/null
+    -extfile <(echo 'subjectAltName = IP:127.0.0.1, DNS:localhost') -out "$tmp/nats.pem" 2>/dev/null
 cat >"$tmp/nats.conf" <<EOF
 listen: 127.0.0.1:$NATS_PORT
 jetstream { store_dir: "$tmp/jetstream" }
@@ -193,6 +193,29 @@ order=$(bodies /hook "select(.data.fingerprint == \"$fingerprint\") | .data.stat
 check "the webhook's order ($order)" eval '[[ $order =~ ^firing( updated)?\ resolved$ ]]'
 # Sent again after the kill at most: the same id.
 same "transitions at the webhook, each at least once" "$(events lectr.v1.alert | jq -r .id | sort -u | paste -sd' ')" "$(bodies /hook .id | tr -d '"' | sort -u | paste -sd' ')"
+
+# --- the programs of proto/examples that listen for alerts ---
+
+source "$top/tests/harness/subscribers-lib.sh"
+subscribers_init
+export NATS_URL=${nats_url/127.0.0.1/localhost} # Node wants a name in the certificate, not an address
+# What is not over, by the transitions themselves.
+events lectr.v1.alert | jq -sS '{
+    transitions: ({firing: 0, updated: 0, resolved: 0} +
+        (group_by(.status) | map({key: (.[0].status | sub("STATUS_"; "") | ascii_downcase), value: length}) | from_entries)),
+    active: (group_by(.fingerprint) | map(max_by(.stream_seq) | select(.status != "STATUS_RESOLVED") |
+        {key: .fingerprint, value: {rule, reason, observed: (.observed // 0), baseline: (.baseline // 0),
+            scope: (.labels // [] | map({key: .name, value}) | from_entries)}}) | from_entries)}' >"$tmp/alerts-truth"
+note "$(jq -c '.transitions, (.active | length)' "$tmp/alerts-truth" | paste -sd' ')"
+check "something fired and was resolved" holds '.transitions | .firing > 0 and .resolved > 0' <"$tmp/alerts-truth"
+for language in "${languages[@]}"; do
+    subscriber "$language" alerts --once >"$tmp/$language-alerts" || not_ok "$language: alerts ended with $?"
+    # Numbers in clear are decimal, and one program's 0.1 is another's 0.10000000000000001.
+    same "$language: the episodes that are not over, and all transitions" "$(jq -cS . "$tmp/alerts-truth")" \
+        "$(jq -cS . "$tmp/$language-alerts")"
+    same "$language: of another organisation there are none" '{"firing":0,"resolved":0,"updated":0}' \
+        "$(subscriber "$language" alerts --once globex | jq -cS .transitions)"
+done
 
 # --- Prometheus ---
 
