@@ -141,6 +141,10 @@ int alert_pack(const struct alert *a, struct buf *out) LECTR_MUST_USE;
  * reason told; the new transition's id goes to ret_id. */
 int alert_pack_resolved(struct slice packed, int64_t ends_s, const char *why, struct buf *out,
                         char ret_id[37]) LECTR_MUST_USE;
+/* What goes on of an episode of the detector, from the stored transition: its rule, series, times
+ * and numbers, not what is looked up anew with each transition. -ENOENT: of another rule; -EBADMSG.
+ */
+int alert_read_told(struct slice packed, struct alert *ret_alert) LECTR_MUST_USE;
 /* The stored alert is one of a rule of the file, not the detector's. */
 bool alert_is_of_file(struct slice packed);
 /* Appends the stored alert as it is told again at `at_s`, as an update (or as resolved, if it

@@ -322,6 +322,31 @@ bool detect_has_episode(const struct detect *d, const char *fingerprint)
     return find_episode(d, fingerprint) != NULL;
 }
 
+int detect_adopt(struct detect *d, const struct alert *told)
+{
+    const struct store_series_name name = {told->org, told->feature, told->provider, told->model,
+                                           NULL};
+    struct node *n = tree_find(&d->tree, told->level, &name);
+    struct episode *e = n ? episode_of(n, told->rule) : NULL, *next;
+    int r;
+
+    if (!n || find_episode(d, told->fingerprint))
+        return 0;
+    r = e ? 0 : episode_adopt(d, n, told->rule, &e);
+    if (r < 0)
+        return r;
+    next = e->next;
+    *e = (struct episode){.next = next,
+                          .node = n,
+                          .rule = told->rule,
+                          .is_active = true,
+                          .was_told = true,
+                          .told_s = told->detected_s,
+                          .last = *told};
+    e->told_ratio = e->peak = told->baseline > 0 ? told->observed / told->baseline : 0;
+    return 0;
+}
+
 void detect_set_told(struct detect *d, const char *fingerprint)
 {
     struct episode *e = find_episode(d, fingerprint);

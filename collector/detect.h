@@ -85,7 +85,10 @@ int detect_each(const struct detect *d, int (*each)(void *ctx, const struct dete
                 void *ctx) LECTR_MUST_USE;
 
 /* Episodes after a quiet learning: those that were told before go on, others
- * are dropped and may begin anew. */
+ * are dropped and may begin anew. One that was told of a minute before it was over is not found
+ * by learning whole minutes, or at another level: it is adopted as it was told, and ends as any
+ * other. Nothing happens when its series is not known. -ENOMEM. */
+int detect_adopt(struct detect *d, const struct alert *told) LECTR_MUST_USE;
 bool detect_has_episode(const struct detect *d, const char *fingerprint);
 void detect_set_told(struct detect *d, const char *fingerprint);
 void detect_drop_untold(struct detect *d);

@@ -28,19 +28,14 @@ int watch_tell_minute(struct watch *w, int64_t minute_s)
     return r;
 }
 
-/* Rules of other kinds keep their own. */
-static bool is_detected(const struct store_alert *row)
+/* After a start: told of the running minute, which whole minutes do not tell. Late data is another
+ * matter: what is not found again is explained. */
+static int adopt(void *ctx, const struct store_alert *row)
 {
-    CLEAN_EVENT ProtobufCMessage *message = NULL;
-    const Lectr__V1__Alert *m;
+    struct alert told;
+    int r = alert_read_told(row->payload, &told);
 
-    if (event_unpack(EVENT_ALERT, row->payload, &message) < 0)
-        return false;
-    m = (const Lectr__V1__Alert *)message;
-    for (int rule = 0; m->rule && rule < DETECT_RULE_COUNT; rule++)
-        if (strcmp(m->rule, alert_rule_name((enum alert_rule)rule)) == 0)
-            return true;
-    return false;
+    return r == 0 ? detect_adopt(ctx, &told) : r == -ENOMEM ? r : 0;
 }
 
 /* An episode that the store has as active and the detector, who knows the late
@@ -51,16 +46,17 @@ static int end_unknown(void *ctx, const struct store_alert *row)
     struct buf packed;
     char id[EVENT_UUID_BYTES];
     struct store_alert ended = *row;
+    struct alert told;
     int r;
 
-    if (detect_has_episode(w->detect, row->fingerprint) || !is_detected(row))
+    /* Rules of other kinds keep their own. */
+    if (detect_has_episode(w->detect, row->fingerprint) || alert_read_told(row->payload, &told) < 0)
         return 0;
     buf_init(&packed, EVENT_MAX_BYTES);
-    r = alert_pack_resolved(
-        row->payload, w->minutes.closed_s,
-        w->learns_late ? "Late data explained it: it is no deviation any more."
-                       : "Not found again after a start: told of a minute that was not over.",
-        &packed, id);
+    r = alert_pack_resolved(row->payload, w->minutes.closed_s,
+                            w->learns_late ? "Late data explained it: it is no deviation any more."
+                                           : "Not found again after a start: its series is gone.",
+                            &packed, id);
     ended.id = id;
     ended.status = ALERT_RESOLVED;
     ended.at_ns = w->minutes.closed_s * (int64_t)NSEC_PER_SEC;
@@ -79,8 +75,12 @@ static int note_told(void *ctx, const struct store_alert *row)
 
 static int reconcile(struct watch *w)
 {
-    int r = store_begin(w->store);
+    int r = w->learns_late
+                ? 0
+                : store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, adopt, w->detect);
 
+    if (r == 0)
+        r = store_begin(w->store);
     if (r < 0)
         return r;
     r = store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, end_unknown, w);

@@ -2,10 +2,11 @@
 /*
  * Detection from minutes to alerts, on generated traffic of many seeds.
  *
- * LINK: collector/ruling.c
+ * LINK: collector/ruling.c collector/alert_told.c
  * LINK: @detect
  */
 #include "collector/detect.h"
+#include "collector/text.h"
 #include "proto/event.h"
 
 #include <errno.h>
@@ -380,6 +381,53 @@ static void test_running_minute(void **state)
     run_fini(&r);
 }
 
+/* What was told of a minute that was not over goes on in a process that learned whole minutes. */
+static void test_told_episode_is_adopted(void **state)
+{
+    const struct change dear = {.cost = 100, .calls = 1, .latency = 1};
+    struct rollup_cell cell = {.seconds = 60};
+    struct alert told = {.observed = 0};
+    struct buf packed;
+    struct run r;
+
+    (void)state;
+    run_init(&r, 7, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    make_minute(&r.traffic, r.next_s, &dear, &cell);
+    assert_int_equal(detect_begin(r.detect, r.next_s), 0);
+    assert_int_equal(detect_add(r.detect, &checkout, &cell), 0);
+    assert_int_equal(detect_peek(r.detect, 30, keep, &r.told), 0);
+    assert_int_equal(r.told.count, 1);
+    buf_init(&packed, EVENT_MAX_BYTES);
+    assert_int_equal(alert_pack(&r.told.alerts[0], &packed), 0);
+    run_fini(&r);
+
+    run_init(&r, 7, 20);
+    run_minutes(&r, 26 * HOUR_MIN, &as_usual);
+    assert_int_equal(r.told.count, 0);
+    assert_int_equal(alert_read_told(buf_slice(&packed), &told), 0);
+    assert_int_equal(detect_adopt(r.detect, &told), 0);
+    assert_int_equal(detect_adopt(r.detect, &told), 0);
+    assert_true(detect_has_episode(r.detect, told.fingerprint));
+    detect_drop_untold(r.detect);
+    assert_int_equal(detect_begin(r.detect, r.next_s), 0);
+    assert_int_equal(detect_add(r.detect, &checkout, &cell), 0);
+    assert_int_equal(detect_peek(r.detect, 40, keep, &r.told), 0);
+    assert_int_equal(r.told.count, 0);
+    run_minutes(&r, 20, &as_usual);
+    assert_int_equal(r.told.count, 1);
+    assert_int_equal(r.told.alerts[0].status, ALERT_RESOLVED);
+    assert_string_equal(r.told.alerts[0].fingerprint, told.fingerprint);
+    /* Of a series that is not known there is nothing to go on with. */
+    text_copy(told.model, sizeof(told.model), "gone");
+    text_copy(told.fingerprint, sizeof(told.fingerprint), "another");
+    assert_int_equal(detect_adopt(r.detect, &told), 0);
+    assert_false(detect_has_episode(r.detect, "another"));
+    buf_fini(&packed);
+    sketch_fini(&cell.latency);
+    run_fini(&r);
+}
+
 static bool is_planned(void *ctx, const struct store_series_name *name, int64_t minute_s)
 {
     assert_string_equal(name->feature, "checkout");
@@ -569,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_latency_rises),
         cmocka_unit_test(test_lasting_shift),
         cmocka_unit_test(test_running_minute),
+        cmocka_unit_test(test_told_episode_is_adopted),
         cmocka_unit_test(test_planned_is_not_learned),
         cmocka_unit_test(test_learning_again),
         cmocka_unit_test(test_minutes_must_follow),
