@@ -223,11 +223,18 @@ int64_t ruleset_next_s(const struct ruleset *set)
     return next_s;
 }
 
+/* A rule that was added is told minutes that the others have had. */
+static bool is_wanted(const struct ruleset *set, int64_t minute_s)
+{
+    for (unsigned i = 0; i < set->rules_count; i++)
+        if (minute_s >= set->rules[i].next_s)
+            return true;
+    return set->rules_count == 0;
+}
+
 int ruleset_begin(struct ruleset *set, int64_t minute_s)
 {
-    int64_t next_s = ruleset_next_s(set);
-
-    if (minute_s <= 0 || minute_s % MINUTE_S || minute_s < next_s)
+    if (minute_s <= 0 || minute_s % MINUTE_S || !is_wanted(set, minute_s))
         return -EINVAL;
     forget_told(set);
     set->at_s = minute_s;
@@ -293,7 +300,7 @@ static int step_episode(const struct look *l, struct ruleset_episode *e, const s
 
     if (!e->is_active)
         return v->is_final ? 0 : begin_episode(l, e, v);
-    if (v->fires && v->level > e->level) {
+    if (v->fires && (v->is_further || v->level > e->level)) {
         e->level = v->level;
         e->calm_min = 0;
         return tell(l, e, v, ALERT_UPDATED);

@@ -35,8 +35,8 @@ void ruleset_free(struct ruleset **set);
 /* There is a rule to be told minutes for. */
 bool ruleset_has_rules(const struct ruleset *set);
 
-/* One minute: begin, everything of it, close. -EINVAL: not after the last one. Minutes
- * that are left out had nothing. */
+/* One minute: begin, everything of it, close. -EINVAL: not after the last one of any rule;
+ * rules that have had it do not listen. Minutes that are left out had nothing. */
 int ruleset_begin(struct ruleset *set, int64_t minute_s) LECTR_MUST_USE;
 int ruleset_add(void *set, const struct store_series_name *name,
                 const struct rollup_cell *cell) LECTR_MUST_USE;

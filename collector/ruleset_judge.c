@@ -186,12 +186,13 @@ static void judge_novel(struct ruleset *set, struct rule_state *rs, struct group
     };
     struct novel *n = g->state;
 
+    (void)which;
     v->rule = rules[rs->rule->dimension];
     v->severity = rs->rule->severity;
     v->is_immediate = true;
     v->fires = n->last_s == set->at_s && n->values.total > 0;
     /* Further values are told as they come, each minute at most once. */
-    v->level = (uint8_t)(g->episodes[which].level + (v->fires && g->told.hits ? 1 : 0));
+    v->is_further = v->fires && g->told.hits;
     v->is_final = n->values.total > 0 && set->at_s >= n->last_s + NOVEL_OPEN_S;
     v->over = "nothing further is new since an hour";
 }

@@ -76,6 +76,7 @@ struct verdict {
     bool fires, is_calm;
     bool is_final;     /* over, whatever it was */
     bool is_immediate; /* for_min has been waited for already */
+    bool is_further;   /* more of what fires: an update, whatever its level */
     uint8_t level;     /* of what fires: higher is worse */
     const char *over;  /* why it ended, if not by itself */
     struct burn_verdict burn;

@@ -163,6 +163,36 @@ static void test_first_seen(void **state)
     ruleset_free(&set);
 }
 
+/* A dimension that brings something new all the time is told of all the time. */
+static void test_first_seen_goes_on(void **state)
+{
+    struct ruleset *set =
+        begin("rules:\n- {name: keys, kind: first_seen, dimension: key, warmup_h: 1}\n");
+    unsigned told = 0;
+    char key[16];
+
+    (void)state;
+    for (int i = 0; i < 600; i++) {
+        struct ruleset_new_value value = {.org = "acme",
+                                          .dimension = ALERTING_DIM_KEY,
+                                          .value = key,
+                                          .feature = "chat",
+                                          .provider = "openai",
+                                          .model = "gpt-4o",
+                                          .age_s = 86400};
+
+        snprintf(key, sizeof(key), "key%d", i);
+        assert_int_equal(ruleset_begin(set, START_S + i * 60), 0);
+        assert_int_equal(ruleset_add_new_value(set, &value), 0);
+        assert_int_equal(ruleset_close(set, false, hear, NULL), 0);
+        assert_int_equal(heard_count, 1);
+        told += heard_count;
+        heard_count = 0;
+    }
+    assert_int_equal(told, 600);
+    ruleset_free(&set);
+}
+
 static void test_silent(void **state)
 {
     struct ruleset *set = begin("rules:\n- {name: quiet, kind: silent, for_min: 30}\n");
@@ -437,6 +467,40 @@ static void test_recall(void **state)
     assert_int_equal(tail, whole_count);
 }
 
+/* A rule that joins others is told the past that they know already. */
+static void test_added_rule(void **state)
+{
+    struct ruleset *set = begin("rules:\n- {name: daily, kind: budget, usd: 400, period: day}\n");
+    struct traffic t = {.calls = 10};
+    struct alerting *old;
+    struct buf saved;
+    unsigned told;
+
+    (void)state;
+    run_mixed(set, 0, 600);
+    buf_init(&saved, 16 << 20);
+    assert_int_equal(ruleset_save(set, &saved), 0);
+    ruleset_free(&set);
+    old = TAKE_PTR(file);
+    told = heard_count;
+    set = begin("rules:\n- {name: daily, kind: budget, usd: 400, period: day}\n"
+                "- {name: slo, kind: burn_rate, objective: 99}\n");
+    assert_int_equal(ruleset_load(set, buf_slice(&saved)), 0);
+    buf_fini(&saved);
+    assert_true(ruleset_history_h(set) > 0);
+    for (int i = 240; i < 600; i++) {
+        assert_int_equal(ruleset_begin(set, START_S + i * 60), 0);
+        tell_cell(set, &t, 1);
+        assert_int_equal(ruleset_close(set, true, NULL, NULL), 0);
+    }
+    assert_int_equal(ruleset_groups(set), 2);
+    assert_int_equal(ruleset_begin(set, START_S + 599 * 60), -EINVAL);
+    run_mixed(set, 600, 10 * 1440);
+    assert_true(told < TOLD_MAX && heard_count > 0);
+    ruleset_free(&set);
+    alerting_free(&old);
+}
+
 /* Names without end: groups are bounded, the rest is counted. */
 static void test_bounded(void **state)
 {
@@ -469,13 +533,14 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_burn_rate),    cmocka_unit_test(test_latency_burn_rate),
-        cmocka_unit_test(test_budget),       cmocka_unit_test(test_forecast),
-        cmocka_unit_test(test_first_seen),   cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_unpriced),     cmocka_unit_test(test_coverage),
-        cmocka_unit_test(test_retries),      cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_news_apart),   cmocka_unit_test(test_damaged_state),
-        cmocka_unit_test(test_changed_rule), cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_burn_rate),     cmocka_unit_test(test_latency_burn_rate),
+        cmocka_unit_test(test_budget),        cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_first_seen),    cmocka_unit_test(test_first_seen_goes_on),
+        cmocka_unit_test(test_silent),        cmocka_unit_test(test_unpriced),
+        cmocka_unit_test(test_coverage),      cmocka_unit_test(test_retries),
+        cmocka_unit_test(test_restart),       cmocka_unit_test(test_news_apart),
+        cmocka_unit_test(test_damaged_state), cmocka_unit_test(test_changed_rule),
+        cmocka_unit_test(test_recall),        cmocka_unit_test(test_added_rule),
         cmocka_unit_test(test_bounded),
     };
 
