@@ -285,8 +285,9 @@ static int keep_episode(void *ctx, const struct store_alert *row)
     return keep(&s->found, row);
 }
 
-/* What was planned is not learned; the rest of it is not told to anybody either. */
-static int plan_episode(struct store *store, const struct kept *k, int64_t now_s)
+/* What was planned is not learned; the rest of it is not told to anybody either. Taken back, it
+ * is as if nobody had said so. */
+static int plan_episode(struct store *store, const struct kept *k, int64_t now_s, bool is_planned)
 {
     CLEAN_EVENT ProtobufCMessage *message = NULL;
     const Lectr__V1__Alert *m;
@@ -307,7 +308,10 @@ static int plan_episode(struct store *store, const struct kept *k, int64_t now_s
     silence.until_s = m->has_ends_at_unix_nano ? (int64_t)(m->ends_at_unix_nano / NSEC_PER_SEC)
                                                : now_s + PLANNED_S;
     silence.comment = "feedback: planned";
-    return store_add_silence(store, &silence);
+    if (is_planned)
+        return store_add_silence(store, &silence);
+    r = store_end_silence(store, id, silence.from_s);
+    return r == -ENOENT ? 0 : r;
 }
 
 int rules_tell_feedback(struct store *store, const char *fingerprint, const char *verdict,
@@ -315,6 +319,7 @@ int rules_tell_feedback(struct store *store, const char *fingerprint, const char
 {
     struct search s = {.fingerprint = fingerprint};
     int r = store_each_alert(store, 0, false, 1000000, keep_episode, &s);
+    bool is_planned = strcmp(verdict, "planned") == 0;
     char before[16] = "";
 
     if (r == 0)
@@ -322,8 +327,8 @@ int rules_tell_feedback(struct store *store, const char *fingerprint, const char
                           : -ENOENT;
     if (r == 0)
         r = tell_again(store, &s.found.list[0], now_s, verdict);
-    if (r == 0 && strcmp(verdict, "planned") == 0 && strcmp(before, "planned") != 0)
-        r = plan_episode(store, &s.found.list[0], now_s);
+    if (r == 0 && is_planned != (strcmp(before, "planned") == 0))
+        r = plan_episode(store, &s.found.list[0], now_s, is_planned);
     kept_fini(&s.found);
     return r;
 }

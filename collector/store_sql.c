@@ -279,7 +279,8 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_SEEN_TOLD] = "UPDATE seen SET told = 1 WHERE org = ?1 AND dimension = ?2 AND value = ?3",
     [STMT_SILENCE_ADD] = "INSERT INTO silence(id, org, feature, provider, model, severity, rule,"
                          " from_s, until_s, planned, comment)"
-                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                         " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+                         " ON CONFLICT(id) DO UPDATE SET until_s = excluded.until_s",
     [STMT_SILENCE_EACH] = "SELECT id, org, feature, provider, model, severity, rule, from_s,"
                           " until_s, planned, comment FROM silence WHERE until_s > ?1"
                           " ORDER BY from_s, id",

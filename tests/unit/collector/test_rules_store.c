@@ -395,6 +395,21 @@ static void test_feedback(void **state)
     /* From its beginning on, for a day. */
     assert_int_equal(store_each_silence(s, 0, print_silence, text), 0);
     assert_non_null(strstr(text, "chat planned 86500;"));
+    /* It is taken back, and given once more. */
+    assert_int_equal(store_begin(s), 0);
+    assert_int_equal(rules_tell_feedback(s, fingerprint, "false", NOON_S + 200), 0);
+    assert_int_equal(store_put_feedback(s, fingerprint, "false", NOON_S + 200), 0);
+    assert_int_equal(store_commit(s), 0);
+    text[0] = '\0';
+    assert_int_equal(store_each_silence(s, NOON_S + 200, print_silence, text), 0);
+    assert_null(strstr(text, "planned"));
+    assert_int_equal(store_begin(s), 0);
+    assert_int_equal(rules_tell_feedback(s, fingerprint, "planned", NOON_S + 300), 0);
+    assert_int_equal(store_put_feedback(s, fingerprint, "planned", NOON_S + 300), 0);
+    assert_int_equal(store_commit(s), 0);
+    text[0] = '\0';
+    assert_int_equal(store_each_silence(s, NOON_S + 300, print_silence, text), 0);
+    assert_non_null(strstr(text, "chat planned 86700;"));
 }
 
 static void test_rule_state(void **state)
