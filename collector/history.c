@@ -39,7 +39,7 @@ struct history {
     int64_t from_s;
     bool as_json;
     FILE *out;
-    unsigned fires, again, told;
+    unsigned fires, again, told, held_back;
 };
 
 static void history_fini(struct history *h)
@@ -60,13 +60,29 @@ static void history_fini(struct history *h)
 
 /* --- what was told --- */
 
+/* What came first is not in the minutes: it says nothing of what would fire. */
+static bool is_first_seen(struct slice packed)
+{
+    static const char end[] = ".first_seen";
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    const char *rule;
+    size_t len;
+
+    if (event_unpack(EVENT_ALERT, packed, &message) < 0)
+        return false;
+    rule = ((const Lectr__V1__Alert *)message)->rule;
+    len = rule ? strlen(rule) : 0;
+    return len >= strlen(end) && strcmp(rule + len - strlen(end), end) == 0;
+}
+
 static int note_known(void *ctx, const struct store_alert *row)
 {
     struct history *h = ctx;
     struct known *k;
     int r;
 
-    if (row->status != ALERT_FIRING || strlen(row->fingerprint) >= sizeof(k->fingerprint))
+    if (row->status != ALERT_FIRING || is_first_seen(row->payload) ||
+        strlen(row->fingerprint) >= sizeof(k->fingerprint))
         return 0;
     HASH_FIND_STR(h->known, row->fingerprint, k);
     if (k)
@@ -152,6 +168,7 @@ static int on_alert(void *ctx, const struct alert *told)
         k->fires_again = true;
     h->fires++;
     h->again += k != NULL;
+    h->held_back += a.silenced_by[0] != '\0';
     buf_init(&packed, EVENT_MAX_BYTES);
     r = alert_pack(&a, &packed);
     if (r == 0)
@@ -225,7 +242,7 @@ static int prepare(struct history *h, const struct config *config, const struct 
     return r < 0 ? r : ruleset_new(h->alerting, NULL, NULL, &h->set);
 }
 
-static void sum_up(const struct history *h, int64_t first_s)
+static void sum_up(const struct history *h, int64_t first_s, int64_t end_s)
 {
     if (h->as_json)
         return;
@@ -233,11 +250,13 @@ static void sum_up(const struct history *h, int64_t first_s)
             "%u would fire: %u that were told (=), %u that were not (+); %u were told and "
             "would not fire (-).\n",
             h->fires, h->again, h->fires - h->again, h->told - h->again);
+    if (h->held_back)
+        fprintf(h->out, "%u of them a rule holds back.\n", h->held_back);
     if (first_s > h->from_s - 24 * HOUR_S)
         fprintf(h->out,
-                "Minutes are kept from %lld s before the end of the time asked for, or a day "
-                "of learning is missing before it: what comes early is not judged.\n",
-                (long long)(h->from_s - first_s));
+                "Minutes are kept from %lld h before the end of the time asked for, less than a "
+                "day of learning before its beginning: what comes early is not judged.\n",
+                (long long)((end_s - first_s) / HOUR_S));
 }
 
 int history_run(const struct config *config, const struct history_args *args, FILE *out)
@@ -260,7 +279,7 @@ int history_run(const struct config *config, const struct history_args *args, FI
     if (r == 0 && first_s)
         r = go_through(&h, first_s, last_s);
     if (r == 0)
-        sum_up(&h, first_s);
+        sum_up(&h, first_s, last_s + MINUTE_S);
     else if (h.store)
         fprintf(stderr, "not read: %s %s\n", strerror(-r), store_error(h.store));
     history_fini(&h);

@@ -95,10 +95,10 @@ static void fill(struct store *s, const struct config_detect *settings)
 }
 
 /* One that nothing stored speaks for. */
-static void put_stray(struct store *s)
+static void put_stray(struct store *s, enum alert_rule rule)
 {
     struct alert a = {.status = ALERT_FIRING,
-                      .rule = ALERT_CALLS_DROP,
+                      .rule = rule,
                       .org = "acme",
                       .feature = "gone",
                       .window_start_s = START_S + 60 * 1000,
@@ -152,7 +152,9 @@ static void test_history(void **state)
     config->store.path = strdup(stores_where);
     assert_int_equal(store_open(stores_where, &s), 0);
     fill(s, &config->detect);
-    put_stray(s);
+    put_stray(s, ALERT_CALLS_DROP);
+    /* Which is no matter of minutes. */
+    put_stray(s, ALERT_MODEL_FIRST_SEEN);
 
     text = run(config, &(struct history_args){.since = "1d"});
     assert_int_equal(count(text, "= 2026"), 1);
@@ -161,6 +163,7 @@ static void test_history(void **state)
     assert_non_null(strstr(text, "cost.spike"));
     assert_non_null(strstr(text, "1 would fire: 1 that were told (=), 0 that were not (+); 1 were "
                                  "told and would not fire (-)"));
+    assert_non_null(strstr(text, "Minutes are kept from 27 h before the end"));
     free(text);
 
     /* Nothing of it lies within the last minutes. */
@@ -179,6 +182,9 @@ static void test_history(void **state)
     assert_int_equal(count(text, "\"held_back\":true"), 1);
     assert_true(count(text, "\"rule\":\"cost.budget\"") >= 1);
     assert_int_equal(count(text, "\"was_told\":true"), 2);
+    free(text);
+    text = run(config, &(struct history_args){.since = "1d", .rules = rules});
+    assert_non_null(strstr(text, "\n1 of them a rule holds back.\n"));
     free(text);
     unlink(rules);
     assert_int_equal(history_run(config, &(struct history_args){.since = "soon"}, stdout), 2);
