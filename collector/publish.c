@@ -18,6 +18,7 @@ struct publish {
     struct store *store;
     struct publish_rollup *rollups;
     uint64_t pending;
+    bool all_told; /* in this turn */
     bool is_failing;
 };
 
@@ -108,17 +109,30 @@ static int publish_alerts(struct publish *p, struct bus *bus)
 
     for (unsigned i = 0; i < turn.done_count && r == 0; i++)
         r = store_set_alert_published(p->store, turn.done[i]);
-    p->pending = turn.seen - turn.done_count;
+    p->all_told = sent == 0 && r == 0 && turn.seen < ALERTS_AT_ONCE;
     return sent < 0 ? sent : r;
+}
+
+/* Most turns leave none, and need not ask. What cannot be counted now is counted next time. */
+static void count_pending(struct publish *p)
+{
+    uint64_t pending = 0;
+
+    if (p->all_told || store_count_unpublished_alerts(p->store, &pending) == 0)
+        p->pending = pending;
+    p->all_told = false;
 }
 
 void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s)
 {
     int r;
 
-    if (!bus || !bus_is_connected(bus))
+    if (!bus || !bus_is_connected(bus)) {
+        count_pending(p);
         return;
+    }
     r = publish_alerts(p, bus);
+    count_pending(p);
     if (r == 0)
         r = publish_rollup_turn(p->rollups, p->config->nats.publish_rollups ? bus : NULL, closed_s);
     if (r < 0 && !p->is_failing)

@@ -130,6 +130,7 @@ int store_add_alert(struct store *s, const struct store_alert *alert) LECTR_MUST
 int store_each_unpublished_alert(struct store *s, unsigned limit,
                                  int (*each)(void *ctx, const struct store_alert *alert),
                                  void *ctx) LECTR_MUST_USE;
+int store_count_unpublished_alerts(struct store *s, uint64_t *ret_count) LECTR_MUST_USE;
 int store_set_alert_published(struct store *s, int64_t row) LECTR_MUST_USE;
 /* Newest first; `active_only`: the last transition of each episode, when not resolved. */
 int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,

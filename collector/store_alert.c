@@ -50,6 +50,16 @@ int store_each_unpublished_alert(struct store *s, unsigned limit,
     return store_each_alert_row(stmt, each, ctx);
 }
 
+int store_count_unpublished_alerts(struct store *s, uint64_t *ret_count)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_WAITING);
+    int r = db_step(stmt);
+
+    if (r > 0)
+        *ret_count = (uint64_t)db_int(stmt, 0);
+    return r < 0 ? r : 0;
+}
+
 int store_set_alert_published(struct store *s, int64_t row)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_PUBLISHED);

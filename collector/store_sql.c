@@ -169,6 +169,7 @@ const char *const store_sql[STMT__COUNT] = {
                        " ON CONFLICT(id) DO NOTHING",
     [STMT_ALERT_UNPUBLISHED] = "SELECT " ALERT_COLUMNS " FROM alert WHERE published = 0"
                                " ORDER BY seq LIMIT ?1",
+    [STMT_ALERT_WAITING] = "SELECT count(*) FROM alert WHERE published = 0",
     [STMT_ALERT_PUBLISHED] = "UPDATE alert SET published = 1 WHERE seq = ?1",
     [STMT_ALERT_LIST] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1"
                         " ORDER BY seq DESC LIMIT ?2",
