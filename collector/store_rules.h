@@ -39,7 +39,7 @@ struct store_silence {
     const char *comment;
 };
 int store_add_silence(struct store *s, const struct store_silence *silence) LECTR_MUST_USE;
-/* Those that end after a time, by their beginning. */
+/* Those that end after a time, the last ones to end first: a reader may have no room for all. */
 int store_each_silence(struct store *s, int64_t after_s,
                        int (*each)(void *ctx, const struct store_silence *silence),
                        void *ctx) LECTR_MUST_USE;

@@ -284,7 +284,7 @@ const char *const store_sql[STMT__COUNT] = {
                          " ON CONFLICT(id) DO UPDATE SET until_s = excluded.until_s",
     [STMT_SILENCE_EACH] = "SELECT id, org, feature, provider, model, severity, rule, from_s,"
                           " until_s, planned, comment FROM silence WHERE until_s > ?1"
-                          " ORDER BY from_s, id",
+                          " ORDER BY until_s DESC, id",
     [STMT_SILENCE_END] = "UPDATE silence SET until_s = ?2 WHERE id = ?1 AND until_s > ?2",
     [STMT_FEEDBACK_PUT] = "INSERT INTO feedback(fingerprint, verdict, at_s) VALUES(?1, ?2, ?3)"
                           " ON CONFLICT(fingerprint) DO UPDATE SET verdict = excluded.verdict,"

@@ -225,7 +225,7 @@ static void test_silences_are_kept(void **state)
     add_silence(s, "p", "search", NOON_S + 200);
     assert_int_equal(store_commit(s), 0);
     assert_int_equal(store_each_silence(s, NOON_S + 50, print_silence, text), 0);
-    assert_string_equal(text, "a chat 100;p search planned 200;");
+    assert_string_equal(text, "p search planned 200;a chat 100;");
     assert_int_equal(store_begin(s), 0);
     assert_int_equal(store_end_silence(s, "p", NOON_S + 60), 0);
     assert_int_equal(store_end_silence(s, "p", NOON_S + 70), -ENOENT);
