@@ -143,21 +143,24 @@ static int learn_from_snapshot(struct watch *w, int64_t until_s)
 
 int watch_start_learning(struct watch *w)
 {
-    const bool is_late = w->late_pending && !w->must_relearn;
+    const bool is_late = w->late_pending, must_relearn = w->must_relearn;
     int64_t until_s =
         is_late && w->late_from_s < w->minutes.closed_s ? w->late_from_s : w->minutes.closed_s;
     struct detect *before = TAKE_PTR(w->detect);
     int r;
 
     w->must_relearn = false;
-    w->learns_late = is_late;
-    w->late_pending = 0;
+    w->learns_late = is_late && !must_relearn;
     w->relearned_mono_ns = clock_mono_ns();
     w->snapshot.is_under_way = false;
     r = learn_from_snapshot(w, until_s);
-    if (r == -ENOENT && is_late && w->snapshot_s) {
-        w->detect = before; /* too late for the baselines */
-        return 0;
+    if (r == -ENOENT && is_late && w->snapshot_s) { /* too late for the baselines */
+        if (!must_relearn) {
+            w->late_pending = 0;
+            w->detect = before;
+            return 0;
+        }
+        r = learn_from_snapshot(w, w->minutes.closed_s);
     }
     detect_free(&before);
     if (r == -ENOENT)
@@ -166,6 +169,7 @@ int watch_start_learning(struct watch *w)
         w->must_relearn = true;
         return r;
     }
+    w->late_pending = 0;
     detect_set_planned(w->detect, is_planned, w->rules);
     w->is_learning = true;
     return 0;
