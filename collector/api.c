@@ -283,6 +283,14 @@ static unsigned read_limit(const struct api_request *req, unsigned fallback)
     return n > 0 && n <= LIMIT_MAX ? (unsigned)n : fallback;
 }
 
+/* What nanoseconds have no room for is as good as the last they have. */
+static int64_t in_ns(int64_t s)
+{
+    const int64_t most_s = INT64_MAX / (int64_t)NSEC_PER_SEC;
+
+    return (s < 0 ? 0 : s < most_s ? s : most_s) * (int64_t)NSEC_PER_SEC;
+}
+
 static int answer_alerts(const struct api_request *req, struct buf *out)
 {
     struct message_list list = {.out = out, .type = EVENT_ALERT, .is_first = true};
@@ -294,8 +302,8 @@ static int answer_alerts(const struct api_request *req, struct buf *out)
     if (r == 0)
         r = buf_append_str(out, "{\"alerts\":[");
     if (r == 0)
-        r = store_each_alert(req->store, range.from_s * (int64_t)NSEC_PER_SEC, active_only,
-                             read_limit(req, 1000), add_alert, &list);
+        r = store_each_alert(req->store, in_ns(range.from_s), active_only, read_limit(req, 1000),
+                             add_alert, &list);
     return r < 0 ? r : buf_append_str(out, "]}\n");
 }
 
@@ -308,9 +316,8 @@ static int answer_calls(const struct api_request *req, struct buf *out)
     if (r == 0)
         r = buf_append_str(out, "{\"calls\":[");
     if (r == 0)
-        r = store_each_call(req->store, (uint64_t)range.from_s * NSEC_PER_SEC,
-                            (uint64_t)range.to_s * NSEC_PER_SEC, read_limit(req, 1000), add_call,
-                            &list);
+        r = store_each_call(req->store, (uint64_t)in_ns(range.from_s), (uint64_t)in_ns(range.to_s),
+                            read_limit(req, 1000), add_call, &list);
     return r < 0 ? r : buf_append_str(out, "]}\n");
 }
 

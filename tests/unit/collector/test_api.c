@@ -5,6 +5,7 @@
  */
 #include "collector/api.h"
 #include "proto/base/clock.h"
+#include "proto/event.h"
 #include "tests/unit/collector/store_fill.h"
 
 #include <errno.h>
@@ -213,6 +214,41 @@ static void test_windows(void **state)
     json_decref(root);
 }
 
+static size_t alerts_in(const char *const *params)
+{
+    json_t *root = ask_json("/api/v1/alerts", params);
+    size_t count = json_array_size(json_object_get(root, "alerts"));
+
+    json_decref(root);
+    return count;
+}
+
+/* Times that nanoseconds have no room for. */
+static void test_far_times(void **state)
+{
+    static const char *const all[] = {"window=1000000w", NULL};
+    static const char *const later[] = {"to=253402300799", "window=5m", NULL};
+    Lectr__V1__Alert m = LECTR__V1__ALERT__INIT;
+    uint8_t packed[256];
+    size_t bytes = 0;
+
+    (void)state;
+    m.id = (char[]){"00000000-0000-4000-8000-000000000000"};
+    assert_int_equal(event_pack(&m.base, packed, sizeof(packed), &bytes), 0);
+    assert_int_equal(
+        store_add_alert(store, &(struct store_alert){.id = m.id,
+                                                     .fingerprint = "f",
+                                                     .org = "acme",
+                                                     .kind = "cost",
+                                                     .status = 1,
+                                                     .at_ns = NOON_S * (int64_t)NSEC_PER_SEC,
+                                                     .payload = slice_of(packed, bytes)}),
+        0);
+    assert_int_equal(alerts_in(none), 1);
+    assert_int_equal(alerts_in(all), 1);
+    assert_int_equal(alerts_in(later), 0);
+}
+
 static void test_coverage(void **state)
 {
     json_t *root = ask_json("/api/v1/coverage", none);
@@ -308,9 +344,10 @@ static void test_probes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_top),          cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_coverage),     cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_metrics_fold), cmocka_unit_test(test_probes),
+        cmocka_unit_test(test_top),       cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_far_times), cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_metrics),   cmocka_unit_test(test_metrics_fold),
+        cmocka_unit_test(test_probes),
     };
 
     return cmocka_run_group_tests(tests, prepare, clean);
