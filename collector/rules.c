@@ -77,6 +77,19 @@ static bool is_planned(void *ctx, const struct alerting_scope *scope, int64_t mi
     return rules_is_planned(ctx, scope, minute_s);
 }
 
+/* Appends what the rules know; nothing when it is too large. */
+static int save_all(const struct rules *r, struct buf *state)
+{
+    int ret = r->set && r->step == STEP_DONE ? ruleset_save(r->set, state) : 0;
+
+    if (ret != -ENOSPC)
+        return ret;
+    log_warn("state of the rules is too large to go on with: rules begin as after a start",
+             "limit_bytes=%u", (unsigned)RULES_STATE_BYTES_MAX);
+    buf_reset(state);
+    return 0;
+}
+
 /* Takes over the file's rules with what the old ones knew. */
 static int adopt(struct rules *r, struct alerting **alerting)
 {
@@ -85,8 +98,8 @@ static int adopt(struct rules *r, struct alerting **alerting)
     int ret = ruleset_new(*alerting, is_planned, r, &set);
 
     buf_init(&state, RULES_STATE_BYTES_MAX);
-    if (ret == 0 && r->set && r->step == STEP_DONE)
-        ret = ruleset_save(r->set, &state);
+    if (ret == 0)
+        ret = save_all(r, &state);
     if (ret == 0 && state.len)
         ret = ruleset_load(set, buf_slice(&state));
     if (ret < 0) {
@@ -114,10 +127,12 @@ static int read_file(struct rules *r)
 
     if (ret == -EINVAL)
         log_error("rules cannot be used", "error=%s", error.text);
-    if (ret == 0)
+    else if (ret == 0)
         ret = adopt(r, &alerting);
     if (ret == 0)
         r->looked_mono_ns = 0;
+    else if (ret != -EINVAL)
+        log_error("rules not read", "error=%s", strerror(-ret));
     return ret;
 }
 

@@ -123,6 +123,42 @@ static void test_rule_is_added(void **state)
     rules_free(&r);
 }
 
+/* More state than is kept in the store: the file is read again all the same. */
+static void test_large_state(void **state)
+{
+    static const char large[] = "rules:\n- {name: slo, kind: burn_rate, objective: 99, by: [model],"
+                                " period_d: 365}\n";
+    struct record rec = {.kind = RECORD_CALL,
+                         .org = "acme",
+                         .feature = "chat",
+                         .provider = "openai",
+                         .end_ns = (uint64_t)NOON_S * NSEC_PER_SEC};
+    struct rules_stats stats = {0};
+    struct rules *r = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_begin(store), 0);
+    for (int i = 0; i < 1300; i++) {
+        snprintf(rec.model, sizeof(rec.model), "m%d", i);
+        fill_calls(store, &rec, 1);
+    }
+    assert_int_equal(store_commit(store), 0);
+    write_file(large);
+    assert_int_equal(rules_new(config, store, &r), 0);
+    close_minutes(r, NOON_S, NOON_S + 120);
+    write_file(DAILY);
+    rules_request_reload();
+    while (stats.reloads + stats.reload_failures == 0) {
+        catch_up(r, NOON_S + 120);
+        rules_get_stats(r, &stats);
+        usleep(10000);
+    }
+    assert_int_equal(stats.reload_failures, 0);
+    assert_int_equal(stats.reloads, 1);
+    rules_free(&r);
+}
+
 /* However many silences are over: one that begins now is kept. */
 static void test_silences_that_are_over(void **state)
 {
@@ -162,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rule_is_added, prepare, clean),
+        cmocka_unit_test_setup_teardown(test_large_state, prepare, clean),
         cmocka_unit_test_setup_teardown(test_silences_that_are_over, prepare, clean),
     };
 
