@@ -270,7 +270,8 @@ void rules_mark(struct rules *r, struct alert *a)
     rules_mark_period(r->alerting, a);
     scope.severity = alert_severity(a);
     id = silences_find(r->silences, &scope, a->detected_s, &a->is_planned);
-    if (id) {
+    /* What a rule holds back stays so when the silence is over. */
+    if (id && !a->silenced_by[0]) {
         snprintf(a->silenced_by, sizeof(a->silenced_by), "%.63s", id);
         r->has_silenced = true;
     }

@@ -159,6 +159,30 @@ static void test_large_state(void **state)
     rules_free(&r);
 }
 
+/* What a rule holds back is not told when a silence that covers it too is over. */
+static void test_held_back_and_silenced(void **state)
+{
+    struct alert a = {.rule = ALERT_COST_SPIKE,
+                      .org = "acme",
+                      .feature = "chat",
+                      .detected_s = NOON_S,
+                      .observed = 2,
+                      .baseline = 1};
+    struct rules *r = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    write_file("rules:\n- {name: no-cost, kind: return_period, metric: cost, enabled: false}\n"
+               "silences:\n- {match: {feature: chat}, from: '2026-01-01T11:00:00Z',"
+               " until: '2026-01-01T13:00:00Z', planned: true}\n");
+    assert_int_equal(rules_new(config, store, &r), 0);
+    catch_up(r, NOON_S);
+    rules_mark(r, &a);
+    assert_string_equal(a.silenced_by, "rule:no-cost");
+    assert_true(a.is_planned);
+    rules_free(&r);
+}
+
 /* However many silences are over: one that begins now is kept. */
 static void test_silences_that_are_over(void **state)
 {
@@ -199,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rule_is_added, prepare, clean),
         cmocka_unit_test_setup_teardown(test_large_state, prepare, clean),
+        cmocka_unit_test_setup_teardown(test_held_back_and_silenced, prepare, clean),
         cmocka_unit_test_setup_teardown(test_silences_that_are_over, prepare, clean),
     };
 
