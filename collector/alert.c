@@ -525,10 +525,12 @@ int alert_pack_again(struct slice packed, int64_t at_s, const char *feedback, st
              (int)m.status, (long long)at_s, feedback);
     event_uuid_named(slice_str(name), ret_id);
     m.id = ret_id;
-    m.silenced_by = NULL;
-    m.has_silence_planned = false;
-    if (feedback[0])
+    if (feedback[0]) {
         m.feedback = borrow(feedback);
+    } else { /* its silence is over */
+        m.silenced_by = NULL;
+        m.has_silence_planned = false;
+    }
     *ret_status = (int)m.status;
     return append_packed(&m, out);
 }

@@ -148,7 +148,7 @@ int alert_read_told(struct slice packed, struct alert *ret_alert) LECTR_MUST_USE
 /* The stored alert is one of a rule of the file, not the detector's. */
 bool alert_is_of_file(struct slice packed);
 /* Appends the stored alert as it is told again at `at_s`, as an update (or as resolved, if it
- * was): with no silence any more, and with what a person said of it unless `feedback` is "". */
+ * was): with what a person said of it, or, when `feedback` is "", with no silence any more. */
 int alert_pack_again(struct slice packed, int64_t at_s, const char *feedback, struct buf *out,
                      char ret_id[37], int *ret_status) LECTR_MUST_USE;
 const char *alert_severity(const struct alert *a);

@@ -412,6 +412,26 @@ static void test_feedback(void **state)
     assert_non_null(strstr(text, "chat planned 86700;"));
 }
 
+/* What a person says of a silenced alert is no reason to tell receivers of it. */
+static void test_feedback_of_silenced(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    char fingerprint[37];
+    struct last l;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    store_alert_of(s, "chat", fingerprint);
+    assert_int_equal(store_begin(s), 0);
+    assert_int_equal(rules_tell_feedback(s, fingerprint, "false", NOON_S + 100), 0);
+    assert_int_equal(store_commit(s), 0);
+    l = last_of(s);
+    assert_int_equal(l.count, 2);
+    assert_string_equal(l.feedback, "false");
+    assert_string_equal(l.silenced_by, "chat");
+}
+
 static void test_rule_state(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
@@ -443,6 +463,7 @@ int main(void)
         cmocka_unit_test_teardown(test_silences_are_kept, stores_empty),
         cmocka_unit_test_teardown(test_silence_ends, stores_empty),
         cmocka_unit_test_teardown(test_feedback, stores_empty),
+        cmocka_unit_test_teardown(test_feedback_of_silenced, stores_empty),
         cmocka_unit_test_teardown(test_rule_state, stores_empty),
     };
     const struct CMUnitTest pure[] = {
