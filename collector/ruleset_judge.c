@@ -3,6 +3,8 @@
 
 /* A list of new values is closed this long after the last one. */
 #define NOVEL_OPEN_S (60 * MINUTE_S)
+/* An hour without connections says nothing of coverage; a day of it ends what was said. */
+#define COVERAGE_GONE_S 86400
 
 static void learn_burn(struct ruleset *set, struct rule_state *rs, struct group *g)
 {
@@ -157,6 +159,8 @@ static void judge_coverage(struct ruleset *set, struct rule_state *rs, struct gr
                (share < rule->below ||
                 (v->before.all >= rule->calls_min && share < share_of(&v->before) - rule->drop));
     v->is_calm = v->share.all > 0 && !v->fires;
+    v->is_final = set->at_s - g->seen_s > COVERAGE_GONE_S;
+    v->over = v->is_final ? "no connection was seen for a day" : NULL;
 }
 
 static void judge_retries(struct ruleset *set, struct rule_state *rs, struct group *g,

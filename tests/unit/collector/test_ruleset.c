@@ -260,6 +260,29 @@ static void test_coverage(void **state)
     ruleset_free(&set);
 }
 
+/* What is low and then gone for good does not stay an alert for ever. */
+static void test_coverage_gone(void **state)
+{
+    struct ruleset *set =
+        begin("rules:\n- {name: cover, kind: coverage, below: 0.5, for_min: 3}\n");
+    struct store_coverage_row row = {"acme", "w", "openai", 10, 1};
+
+    (void)state;
+    for (int i = 0; i < 5 * 1440; i++) {
+        assert_int_equal(ruleset_begin(set, START_S + i * 60), 0);
+        if (i < 120)
+            assert_int_equal(ruleset_add_coverage(set, &row), 0);
+        assert_int_equal(ruleset_close(set, false, hear, NULL), 0);
+        if (i == 23 * 60)
+            assert_int_equal(count_heard(ALERT_COVERAGE_LOW, ALERT_RESOLVED), 0);
+    }
+    assert_int_equal(count_heard(ALERT_COVERAGE_LOW, ALERT_FIRING), 1);
+    assert_int_equal(count_heard(ALERT_COVERAGE_LOW, ALERT_RESOLVED), 1);
+    assert_says(1, "Over (no connection was seen for a day)");
+    assert_int_equal(ruleset_groups(set), 0);
+    ruleset_free(&set);
+}
+
 static void test_retries(void **state)
 {
     struct ruleset *set = begin("rules:\n- {name: again, kind: retries, ratio: 0.5}\n");
@@ -533,15 +556,15 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_burn_rate),     cmocka_unit_test(test_latency_burn_rate),
-        cmocka_unit_test(test_budget),        cmocka_unit_test(test_forecast),
-        cmocka_unit_test(test_first_seen),    cmocka_unit_test(test_first_seen_goes_on),
-        cmocka_unit_test(test_silent),        cmocka_unit_test(test_unpriced),
-        cmocka_unit_test(test_coverage),      cmocka_unit_test(test_retries),
-        cmocka_unit_test(test_restart),       cmocka_unit_test(test_news_apart),
-        cmocka_unit_test(test_damaged_state), cmocka_unit_test(test_changed_rule),
-        cmocka_unit_test(test_recall),        cmocka_unit_test(test_added_rule),
-        cmocka_unit_test(test_bounded),
+        cmocka_unit_test(test_burn_rate),    cmocka_unit_test(test_latency_burn_rate),
+        cmocka_unit_test(test_budget),       cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_first_seen),   cmocka_unit_test(test_first_seen_goes_on),
+        cmocka_unit_test(test_silent),       cmocka_unit_test(test_unpriced),
+        cmocka_unit_test(test_coverage),     cmocka_unit_test(test_coverage_gone),
+        cmocka_unit_test(test_retries),      cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_news_apart),   cmocka_unit_test(test_damaged_state),
+        cmocka_unit_test(test_changed_rule), cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_added_rule),   cmocka_unit_test(test_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, end);
