@@ -249,5 +249,8 @@ bool letter_may_quote(const struct alerting_receiver *to, const char *answer)
     for (unsigned i = 0; i < to->headers_count; i++)
         if (to->headers[i].value_file || to->headers[i].value)
             return false;
-    return !(host && strchr(host, '?')) && (!path || strlen(path) < 2 || !strstr(answer, path));
+    /* A query may be a secret, and so is what stands before the host: it is sent as a header. */
+    if (host && strpbrk(host, "?@"))
+        return false;
+    return !path || strlen(path) < 2 || !strstr(answer, path);
 }

@@ -4,11 +4,12 @@
  *
  * LINK: collector/notice.c collector/cloudevent.c collector/alertmanager.c
  * LINK: collector/slack.c collector/pagerduty.c collector/text.c
- * LINK: collector/alert.c collector/ruling.c
+ * LINK: collector/alert.c collector/ruling.c collector/letter.c collector/sign.c
  */
 #include "collector/alert.h"
 #include "collector/alertmanager.h"
 #include "collector/cloudevent.h"
+#include "collector/letter.h"
 #include "collector/pagerduty.h"
 #include "collector/slack.h"
 #include "proto/base/clock.h"
@@ -533,6 +534,21 @@ static void a_full_buffer_is_told(void **state)
     buf_fini(&b);
 }
 
+/* An answer may repeat what it was sent. */
+static void test_quoting(void **state)
+{
+    struct alerting_receiver to = {.type = ALERTING_WEBHOOK};
+
+    (void)state;
+    to.url = (char[]){"https://hooks.example/in"};
+    assert_true(letter_may_quote(&to, "no such team"));
+    assert_false(letter_may_quote(&to, "nothing at /in"));
+    to.url = (char[]){"https://hooks.example/?key=s3cret"};
+    assert_false(letter_may_quote(&to, "no such key: s3cret"));
+    to.url = (char[]){"https://lectr:s3cret@hooks.example/in"};
+    assert_false(letter_may_quote(&to, "not for Basic bGVjdHI6czNjcmV0"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -548,6 +564,7 @@ int main(void)
         cmocka_unit_test(times_have_the_digits_it_takes),
         cmocka_unit_test(every_rule_has_its_part_of_the_runbook),
         cmocka_unit_test(a_full_buffer_is_told),
+        cmocka_unit_test(test_quoting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
