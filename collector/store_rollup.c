@@ -11,6 +11,9 @@
 /* Streams of one name whose malformed messages are told apart, and how far their numbers are. */
 #define STREAMS_MAX 8
 #define STREAM_STEP (INT64_C(1) << 48)
+/* Numbers of malformed messages that stay known, and how often that is looked at. */
+#define NUMBERS_MAX 100000
+#define FORGET_EVERY 256
 
 /* --- series --- */
 
@@ -260,9 +263,26 @@ static int insert_malformed(struct store *s, int64_t number, const struct store_
     db_bind_int(stmt, 1, number);
     db_bind_text(stmt, 2, safe);
     db_bind_blob(stmt, 3, kept);
+    db_bind_int(stmt, 4, (int64_t)m->bytes);
     r = db_step(stmt);
     db_reset(&stmt);
     return r < 0 ? r : r > 0 ? 0 : -EEXIST;
+}
+
+/* Of old ones the number stays: a lane that is behind is delivered its messages again. */
+static int trim_malformed(struct store *s, uint64_t stream_seq)
+{
+    struct db_stmt *stmt = db_stmt(s->db, STMT_MALFORMED_TRIM);
+    int r;
+
+    db_bind_int(stmt, 1, STORE_MALFORMED_MAX);
+    db_bind_blob(stmt, 2, slice_of("", 0));
+    r = db_run(stmt);
+    if (r < 0 || stream_seq % FORGET_EVERY != 0)
+        return r;
+    stmt = db_stmt(s->db, STMT_MALFORMED_FORGET);
+    db_bind_int(stmt, 1, NUMBERS_MAX);
+    return db_run(stmt);
 }
 
 int store_add_malformed(struct store *s, int64_t lane, const struct store_malformed *m)
@@ -270,7 +290,6 @@ int store_add_malformed(struct store *s, int64_t lane, const struct store_malfor
     const struct slice kept = slice_of(m->payload.data, m->payload.len < STORE_MALFORMED_BYTES_MAX
                                                             ? m->payload.len
                                                             : STORE_MALFORMED_BYTES_MAX);
-    struct db_stmt *stmt;
     int r = -EEXIST;
 
     /* A stream that is made anew counts from one again. */
@@ -278,9 +297,7 @@ int store_add_malformed(struct store *s, int64_t lane, const struct store_malfor
         r = insert_malformed(s, (int64_t)m->stream_seq + i * STREAM_STEP, m, kept);
     if (r <= 0)
         return r == -EEXIST ? 0 : r;
-    stmt = db_stmt(s->db, STMT_MALFORMED_TRIM);
-    db_bind_int(stmt, 1, STORE_MALFORMED_MAX);
-    r = db_run(stmt);
+    r = trim_malformed(s, m->stream_seq);
     return r < 0 ? r : store_number_add_lane(s, lane, "malformed", 1);
 }
 

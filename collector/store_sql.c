@@ -125,13 +125,17 @@ const char *const store_sql[STMT__COUNT] = {
                             " VALUES(?1, ?2, ?3, ?4, ?5)",
     [STMT_MALFORMED_ADD] = "INSERT INTO malformed(stream_seq, subject, reason, bytes, payload)"
                            " VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(stream_seq) DO NOTHING",
-    [STMT_MALFORMED_SAME] =
-        "SELECT 1 FROM malformed WHERE stream_seq = ?1 AND subject = ?2 AND payload = ?3",
-    [STMT_MALFORMED_TRIM] = "DELETE FROM malformed WHERE stream_seq <= (SELECT stream_seq FROM"
-                            " malformed ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
+    [STMT_MALFORMED_SAME] = "SELECT 1 FROM malformed WHERE stream_seq = ?1 AND bytes = ?4"
+                            " AND (reason = '' OR (subject = ?2 AND payload = ?3))",
+    [STMT_MALFORMED_TRIM] =
+        "UPDATE malformed SET subject = '', reason = '', payload = ?2 WHERE reason <> ''"
+        " AND stream_seq <= (SELECT stream_seq FROM malformed WHERE reason <> ''"
+        " ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
+    [STMT_MALFORMED_FORGET] = "DELETE FROM malformed WHERE stream_seq <= (SELECT stream_seq FROM"
+                              " malformed ORDER BY stream_seq DESC LIMIT 1 OFFSET ?1)",
     [STMT_MALFORMED_EACH] =
         "$BIGSCAN SELECT stream_seq, subject, reason, bytes, payload FROM malformed"
-        " WHERE stream_seq > ?1 ORDER BY stream_seq LIMIT ?2",
+        " WHERE stream_seq > ?1 AND reason <> '' ORDER BY stream_seq LIMIT ?2",
     [STMT_MALFORMED_DELETE] = "DELETE FROM malformed WHERE stream_seq = ?1",
     [STMT_TOUCH] = "INSERT INTO touched(lane, seconds, bucket, revision) VALUES(?1, ?2, ?3, 1)"
                    " ON CONFLICT(lane, seconds, bucket)"
