@@ -306,7 +306,11 @@ static int take_option(int option, char *value, struct args *args, const char **
             *texts[i].place = value;
             return 0;
         }
-    if (option == OPTION_MATCH && args->hush.matches_count < HUSH_MATCHES_MAX)
+    if (option == OPTION_MATCH && args->hush.matches_count == HUSH_MATCHES_MAX) {
+        fprintf(stderr, "--match: %d at most, of one name each\n", HUSH_MATCHES_MAX);
+        return -E2BIG;
+    }
+    if (option == OPTION_MATCH)
         args->hush.matches[args->hush.matches_count++] = value;
     else if (option == OPTION_PLANNED)
         args->hush.is_planned = true;

@@ -136,7 +136,7 @@ void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s)
     if (r == 0)
         r = publish_rollup_turn(p->rollups, p->config->nats.publish_rollups ? bus : NULL, closed_s);
     if (r < 0 && !p->is_failing)
-        log_warn("not published, trying again", "error=%s bus=%s sqlite=%s", strerror(-r),
+        log_warn("not published, trying again", "error=%s bus=%s database=%s", strerror(-r),
                  bus_error(bus), store_error(p->store));
     p->is_failing = r < 0;
 }

@@ -91,7 +91,7 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
     }
     r = route->answer(&req, &out);
     if (r < 0 && r != -EINVAL && r != -EAGAIN) {
-        log_error("request failed", "path=%s error=%s sqlite=%s", route->path, strerror(-r),
+        log_error("request failed", "path=%s error=%s database=%s", route->path, strerror(-r),
                   store_error(s->store));
         buf_reset(&out);
         if (buf_append_str(&out, "internal error\n") < 0)

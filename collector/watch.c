@@ -295,7 +295,7 @@ void watch_turn(struct watch *w, struct bus *bus)
 
     w->failed = r < 0;
     if (r < 0) {
-        log_error("minute not judged, trying again", "error=%s sqlite=%s", strerror(-r),
+        log_error("minute not judged, trying again", "error=%s database=%s", strerror(-r),
                   store_error(w->store));
         /* The detector may be ahead of the store: let it start from there. */
         w->must_relearn = true;
