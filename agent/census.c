@@ -12,10 +12,12 @@
 #define DOUBTS_MAX 1024
 #define DOUBT_POLLS 3
 #define FORGET_AFTER_NS (3600 * NSEC_PER_SEC)
+#define RESEND_AFTER_NS (5 * NSEC_PER_SEC)
 
 /* A row under way. */
 struct flying {
     uint64_t id; /* 0: free */
+    uint64_t sent_mono_ns;
     struct lectr_census_key key;
     unsigned slot;
 };
@@ -151,13 +153,17 @@ static struct flying *free_flying(struct census *c)
 static void send_row(struct census *c, const struct capture_row *row, unsigned slot)
 {
     const struct lectr_told_slot *s = &row->told.slot[slot];
-    struct flying *f = free_flying(c);
+    struct flying *f = find_flying(c, &row->key, slot);
     struct ipc_msg msg = {.type = IPC_CENSUS};
     struct ipc_census *out = &msg.census;
 
-    if (!f || find_flying(c, &row->key, slot))
+    if (f && c->now.mono_ns - f->sent_mono_ns < RESEND_AFTER_NS)
         return;
-    out->id = c->next_id;
+    if (!f)
+        f = free_flying(c);
+    if (!f)
+        return;
+    out->id = f->id ? f->id : c->next_id;
     census_gap_id(capture_meta(c->capture)->epoch, &row->key, row->seen.first_ns, slot, s->told,
                   s->pending, out->gap_id);
     capture_provider_name(c->capture, row->key.provider, out->provider);
@@ -168,7 +174,10 @@ static void send_row(struct census *c, const struct capture_row *row, unsigned s
     identity_resolve(c->identity, row->key.cgroup_id, row->key.netns_cookie, 0, 0, &out->caller);
     if (c->send(c->user, &msg) < 0)
         return;
-    *f = (struct flying){.id = c->next_id++, .key = row->key, .slot = slot};
+    if (out->id == c->next_id)
+        c->next_id++;
+    *f = (struct flying){
+        .id = out->id, .sent_mono_ns = c->now.mono_ns, .key = row->key, .slot = slot};
 }
 
 static uint64_t wall_of(const struct census *c, uint64_t mono_ns)

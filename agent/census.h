@@ -3,7 +3,8 @@
  * Tells the kernel's counts as rows, each exactly once. A row is fixed in the
  * pinned told-map before it leaves and stays the same until it is acknowledged,
  * over any number of deaths of either process. At most CENSUS_FLYING_MAX rows
- * wait for their acknowledgement.
+ * wait for their acknowledgement; one that waits long is sent again, the same:
+ * the proxies tell what has one id once.
  */
 #pragma once
 

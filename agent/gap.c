@@ -5,6 +5,7 @@
 #include "agent/event.h"
 #include "agent/inflight.h"
 #include "agent/ipc.h"
+#include "agent/once.h"
 #include "agent/publish.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -39,6 +40,7 @@ struct gap {
     const struct config *config;
     struct publish *publish;
     struct inflight *inflight;
+    struct once *once;
     unsigned tallies_count;
     struct gap_stats stats;
     struct tally tallies[GAP_TALLIES_MAX];
@@ -49,26 +51,41 @@ const char *verdict_name(enum verdict v)
     return names[v];
 }
 
+static int last_seq_of(void *user, const char *instance, uint64_t *ret_last_seq)
+{
+    const struct gap *g = user;
+
+    return publish_last_seq(g->publish, instance, ret_last_seq);
+}
+
 int gap_new(const struct config *config, struct publish *publish, struct inflight *inflight,
             struct gap **ret_gap)
 {
-    struct gap *g = calloc(1, sizeof(*g));
+    CLEAN_FREE struct gap *g = calloc(1, sizeof(*g));
+    int r;
 
     if (!g)
         return -ENOMEM;
     g->config = config;
     g->publish = publish;
     g->inflight = inflight;
-    *ret_gap = g;
+    r = once_open(config->state_dir, publish_instance(publish), last_seq_of, g, &g->once);
+    if (r < 0)
+        return r;
+    *ret_gap = TAKE_PTR(g);
     return 0;
 }
 
 void gap_free(struct gap **gap)
 {
-    if (*gap)
-        gap_flush(*gap, clock_wall_ns());
-    free(*gap);
+    struct gap *g = *gap;
+
     *gap = NULL;
+    if (!g)
+        return;
+    gap_flush(g, clock_wall_ns());
+    once_close(&g->once);
+    free(g);
 }
 
 /* The message types say the same with different fields. The casts drop const:
@@ -227,25 +244,42 @@ void gap_flush(struct gap *g, uint64_t now_wall_ns)
     g->tallies_count = 0;
 }
 
+/* Unless what has this id was told before, by whichever process. NULL reason: a
+ * coverage of what was seen. */
+static int tell_once(struct gap *g, const struct gap_facts *f)
+{
+    uint64_t *cell = NULL;
+    int r = once_begin(g->once, f->id, &cell);
+
+    if (r == ONCE_TOLD)
+        g->stats.told_before++;
+    if (r != 0)
+        return r;
+    publish_attempt(g->publish, cell);
+    r = f->reason ? publish_one_gap(g, f) : publish_one_coverage(g, f, f->connections, 0);
+    once_end(g->once, r == 0);
+    return r;
+}
+
 int gap_census(struct gap *g, const struct ipc_census *row)
 {
     struct gap_facts f = {
         .who = &row->caller,
         .id = row->gap_id,
         .provider = row->provider,
-        .reason = row->reason,
+        .reason = row->reason[0] ? row->reason : NULL,
         .start_wall_ns = row->start_unix_ns,
         .end_wall_ns = row->end_unix_ns,
         .connections = row->connections,
     };
+    int r;
 
     g->stats.census_rows++;
-    if (row->reason[0] == '\0')
-        return publish_one_coverage(g, &f, row->connections, 0);
     /* What was steered is told by the verdicts of the connections themselves. */
     if (strcmp(row->reason, "steered") == 0)
         return 0;
-    return publish_one_gap(g, &f);
+    r = tell_once(g, &f);
+    return r < 0 ? r : 0;
 }
 
 static int on_loss(void *user, const struct inflight_loss *loss)
@@ -261,25 +295,27 @@ static int on_loss(void *user, const struct inflight_loss *loss)
         .connections = loss->connections,
         .calls_in_flight = loss->calls,
     };
-    int r = publish_one_gap(g, &f);
+    int r = tell_once(g, &f);
 
-    if (r < 0)
-        return r;
+    if (r != 0)
+        return r < 0 ? r : 0;
     g->stats.died_connections += loss->connections;
     g->stats.died_calls += loss->calls;
     return 0;
 }
 
-static int last_seq_of(void *user, const char *instance, uint64_t *ret_last_seq)
+static int settle(void *user, const char *instance)
 {
     const struct gap *g = user;
 
-    return publish_last_seq(g->publish, instance, ret_last_seq);
+    return once_settle(g->once, instance);
 }
 
 void gap_adopt(struct gap *g)
 {
-    int r = inflight_adopt(g->config->state_dir, on_loss, last_seq_of, g);
+    const struct inflight_adopter adopter = {
+        .settle = settle, .last = last_seq_of, .loss = on_loss, .user = g};
+    int r = inflight_adopt(g->config->state_dir, &adopter);
 
     if (r < 0)
         log_warn("in-flight table of a dead process kept for later", "error=%s", strerror(-r));

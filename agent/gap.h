@@ -52,13 +52,15 @@ uint32_t gap_tally(struct gap *g, const struct caller *who, const char *provider
                    uint64_t now_wall_ns);
 /* Publishes the tallies; the inflight slots are marked as noted. */
 void gap_flush(struct gap *g, uint64_t now_wall_ns);
-/* A row of the kernel's census. 0: it is in the spool and may be acknowledged. */
+/* A row of the kernel's census. 0: it is in the spool, of this process or of one
+ * before, and may be acknowledged. Else it is to be sent again. */
 int gap_census(struct gap *g, const struct ipc_census *row) LECTR_MUST_USE;
 /* Adopts the in-flight tables of dead processes as agent_died gaps. */
 void gap_adopt(struct gap *g);
 
 struct gap_stats {
     uint64_t gaps, coverages, failed, census_rows;
+    uint64_t told_before; /* rows and losses that another process had told, or this one */
     uint64_t died_connections, died_calls;
 };
 void gap_stats(const struct gap *g, struct gap_stats *ret_stats);

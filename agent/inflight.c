@@ -323,14 +323,7 @@ static size_t add_up(const struct table *t, const char *instance, uint64_t last_
     return count;
 }
 
-/* Whom an adopter asks and tells. */
-struct adopter {
-    inflight_loss_fn fn;
-    inflight_last_fn last_fn;
-    void *user;
-};
-
-static int tell_table(const struct table *t, const char *instance, const struct adopter *a)
+static int tell_table(const struct table *t, const char *instance, const struct inflight_adopter *a)
 {
     CLEAN_FREE struct inflight_loss *losses = calloc(INFLIGHT_SLOTS, sizeof(*losses));
     uint64_t last_seq = 0;
@@ -340,16 +333,16 @@ static int tell_table(const struct table *t, const char *instance, const struct 
     if (!losses)
         return -ENOMEM;
     if (has_promise(t))
-        r = a->last_fn(a->user, instance, &last_seq);
+        r = a->last(a->user, instance, &last_seq);
     if (r < 0)
         return r;
     count = add_up(t, instance, last_seq, losses);
     for (size_t k = 0; k < count && r >= 0; k++)
-        r = a->fn(a->user, &losses[k]);
+        r = a->loss(a->user, &losses[k]);
     return r;
 }
 
-static int tell_losses(int fd, const char *instance, const struct adopter *a)
+static int tell_losses(int fd, const char *instance, const struct inflight_adopter *a)
 {
     const struct table *t;
     struct stat st;
@@ -368,7 +361,7 @@ static int tell_losses(int fd, const char *instance, const struct adopter *a)
     return r < 0 ? r : 0;
 }
 
-static int adopt_one(int dir_fd, const char *name, const struct adopter *a)
+static int adopt_one(int dir_fd, const char *name, const struct inflight_adopter *a)
 {
     CLEAN_FD int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
@@ -382,15 +375,16 @@ static int adopt_one(int dir_fd, const char *name, const struct adopter *a)
      * without a length belongs to a process that is just making it. */
     if (fstat(fd, &st) < 0 || st.st_nlink == 0 || st.st_size == 0)
         return 0;
-    r = tell_losses(fd, name, a);
+    r = a->settle(a->user, name);
+    if (r == 0)
+        r = tell_losses(fd, name, a);
     if (r < 0)
         return r;
     return unlinkat(dir_fd, name, 0) < 0 ? -errno : 1;
 }
 
-int inflight_adopt(const char *state_dir, inflight_loss_fn fn, inflight_last_fn last_fn, void *user)
+int inflight_adopt(const char *state_dir, const struct inflight_adopter *a)
 {
-    const struct adopter adopter = {.fn = fn, .last_fn = last_fn, .user = user};
     char path[PATH_MAX];
     int r = make_dir(state_dir, path), adopted = 0;
     struct dirent *entry;
@@ -407,7 +401,7 @@ int inflight_adopt(const char *state_dir, inflight_loss_fn fn, inflight_last_fn 
 
         if (entry->d_name[0] == '.' || strlen(entry->d_name) >= NAME_MAX_BYTES)
             continue;
-        one = adopt_one(dirfd(dir), entry->d_name, &adopter);
+        one = adopt_one(dirfd(dir), entry->d_name, a);
         if (one < 0 && one != -EAGAIN)
             r = one;
         else if (one > 0)

@@ -92,12 +92,18 @@ struct inflight_loss {
     uint64_t start_wall_ns; /* last sign of life */
 };
 
-/* Told of every loss; a negative answer keeps the file for another time. */
-typedef int (*inflight_loss_fn)(void *user, const struct inflight_loss *loss);
-/* The number of the last event in a dead process's spool, 0 when nothing is
- * known of it. -EAGAIN keeps the file for another time. */
-typedef int (*inflight_last_fn)(void *user, const char *instance, uint64_t *ret_last_seq);
+/* Whom an adoption asks and tells. A negative answer keeps the file for another
+ * time; -EAGAIN is no error. */
+struct inflight_adopter {
+    /* Asked first: the process is dead, and its spool is known as long as its
+     * file is there. */
+    int (*settle)(void *user, const char *instance);
+    /* The number of the last event in its spool, 0 when nothing is known of it. */
+    int (*last)(void *user, const char *instance, uint64_t *ret_last_seq);
+    /* Told of every loss. */
+    int (*loss)(void *user, const struct inflight_loss *loss);
+    void *user;
+};
 
 /* Looks for files of dead processes; returns how many were adopted, or -errno. */
-int inflight_adopt(const char *state_dir, inflight_loss_fn fn, inflight_last_fn last_fn,
-                   void *user) LECTR_MUST_USE;
+int inflight_adopt(const char *state_dir, const struct inflight_adopter *a) LECTR_MUST_USE;

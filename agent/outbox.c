@@ -19,6 +19,7 @@ struct outbox {
     struct outbox_counts counts;
     uint64_t *promise_cell; /* of the next event; NULL: none */
     uint64_t promise_base;
+    bool is_attempt; /* the next event comes again when it fails */
     uint8_t packed[EVENT_MAX_BYTES];
 };
 
@@ -172,9 +173,11 @@ static int append_event(struct outbox *o, const ProtobufCMessage *message, const
                         int subject_error, uint64_t wall_ns)
 {
     uint64_t *cell = o->promise_cell;
+    bool is_attempt = o->is_attempt;
     int r = subject_error;
 
     o->promise_cell = NULL;
+    o->is_attempt = false;
     if (cell)
         __atomic_store_n(cell, o->promise_base | o->next_seq, __ATOMIC_RELEASE);
     if (r == 0)
@@ -183,16 +186,28 @@ static int append_event(struct outbox *o, const ProtobufCMessage *message, const
         return 0;
     if (cell)
         __atomic_store_n(cell, o->promise_base, __ATOMIC_RELEASE);
-    count_loss(o, wall_ns);
+    if (!is_attempt)
+        count_loss(o, wall_ns);
     return r;
 }
 
-void outbox_promise(struct outbox *o, uint64_t *cell, uint64_t base)
+static void promise(struct outbox *o, uint64_t *cell, uint64_t base, bool is_attempt)
 {
     pthread_mutex_lock(&o->lock);
     o->promise_cell = cell;
     o->promise_base = base;
+    o->is_attempt = is_attempt;
     pthread_mutex_unlock(&o->lock);
+}
+
+void outbox_promise(struct outbox *o, uint64_t *cell, uint64_t base)
+{
+    promise(o, cell, base, false);
+}
+
+void outbox_attempt(struct outbox *o, uint64_t *cell)
+{
+    promise(o, cell, 0, true);
 }
 
 /* What the caller gets to know: the number its event has. */

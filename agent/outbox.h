@@ -32,6 +32,8 @@ int outbox_coverage(struct outbox *o, Lectr__V1__Coverage *coverage) LECTR_MUST_
 
 /* As publish_promise() in agent/publish.h. */
 void outbox_promise(struct outbox *o, uint64_t *cell, uint64_t base);
+/* As publish_attempt() in agent/publish.h. */
+void outbox_attempt(struct outbox *o, uint64_t *cell);
 /* Appends a Gap for every loss not told yet, as far as there is room. */
 void outbox_tell_losses(struct outbox *o);
 /* A stored event that the server will never take. */

@@ -184,6 +184,8 @@ static void add_stages(struct rows *rows, const struct proxy *p)
         "Connections that a crash would not tell of.", NULL, inflight_untracked(p->inflight));
     add(rows, "lectr_agent_census_rows_total", COUNTER, "Rows of the kernel's census.", NULL,
         gap.census_rows);
+    add(rows, "lectr_agent_told_before_total", COUNTER,
+        "Rows and losses that had been told before, and were not again.", NULL, gap.told_before);
     add(rows, "lectr_agent_died_calls_total", COUNTER,
         "Calls that were in flight in dead processes.", NULL, gap.died_calls);
     add(rows, "lectr_agent_ca_expires_seconds", GAUGE,

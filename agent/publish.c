@@ -657,6 +657,11 @@ void publish_promise(struct publish *p, uint64_t *cell, uint64_t base)
     outbox_promise(p->outbox, cell, base);
 }
 
+void publish_attempt(struct publish *p, uint64_t *cell)
+{
+    outbox_attempt(p->outbox, cell);
+}
+
 int publish_last_seq(struct publish *p, const char *instance, uint64_t *ret_seq)
 {
     return spool_last_seq(outbox_spool(p->outbox), instance, ret_seq);

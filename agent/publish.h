@@ -59,6 +59,9 @@ int publish_coverage(struct publish *p, struct Lectr__V1__Coverage *coverage) LE
 /* The next of the calls above stores `base` | the event's number to `cell`
  * before the event is in the spool, and `base` again when it fails. */
 void publish_promise(struct publish *p, uint64_t *cell, uint64_t base);
+/* The same without a base, for an event that its caller offers again when it
+ * fails: that is no loss. */
+void publish_attempt(struct publish *p, uint64_t *cell);
 /* The number of the last event that a dead instance appended; 0 when nothing is
  * left of it. -EAGAIN: its spool was not taken over yet. */
 int publish_last_seq(struct publish *p, const char *instance, uint64_t *ret_seq) LECTR_MUST_USE;

@@ -305,6 +305,44 @@ static void what_cannot_be_sent_is_offered_again(void **state)
     census_ack(stage.census, 424242);
 }
 
+/* The acknowledgement was lost, or the proxy could not say yet: the same again. */
+static void what_waits_long_is_sent_again(void **state)
+{
+    struct ipc_census first;
+
+    (void)state;
+    *count(LECTR_SEEN) = 5;
+    *count(LECTR_NO_LISTENER) = 5;
+    poll_times(1);
+    first = stage.sent[0];
+    *count(LECTR_SEEN) = *count(LECTR_NO_LISTENER) = 9;
+    poll_times(9);
+    assert_int_equal(stage.sent_count, 2);
+    stage.refuse = -EAGAIN;
+    poll_times(1);
+    stage.refuse = 0;
+    poll_times(1);
+    assert_int_equal(stage.sent_count, 4);
+    assert_string_equal(stage.sent[2].gap_id, first.gap_id);
+    assert_int_equal(stage.sent[2].connections, first.connections);
+    assert_int_equal(stage.sent[2].end_unix_ns, first.end_unix_ns);
+    poll_times(9);
+    assert_int_equal(stage.sent_count, 4);
+    poll_times(1);
+    assert_int_equal(stage.sent_count, 6);
+    /* It is done by any of the answers, and by the others no more than that. */
+    census_ack(stage.census, stage.sent[2].id);
+    census_ack(stage.census, stage.sent[0].id);
+    poll_times(1);
+    assert_int_equal(stage.sent_count, 7);
+    census_ack(stage.census, stage.sent[4].id);
+    assert_string_not_equal(stage.sent[6].gap_id, first.gap_id);
+    assert_int_equal(stage.sent[6].connections, 4);
+    census_ack(stage.census, stage.sent[6].id);
+    poll_times(1);
+    assert_int_equal(stage.sent_count, 7);
+}
+
 /* Steered, and its proxy died before taking it. */
 static void what_no_proxy_took_is_told_once(void **state)
 {
@@ -410,6 +448,7 @@ int main(void)
         T(steady_traffic_does_not_hide_undecided),
         T(resent_rows_are_the_same),
         T(what_cannot_be_sent_is_offered_again),
+        T(what_waits_long_is_sent_again),
         T(what_no_proxy_took_is_told_once),
         T(rows_with_something_to_take_stay),
         T(idle_rows_are_dropped_once_told),

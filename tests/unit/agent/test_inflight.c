@@ -86,6 +86,24 @@ static int last_seq(void *user, const char *instance, uint64_t *ret_last_seq)
     return spool_answer;
 }
 
+static char settled[64];
+static int settle_answer;
+
+static int settle(void *user, const char *instance)
+{
+    (void)user;
+    snprintf(settled, sizeof(settled), "%.60s", instance);
+    return settle_answer;
+}
+
+static int adopt(struct losses *losses)
+{
+    const struct inflight_adopter adopter = {
+        .settle = settle, .last = last_seq, .loss = on_loss, .user = losses};
+
+    return inflight_adopt(dir, &adopter);
+}
+
 static struct inflight_slot *open_call(struct inflight *i, uint64_t cgroup, const char *provider,
                                        uint32_t calls)
 {
@@ -133,7 +151,7 @@ static void test_death_is_told_once(void **state)
 
     (void)state;
     die_with("dead-1");
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 1);
+    assert_int_equal(adopt(&losses), 1);
     assert_int_equal(losses.count, 3);
     assert_int_equal(losses.all[0].calls, 3);
     assert_int_equal(losses.all[0].connections, 2);
@@ -146,7 +164,7 @@ static void test_death_is_told_once(void **state)
     assert_int_equal(strlen(losses.all[0].id), 36);
     assert_string_not_equal(losses.all[0].id, losses.all[1].id);
     losses.count = 0;
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 0);
+    assert_int_equal(adopt(&losses), 0);
     assert_int_equal(losses.count, 0);
 }
 
@@ -156,9 +174,9 @@ static void test_failure_keeps_it_and_its_ids(void **state)
 
     (void)state;
     die_with("dead-2");
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &first), -ENOSPC);
+    assert_int_equal(adopt(&first), -ENOSPC);
     assert_int_equal(first.count, 1);
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &second), 1);
+    assert_int_equal(adopt(&second), 1);
     assert_string_equal(first.all[0].id, second.all[0].id);
 }
 
@@ -170,11 +188,11 @@ static void test_the_living_are_left_alone(void **state)
     (void)state;
     assert_int_equal(inflight_open(dir, "alive", &i), 0);
     open_call(i, 1, "openai", 1);
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 0);
+    assert_int_equal(adopt(&losses), 0);
     assert_int_equal(losses.count, 0);
     inflight_close(&i);
     /* Closed with something in it: that is told as of a dead process. */
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 1);
+    assert_int_equal(adopt(&losses), 1);
     assert_int_equal(losses.all[0].calls, 1);
 }
 
@@ -231,7 +249,7 @@ static void test_foreign_files(void **state)
     assert_non_null(f);
     fputs("not a table", f);
     fclose(f);
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 1);
+    assert_int_equal(adopt(&losses), 1);
     assert_int_equal(losses.count, 0);
     assert_int_equal(files(false), 0);
 }
@@ -268,7 +286,7 @@ static void test_a_kill_in_between(void **state)
     (void)state;
     die_at_seven("before");
     spool_came_to = 6;
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 1);
+    assert_int_equal(adopt(&losses), 1);
     assert_int_equal(losses.count, 2);
     assert_int_equal(losses.all[0].calls, 2);
     assert_int_equal(losses.all[1].connections, 1);
@@ -277,13 +295,31 @@ static void test_a_kill_in_between(void **state)
     losses.count = 0;
     /* Not known yet: another time. */
     spool_answer = -EAGAIN;
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 0);
+    assert_int_equal(adopt(&losses), 0);
     assert_int_equal(losses.count, 0);
     spool_answer = 0;
-    assert_int_equal(inflight_adopt(dir, on_loss, last_seq, &losses), 1);
+    assert_int_equal(adopt(&losses), 1);
     assert_int_equal(losses.count, 1);
     assert_int_equal(losses.all[0].calls, 1);
     assert_int_equal(losses.all[0].connections, 0);
+}
+
+/* As long as the file is there, the dead process's spool is known. */
+static void test_what_is_not_settled_keeps_the_file(void **state)
+{
+    struct losses losses = {0};
+
+    (void)state;
+    die_with("dead-3");
+    settle_answer = -EAGAIN;
+    assert_int_equal(adopt(&losses), 0);
+    assert_string_equal(settled, "dead-3");
+    assert_int_equal(losses.count, 0);
+    assert_int_equal(files(false), 1);
+    settle_answer = 0;
+    assert_int_equal(adopt(&losses), 1);
+    assert_int_equal(losses.count, 3);
+    assert_int_equal(files(false), 0);
 }
 
 static void test_note_ends_promises(void **state)
@@ -389,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bounded_and_reused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_kill_in_between, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_not_settled_keeps_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_note_ends_promises, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_is_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_disk_fills_up, setup, teardown),

@@ -236,6 +236,40 @@ static void a_dropped_event_takes_no_number(void **state)
     outbox_close(&o);
 }
 
+static void what_is_offered_again_is_no_loss(void **state)
+{
+    struct outbox *o = open_outbox();
+    struct outbox_counts counts;
+    uint64_t appended = 0, cell = 1;
+
+    (void)state;
+    while (append_call(o) == 0)
+        appended++;
+    for (int i = 0; i < 3; i++) {
+        outbox_attempt(o, &cell);
+        assert_int_equal(append_call(o), -ENOSPC);
+        assert_int_equal(cell, 0);
+    }
+    outbox_count(o, &counts);
+    assert_int_equal(counts.dropped, 1); /* the one that was no attempt */
+    /* It is said of one event at a time. */
+    assert_int_equal(append_call(o), -ENOSPC);
+    outbox_count(o, &counts);
+    assert_int_equal(counts.dropped, 2);
+    assert_int_equal(counts.appended, appended);
+    for (uint64_t i = 0; i < appended; i++) {
+        struct spool_record r;
+
+        assert_true(spool_take(outbox_spool(o), UINT64_MAX, &r));
+        assert_true(spool_ack(outbox_spool(o), r.instance, r.record.seq));
+    }
+    spool_tend(outbox_spool(o));
+    outbox_attempt(o, &cell);
+    assert_int_equal(append_call(o), 0);
+    assert_int_equal(cell, appended + 1);
+    outbox_close(&o);
+}
+
 /* Killed after the gap was appended and before that was noted: the next process
  * tells it again, under the same id. */
 static void a_loss_told_twice_has_one_id(void **state)
@@ -342,6 +376,7 @@ int main(void)
         T(an_end_before_the_start_is_mended),
         T(a_name_becomes_the_same_id_each_time),
         T(a_dropped_event_takes_no_number),
+        T(what_is_offered_again_is_no_loss),
         T(a_loss_told_twice_has_one_id),
         T(a_name_that_fits_no_subject_is_dropped_and_told),
         T(threads_share_the_sequence),
