@@ -25,6 +25,8 @@
 #define BUS_AHEAD_MAX 32768
 /* The same in bytes, in the worst case of messages as large as the server allows. */
 #define BUS_AHEAD_BYTES (64 * 1024 * 1024)
+/* A batch that has so many bytes gets no further message. */
+#define BUS_BATCH_BYTES ((size_t)64 * 1024 * 1024)
 
 struct bus;
 struct bus_batch;
@@ -62,12 +64,15 @@ int bus_ensure_stream(struct bus *b) LECTR_MUST_USE;
 int bus_attach(struct bus *b, unsigned lane) LECTR_MUST_USE;
 /* Stops to ask for messages of the lane and drops what is on its way. */
 void bus_detach(struct bus *b, unsigned lane);
-/* Up to `max` messages of the attached lanes. Waits up to wait_ms for the first one; when few are
- * there, linger_ms for more. Messages are asked for only here: who does not fetch is not sent
- * more than BUS_AHEAD_MAX. The batch is borrowed until the next call or bus_batch_free.
- * -errno: not connected, or a lane cannot be attached anew; try again. */
-int bus_fetch(struct bus *b, int max, uint32_t wait_ms, uint32_t linger_ms,
+/* Begins a batch: up to `max` messages of the attached lanes. Waits up to wait_ms for the first
+ * one. Messages are asked for only here and in bus_fetch_more: who does not fetch is not sent more
+ * than BUS_AHEAD_MAX. The batch, and what its messages point to, is borrowed until the next call
+ * or bus_batch_free. -errno: not connected, or a lane cannot be attached anew; try again. */
+int bus_fetch(struct bus *b, int max, uint32_t wait_ms,
               struct bus_batch **ret_batch) LECTR_MUST_USE;
+/* Adds up to `max` more to the batch; when none is there, waits linger_ms once. Nothing is added
+ * while the connection is away or a lane is out of step, which bus_fetch mends. */
+void bus_fetch_more(struct bus *b, int max, uint32_t linger_ms);
 int bus_batch_count(const struct bus_batch *batch);
 /* Borrowed from the batch. */
 const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index);
@@ -76,7 +81,8 @@ const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index)
 void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane);
 /* Instead of an ack: what was fetched of the lane since comes again. */
 void bus_give_back(struct bus *b, unsigned lane);
-void bus_batch_free(struct bus_batch *batch);
+/* What the batch has is gone; its memory is kept for the next one. */
+void bus_batch_free(struct bus *b);
 
 /* Into the stream, once for each `id`; returns when the server has it. */
 int bus_publish(struct bus *b, const char *subject, const char *id,

@@ -30,12 +30,23 @@ struct lane {
     uint64_t quiet_until_ns;
     struct request requests[REQUESTS_MAX]; /* oldest first */
     unsigned requests_count;
+    int batch_end; /* behind its last message in the batch; 0: it has none there */
+};
+
+/* The messages' content lies in blocks, one behind the other: the library's own memory of a
+ * message is given back at once, while it is still at hand. */
+struct block {
+    char *data;
+    size_t len, capacity;
 };
 
 struct bus_batch {
-    natsMsg **msgs;
     struct bus_message *messages;
     int count, capacity;
+    struct block *blocks;
+    unsigned blocks_count, blocks_capacity;
+    unsigned block; /* the one that is filled */
+    size_t bytes;
 };
 
 struct bus {

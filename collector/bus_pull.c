@@ -18,6 +18,8 @@
 #define ANSWER_MS (EXPIRES_MS + 5000)
 #define REQUEST_BYTES_MIN (1024 * 1024)
 #define REQUEST_BYTES_MAX (UINT64_C(1) << 30)
+/* Of a batch's content. */
+#define BLOCK_BYTES ((size_t)1024 * 1024)
 /* Nobody is asked again at once who has just said no. */
 #define REFUSED_MS UINT64_C(100)
 
@@ -352,18 +354,47 @@ static void on_status(struct bus *b, natsMsg *msg)
 static int grow(struct bus_batch *batch)
 {
     int capacity = batch->capacity ? 2 * batch->capacity : 1024;
-    natsMsg **msgs = realloc(batch->msgs, (size_t)capacity * sizeof(*msgs));
-    struct bus_message *messages;
+    struct bus_message *messages =
+        realloc(batch->messages, (size_t)capacity * sizeof(struct bus_message));
 
-    if (!msgs)
-        return -ENOMEM;
-    batch->msgs = msgs;
-    messages = realloc(batch->messages, (size_t)capacity * sizeof(*messages));
     if (!messages)
         return -ENOMEM;
     batch->messages = messages;
     batch->capacity = capacity;
     return 0;
+}
+
+static int add_block(struct bus_batch *batch, size_t least)
+{
+    struct block fresh = {.capacity = least > BLOCK_BYTES ? least : BLOCK_BYTES};
+
+    if (batch->blocks_count == batch->blocks_capacity) {
+        unsigned capacity = batch->blocks_capacity ? 2 * batch->blocks_capacity : 16;
+        struct block *blocks = realloc(batch->blocks, capacity * sizeof(*blocks));
+
+        if (!blocks)
+            return -ENOMEM;
+        batch->blocks = blocks;
+        batch->blocks_capacity = capacity;
+    }
+    fresh.data = malloc(fresh.capacity);
+    if (!fresh.data)
+        return -ENOMEM;
+    batch->blocks[batch->blocks_count++] = fresh;
+    return 0;
+}
+
+/* Memory that stays where it is until the batch ends; NULL when there is none. */
+static char *room_for(struct bus_batch *batch, size_t bytes)
+{
+    while (batch->block < batch->blocks_count &&
+           batch->blocks[batch->block].capacity - batch->blocks[batch->block].len < bytes)
+        batch->block++;
+    if (batch->block == batch->blocks_count && add_block(batch, bytes) < 0)
+        return NULL;
+    batch->bytes += bytes;
+    batch->blocks[batch->block].len += bytes;
+    return batch->blocks[batch->block].data + batch->blocks[batch->block].len - bytes;
 }
 
 /* The lane whose consumer sent it, when it is the one that is in use. */
@@ -396,53 +427,66 @@ static void count_down(struct lane *l)
 }
 
 /* Whether the message goes into the batch; else it is of no use to anybody. */
-static bool is_due(struct bus *b, natsMsg *msg, struct bus_message *ret_message)
+static bool is_due(struct bus *b, natsMsg *msg, struct bus_ref *ret_ref, unsigned *ret_lane)
 {
     const char *reply = natsMsg_GetReply(msg);
-    struct bus_ref ref;
-    unsigned index = 0;
     struct lane *l;
 
-    if (!reply || bus_ref_parse(reply, &ref) < 0) {
+    if (!reply || bus_ref_parse(reply, ret_ref) < 0) {
         on_status(b, msg);
         return false;
     }
-    l = lane_of(b, ref.consumer, &index);
+    l = lane_of(b, ret_ref->consumer, ret_lane);
     if (!l)
         return false;
-    if (ref.delivery_seq != l->next_delivery) {
+    if (ret_ref->delivery_seq != l->next_delivery) {
         l->is_ready = false;
         l->is_torn = true;
         return false;
     }
-    l->next_delivery++;
-    count_down(l);
-    *ret_message = (struct bus_message){
-        .subject = natsMsg_GetSubject(msg),
-        .data = slice_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg)),
-        .stream_seq = ref.stream_seq,
-        .lane = index,
-        .reply = reply,
-    };
     return true;
 }
 
+static int copy_message(struct bus_batch *batch, natsMsg *msg, struct bus_message *ret_message)
+{
+    const char *subject = natsMsg_GetSubject(msg), *reply = natsMsg_GetReply(msg);
+    const size_t subject_len = strlen(subject) + 1, reply_len = strlen(reply) + 1;
+    const size_t len = (size_t)natsMsg_GetDataLength(msg);
+    char *to = room_for(batch, subject_len + reply_len + len);
+
+    if (!to)
+        return -ENOMEM;
+    ret_message->subject = memcpy(to, subject, subject_len);
+    ret_message->reply = memcpy(to + subject_len, reply, reply_len);
+    to += subject_len + reply_len;
+    if (len)
+        memcpy(to, natsMsg_GetData(msg), len);
+    ret_message->data = slice_of(to, len);
+    return 0;
+}
+
+/* A message that there is no memory for is missed by the next one, and comes again. */
 static int take(struct bus *b, natsMsg *msg)
 {
     struct bus_batch *batch = &b->batch;
-    struct bus_message message;
+    struct bus_message message = {0};
+    struct bus_ref ref;
+    struct lane *l;
+    int r;
 
-    if (batch->count == batch->capacity && grow(batch) < 0) {
-        /* Its number is missed by the next one, and it comes again. */
-        natsMsg_Destroy(msg);
-        return -ENOMEM;
-    }
-    if (!is_due(b, msg, &message)) {
-        natsMsg_Destroy(msg);
+    if (!is_due(b, msg, &ref, &message.lane))
         return 0;
-    }
-    batch->messages[batch->count] = message;
-    batch->msgs[batch->count++] = msg;
+    r = batch->count == batch->capacity ? grow(batch) : 0;
+    if (r == 0)
+        r = copy_message(batch, msg, &message);
+    if (r < 0)
+        return r;
+    l = &b->lanes[message.lane];
+    message.stream_seq = ref.stream_seq;
+    batch->messages[batch->count++] = message;
+    l->next_delivery++;
+    l->batch_end = batch->count;
+    count_down(l);
     return 0;
 }
 
@@ -452,7 +496,7 @@ static int drain(struct bus *b, int max)
     natsStatus s = NATS_OK;
     int r = 0;
 
-    while (b->batch.count < max && r == 0) {
+    while (b->batch.count < max && b->batch.bytes < BUS_BATCH_BYTES && r == 0) {
         natsMsg *msg = NULL;
 
         s = natsSubscription_NextMsg(&msg, b->inbox, 0);
@@ -461,6 +505,7 @@ static int drain(struct bus *b, int max)
         if (s != NATS_OK)
             return bus_fail(b, "fetch", s);
         r = take(b, msg);
+        natsMsg_Destroy(msg);
     }
     return r;
 }
@@ -472,7 +517,7 @@ static void linger(uint32_t ms)
     nanosleep(&t, NULL);
 }
 
-static int receive(struct bus *b, int max, uint32_t wait_ms, uint32_t linger_ms)
+static int receive(struct bus *b, int max, uint32_t wait_ms)
 {
     natsMsg *msg = NULL;
     natsStatus s = natsSubscription_NextMsg(&msg, b->inbox, wait_ms);
@@ -483,20 +528,15 @@ static int receive(struct bus *b, int max, uint32_t wait_ms, uint32_t linger_ms)
     if (s != NATS_OK)
         return bus_fail(b, "fetch", s);
     r = take(b, msg);
-    if (r == 0)
-        r = drain(b, max);
-    if (r < 0 || b->batch.count == 0 || b->batch.count >= max / 2 || linger_ms == 0)
-        return r;
-    linger(linger_ms);
-    return drain(b, max);
+    natsMsg_Destroy(msg);
+    return r < 0 ? r : drain(b, max);
 }
 
-int bus_fetch(struct bus *b, int max, uint32_t wait_ms, uint32_t linger_ms,
-              struct bus_batch **ret_batch)
+int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_batch)
 {
     int r = b->inbox ? 0 : open_inbox(b);
 
-    bus_batch_free(&b->batch);
+    bus_batch_free(b);
     if (r == 0 && !bus_is_connected(b))
         r = bus_fail(b, "fetch", NATS_CONNECTION_DISCONNECTED);
     if (r == 0)
@@ -504,12 +544,35 @@ int bus_fetch(struct bus *b, int max, uint32_t wait_ms, uint32_t linger_ms,
     if (r == 0)
         r = ask(b);
     if (r == 0)
-        r = receive(b, max, wait_ms, linger_ms);
+        r = receive(b, max, wait_ms);
     /* What came before a failure is in order all the same. */
     if (r < 0 && b->batch.count == 0)
         return r;
     *ret_batch = &b->batch;
     return 0;
+}
+
+static bool is_in_step(const struct bus *b)
+{
+    for (unsigned i = 0; i < BUS_LANES; i++)
+        if (b->lanes[i].is_wanted && !b->lanes[i].is_ready)
+            return false;
+    return bus_is_connected(b) && atomic_load(&b->reconnects) == b->reconnects_seen;
+}
+
+void bus_fetch_more(struct bus *b, int max, uint32_t linger_ms)
+{
+    const int before = b->batch.count;
+    int r;
+
+    if (!is_in_step(b) || ask(b) < 0)
+        return;
+    r = drain(b, before + max);
+    if (r < 0 || b->batch.count > before || linger_ms == 0)
+        return;
+    linger(linger_ms);
+    r = drain(b, before + max);
+    (void)r; /* whatever failed fails again, or comes again */
 }
 
 int bus_batch_count(const struct bus_batch *batch)
@@ -525,16 +588,11 @@ const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index)
 void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane)
 {
     struct lane *l = &b->lanes[lane];
-    const struct bus_message *last = NULL;
+    const struct bus_message *last;
 
-    for (int i = 0; i < batch->count; i++) {
-        const struct bus_message *m = &batch->messages[i];
-
-        if (m->lane == lane && (!last || m->stream_seq > last->stream_seq))
-            last = m;
-    }
-    if (!last)
+    if (l->batch_end == 0)
         return;
+    last = &batch->messages[l->batch_end - 1];
     l->acked_seq = larger(l->acked_seq, last->stream_seq);
     natsConnection_PublishString(b->connection, last->reply, "+ACK");
 }
@@ -545,17 +603,35 @@ void bus_give_back(struct bus *b, unsigned lane)
     b->lanes[lane].is_torn = true;
 }
 
-void bus_batch_free(struct bus_batch *batch)
+void bus_batch_free(struct bus *b)
 {
-    for (int i = 0; i < batch->count; i++)
-        natsMsg_Destroy(batch->msgs[i]);
+    struct bus_batch *batch = &b->batch;
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < BUS_LANES; i++)
+        b->lanes[i].batch_end = 0;
+    /* Those for messages larger than a block are not kept. */
+    for (unsigned i = 0; i < batch->blocks_count; i++) {
+        struct block *block = &batch->blocks[i];
+
+        if (block->capacity > BLOCK_BYTES) {
+            free(block->data);
+            continue;
+        }
+        block->len = 0;
+        batch->blocks[kept++] = *block;
+    }
+    batch->blocks_count = kept;
+    batch->block = 0;
     batch->count = 0;
+    batch->bytes = 0;
 }
 
 void bus_pull_close(struct bus *b)
 {
-    bus_batch_free(&b->batch);
-    free(b->batch.msgs);
+    for (unsigned i = 0; i < b->batch.blocks_count; i++)
+        free(b->batch.blocks[i].data);
+    free(b->batch.blocks);
     free(b->batch.messages);
     b->batch = (struct bus_batch){0};
     natsSubscription_Destroy(b->inbox);

@@ -252,7 +252,7 @@ static bool has_ratio(const struct config *c)
 
 static bool has_batch(const struct config *c)
 {
-    return c->ingest.batch >= 1 && c->ingest.batch <= 30000;
+    return c->ingest.batch >= 1 && c->ingest.batch <= 100000;
 }
 
 static bool has_listen(const struct config *c)
@@ -323,7 +323,7 @@ static const struct rule rules[] = {
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
     {"http.metrics_series", "1 to 100000", has_metrics},
-    {"ingest.batch", "1 to 30000", has_batch},
+    {"ingest.batch", "1 to 100000", has_batch},
     {"detect.clock", "auto or event", has_clock},
     {"detect.windows_s", "rising multiples of 60, at most 3600", has_windows},
     {"detect.history_h", "24 to 672: a day must have been seen", has_history},
@@ -402,7 +402,7 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->limits.series = OR(f->limits.series, 20000);
     c->limits.forget_d = OR(f->limits.forget_d, 30);
     c->http.metrics_series = OR(f->http.metrics_series, 500);
-    c->ingest.batch = OR(f->ingest.batch, 20000);
+    c->ingest.batch = OR(f->ingest.batch, 60000);
     c->detect.enabled = OR(d->enabled, true);
     c->detect.open_minute = OR(d->open_minute, true);
     c->detect.windows_count = d->windows_s ? d->windows_s_count : 4;

@@ -23,6 +23,9 @@
 #define BATCH_FIRST 2000
 #define BATCH_LEAST 250
 #define BATCH_LONG_NS (2 * NSEC_PER_SEC)
+/* So long messages are added to one, and so many at a time. */
+#define FILL_NS (NSEC_PER_SEC / 2)
+#define SLICE 8000
 
 struct pipeline {
     const struct config *config;
@@ -34,6 +37,8 @@ struct pipeline {
     uint64_t owned;       /* lanes of which the intake knows what the store has */
     uint64_t attached;    /* those that are consumed */
     uint64_t batch;       /* those of the batch under way */
+    int taken;            /* messages of it that the intake has */
+    uint64_t began_ns;    /* when its first one was there, or when it is tried again */
     uint32_t batch_max;   /* messages of the next one */
     bool said_away;       /* the bus being away is told once */
     pthread_mutex_t lock; /* of shared */
@@ -209,20 +214,30 @@ static void follow_lanes(struct pipeline *p)
 
 /* --- a batch --- */
 
+static int take_message(struct pipeline *p, const struct bus_message *m)
+{
+    p->batch |= bit(m->lane);
+    return intake_message(p->intake, &(struct intake_message){.subject = m->subject,
+                                                              .data = m->data,
+                                                              .stream_seq = m->stream_seq,
+                                                              .lane = m->lane});
+}
+
+/* Those that were not taken yet. */
 static int take_messages(struct pipeline *p, const struct bus_batch *batch)
 {
     int r = 0;
 
-    intake_begin(p->intake);
-    for (int i = 0; i < bus_batch_count(batch) && r == 0; i++) {
-        const struct bus_message *m = bus_batch_at(batch, i);
+    while (p->taken < bus_batch_count(batch) && r == 0)
+        r = take_message(p, bus_batch_at(batch, p->taken++));
+    return r;
+}
 
-        r = intake_message(p->intake, &(struct intake_message){.subject = m->subject,
-                                                               .data = m->data,
-                                                               .stream_seq = m->stream_seq,
-                                                               .lane = m->lane});
-    }
-    return r < 0 ? r : intake_prepare(p->intake);
+static void begin_batch(struct pipeline *p)
+{
+    p->batch = 0;
+    p->taken = 0;
+    intake_begin(p->intake);
 }
 
 static int write_batch(struct pipeline *p)
@@ -287,11 +302,11 @@ static void count_batch(struct pipeline *p, uint64_t took_ns)
         p->stats.commit_ns_max = took_ns;
 }
 
-/* All of the batch or nothing of it. */
-static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
+/* All of the batch or nothing of it. `taken`: how taking it in went. */
+static int commit_batch(struct pipeline *p, const struct bus_batch *batch, int taken)
 {
-    uint64_t began_ns = clock_mono_ns();
-    int r = take_messages(p, batch);
+    int r = taken < 0 ? taken : intake_prepare(p->intake);
+    uint64_t took_ns;
 
     if (r == 0)
         r = write_batch(p);
@@ -300,8 +315,9 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch)
         return r;
     }
     intake_commit(p->intake);
-    count_batch(p, clock_mono_ns() - began_ns);
-    fit_batch(p, (uint32_t)bus_batch_count(batch), clock_mono_ns() - began_ns);
+    took_ns = clock_mono_ns() - p->began_ns;
+    count_batch(p, took_ns);
+    fit_batch(p, (uint32_t)bus_batch_count(batch), took_ns);
     return tell_judge(p);
 }
 
@@ -324,31 +340,72 @@ static void give_back(struct pipeline *p, const struct bus_batch *batch, int err
         lanes_doubt(p->lanes);
 }
 
-/* Keeps the batch until the store takes it: nothing is acked before. */
-static void take_batch(struct pipeline *p, const struct bus_batch *batch, const atomic_bool *stop)
+static int slice_left(const struct pipeline *p, int count)
 {
-    p->batch = 0;
-    for (int i = 0; i < bus_batch_count(batch); i++)
-        p->batch |= bit(bus_batch_at(batch, i)->lane);
-    while (!atomic_load(stop)) {
-        int r = commit_batch(p, batch);
+    int left = (int)p->batch_max - count;
 
+    return left < SLICE ? left : SLICE;
+}
+
+/* Takes the batch in as it comes, while its messages are at hand: until there is no more, it is
+ * full, or it has been long enough. Waits once for more when few are there. */
+static int fill_batch(struct pipeline *p, struct bus_batch *batch)
+{
+    bool has_lingered = false;
+    int r;
+
+    p->began_ns = clock_mono_ns();
+    begin_batch(p);
+    while ((r = take_messages(p, batch)) == 0) {
+        const int count = bus_batch_count(batch), left = slice_left(p, count);
+
+        if (left <= 0 || clock_mono_ns() - p->began_ns > FILL_NS)
+            break;
+        bus_fetch_more(p->bus, left, 0);
+        if (bus_batch_count(batch) > count)
+            continue;
+        if (has_lingered || (uint32_t)count >= p->batch_max / 2)
+            break;
+        has_lingered = true;
+        bus_fetch_more(p->bus, left, LINGER_MS);
+    }
+    return r;
+}
+
+static void note_failure(struct pipeline *p, int error)
+{
+    p->stats.store_errors++;
+    log_error("batch not stored, trying again", "error=%s database=%s", strerror(-error),
+              store_error(p->store));
+    share_stats(p);
+    nap(error == -EAGAIN ? 1 : RETRY_MS);
+}
+
+/* Keeps the batch until the store takes it: nothing is acked before. What failed is rolled back
+ * and taken in from the beginning. */
+static void take_batch(struct pipeline *p, struct bus_batch *batch, const atomic_bool *stop)
+{
+    int r = fill_batch(p, batch);
+
+    while (!atomic_load(stop)) {
+        r = commit_batch(p, batch, r);
         p->stats.store_ok = r == 0 || r == -EAGAIN;
         if (r == 0) {
             ack_batch(p, batch);
             return;
         }
-        p->stats.store_errors++;
         if (r == -ESTALE || r == -ENOTCONN) {
+            p->stats.store_errors++;
             give_back(p, batch, r);
             nap(RETRY_MS / 5);
             return;
         }
-        log_error("batch not stored, trying again", "error=%s database=%s", strerror(-r),
-                  store_error(p->store));
-        share_stats(p);
-        nap(r == -EAGAIN ? 1 : RETRY_MS);
+        note_failure(p, r);
+        p->began_ns = clock_mono_ns();
+        begin_batch(p);
+        r = take_messages(p, batch);
     }
+    intake_roll_back(p->intake);
 }
 
 /* --- the bus --- */
@@ -419,7 +476,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
         nap(RETRY_MS);
         return;
     }
-    r = bus_fetch(p->bus, (int)p->batch_max, FETCH_WAIT_MS, LINGER_MS, &batch);
+    r = bus_fetch(p->bus, slice_left(p, 0), FETCH_WAIT_MS, &batch);
     if (r < 0) {
         if (!p->said_away)
             log_warn("nothing can be fetched, trying again", "reason=%s", bus_error(p->bus));
@@ -431,7 +488,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
     p->said_away = false;
     if (bus_batch_count(batch) > 0)
         take_batch(p, batch, stop);
-    bus_batch_free(batch);
+    bus_batch_free(p->bus);
 }
 
 int pipeline_run(struct pipeline *p, const atomic_bool *stop)

@@ -149,7 +149,7 @@ static void expect(struct bus *b, unsigned lane, unsigned first, unsigned count,
         struct bus_batch *batch = NULL;
 
         assert_true(clock_mono_ns() < until_ns);
-        if (bus_fetch(b, count - got < 100 ? (int)(count - got) : 100, 50, 0, &batch) < 0) {
+        if (bus_fetch(b, count - got < 100 ? (int)(count - got) : 100, 50, &batch) < 0) {
             usleep(50000);
             continue;
         }
@@ -161,7 +161,7 @@ static void expect(struct bus *b, unsigned lane, unsigned first, unsigned count,
         }
         if (ack)
             bus_ack(b, batch, lane);
-        bus_batch_free(batch);
+        bus_batch_free(b);
     }
     assert_int_equal(got, count);
 }
@@ -170,7 +170,7 @@ static void expect_nothing(struct bus *b)
 {
     struct bus_batch *batch = NULL;
 
-    assert_int_equal(bus_fetch(b, 100, 300, 0, &batch), 0);
+    assert_int_equal(bus_fetch(b, 100, 300, &batch), 0);
     assert_int_equal(bus_batch_count(batch), 0);
 }
 
@@ -274,7 +274,7 @@ static void test_two_on_one_lane_lose_nothing(void **state)
         struct bus_batch *batch = NULL;
 
         assert_true(clock_mono_ns() < until_ns);
-        if (bus_fetch(b, 70, 20, 0, &batch) < 0)
+        if (bus_fetch(b, 70, 20, &batch) < 0)
             continue;
         for (int i = 0; i < bus_batch_count(batch); i++) {
             unsigned number = number_of(bus_batch_at(batch, i));
@@ -283,10 +283,91 @@ static void test_two_on_one_lane_lose_nothing(void **state)
             seen[number] = true;
         }
         bus_ack(b, batch, 0);
-        bus_batch_free(batch);
+        bus_batch_free(b);
     }
     bus_close(&two[0]);
     bus_close(&two[1]);
+}
+
+static void fill(struct bus *b, struct bus_batch *batch, int count)
+{
+    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
+
+    while (bus_batch_count(batch) < count) {
+        assert_true(clock_mono_ns() < until_ns);
+        bus_fetch_more(b, count - bus_batch_count(batch), 50);
+    }
+}
+
+/* What a batch had at first stays where it was while more is added; one ack is for all of it. */
+static void test_a_batch_grows(void **state)
+{
+    struct bus *b = open_bus();
+    struct bus_batch *batch = NULL;
+    const char *subject;
+
+    (void)state;
+    publish(b, 3, 1, 3000);
+    assert_int_equal(bus_attach(b, 0), 0);
+    while (!batch || bus_batch_count(batch) == 0)
+        assert_int_equal(bus_fetch(b, 10, WAIT_MS, &batch), 0);
+    subject = bus_batch_at(batch, 0)->subject;
+    fill(b, batch, 2500);
+    assert_int_equal(bus_batch_count(batch), 2500);
+    assert_ptr_equal(bus_batch_at(batch, 0)->subject, subject);
+    for (int i = 0; i < 2500; i++)
+        assert_int_equal(number_of(bus_batch_at(batch, i)), i + 1);
+    bus_ack(b, batch, 0);
+    bus_batch_free(b);
+    expect(b, 0, 2501, 500, false);
+    bus_close(&b);
+    b = open_bus();
+    assert_int_equal(bus_attach(b, 0), 0);
+    expect(b, 0, 2501, 500, true);
+    bus_close(&b);
+}
+
+/* Messages as large as the server takes them: whole, and no more of them than a batch may have
+ * bytes. */
+static void test_large_messages(void **state)
+{
+    const size_t len = 1024 * 1024 - 64; /* and the header */
+    const int all = (int)(BUS_BATCH_BYTES / len) + 6;
+    CLEAN_FREE char *text = malloc(len);
+    struct bus *b = open_bus();
+    char subject[SUBJECT_BYTES], id[16];
+    int got = 0;
+
+    (void)state;
+    assert_int_equal(bus_ensure_stream(b), 0);
+    assert_int_equal(subject_call("acme", "openai", 3, subject), 0);
+    for (int i = 0; i < all; i++) {
+        memset(text, 'a' + i % 26, len);
+        snprintf(id, sizeof(id), "%d", i);
+        assert_int_equal(bus_publish(b, subject, id, slice_of(text, len)), 0);
+    }
+    assert_int_equal(bus_attach(b, 0), 0);
+    while (got < all) {
+        struct bus_batch *batch = NULL;
+        int count = 0;
+
+        assert_int_equal(bus_fetch(b, all, WAIT_MS, &batch), 0);
+        do {
+            count = bus_batch_count(batch);
+            bus_fetch_more(b, all, 100);
+        } while (bus_batch_count(batch) > count);
+        assert_true(count <= (int)(BUS_BATCH_BYTES / len));
+        for (int i = 0; i < count; i++, got++) {
+            const struct slice data = bus_batch_at(batch, i)->data;
+
+            assert_int_equal(data.len, len);
+            assert_int_equal(data.data[0], 'a' + got % 26);
+            assert_int_equal(data.data[len - 1], 'a' + got % 26);
+        }
+        bus_ack(b, batch, 0);
+    }
+    assert_int_equal(got, all);
+    bus_close(&b);
 }
 
 /* The consumer that versions before the lanes used. */
@@ -346,6 +427,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_parts_are_lanes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_on_one_lane_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_goes_on_where_the_old_consumer_was, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_batch_grows, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_large_messages, setup, teardown),
     };
 
     if (system("command -v nats-server >/dev/null") != 0) {
