@@ -130,6 +130,7 @@ int store_touch(struct store *s, int64_t lane, uint32_t seconds, int64_t bucket)
     db_bind_int(stmt, 1, lane);
     db_bind_int(stmt, 2, seconds);
     db_bind_int(stmt, 3, bucket);
+    db_bind_int(stmt, 4, 1);
     return db_run(stmt);
 }
 

@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_SCHEMA_VERSION 3
+#define STORE_SCHEMA_VERSION 4
 /* Parts of the subject space; numbers of parts are below. */
 #define STORE_PARTS 64
 /* Malformed messages that are remembered; all are counted. */

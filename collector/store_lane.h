@@ -55,8 +55,7 @@ int store_load_cells(struct store *s, int64_t lane, enum rollup_resolution res, 
                      int64_t to_s,
                      int (*each)(void *ctx, const struct rollup_cell *cell, int64_t revision),
                      void *ctx) LECTR_MUST_USE;
-/* Replaces it; what was published of it is remembered. A cell at most once in a row of calls with
- * no other statement between them. */
+/* Replaces it. A cell at most once in a row of calls with no other statement between them. */
 int store_put_cell(struct store *s, int64_t lane, const struct rollup_cell *cell,
                    int64_t revision) LECTR_MUST_USE;
 
@@ -72,7 +71,7 @@ int store_add_call_block(struct store *s, int64_t lane,
 
 /* --- between the lanes and the judge --- */
 
-/* This bucket has changed. */
+/* This bucket has changed. Once in a row of calls with no other statement between them. */
 int store_touch(struct store *s, int64_t lane, uint32_t seconds, int64_t bucket) LECTR_MUST_USE;
 struct store_touched {
     int64_t lane;

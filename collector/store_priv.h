@@ -115,6 +115,7 @@ enum store_stmt {
     STMT_COVERAGE_PARTS,
     STMT_COVERAGE_TOLD,
     STMT_PRUNE_COVERAGE_TOLD,
+    STMT_PRUNE_CELLS_TOLD,
     /* migrations */
     STMT_OLD_ERRORS,
     STMT_OLD_ERRORS_PUT,

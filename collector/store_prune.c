@@ -40,7 +40,7 @@ static int prune_rows(struct store *s, enum store_stmt which, int64_t seconds, i
 static int prune_slice(struct store *s, const struct store_keep *keep, struct slice_of_rows *slice)
 {
     static const enum store_stmt stmts[] = {STMT_PRUNE_CELLS, STMT_PRUNE_GAPS, STMT_PRUNE_COVERAGE,
-                                            STMT_PRUNE_COVERAGE_TOLD};
+                                            STMT_PRUNE_COVERAGE_TOLD, STMT_PRUNE_CELLS_TOLD};
     int r = 0;
 
     for (int res = 0; res < ROLLUP__COUNT && r == 0; res++)

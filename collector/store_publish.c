@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define LANES_MAX 64
-
 int store_each_changed(struct store *s, int64_t closed_s, unsigned limit,
                        int (*each)(void *ctx, const struct store_bucket *bucket), void *ctx)
 {
@@ -55,8 +53,7 @@ int store_each_touch_of(struct store *s, const struct store_bucket *bucket,
 /* A cell under way: the lanes of one series follow each other. */
 struct merging {
     struct rollup_cell cell;
-    struct store_cell_mark marks[LANES_MAX];
-    unsigned count;
+    bool is_begun;
     int64_t revision, told;
     char org[256], feature[256], provider[256], model[256], workload[256];
 };
@@ -75,40 +72,29 @@ static void begin_cell(struct merging *m, struct db_stmt *stmt)
 
     rollup_cell_reset(&m->cell);
     m->cell.series = db_int(stmt, STORE_CELL_COLUMNS);
-    m->count = 0;
-    m->revision = m->told = 0;
+    m->is_begun = true;
+    m->revision = 0;
+    m->told = db_int(stmt, STORE_CELL_COLUMNS + 3);
     for (int i = 0; i < 5; i++)
         snprintf(names[i].to, names[i].size, "%s", db_text(stmt, at + i));
 }
 
 static int add_lane(struct merging *m, struct db_stmt *stmt)
 {
-    int64_t revision = db_int(stmt, STORE_CELL_COLUMNS + 2);
-
-    if (m->count == LANES_MAX)
-        return -EIO;
-    m->marks[m->count++] = (struct store_cell_mark){
-        .series = m->cell.series,
-        .lane = db_int(stmt, STORE_CELL_COLUMNS + 1),
-        .revision = revision,
-    };
-    m->revision += revision;
-    m->told += db_int(stmt, STORE_CELL_COLUMNS + 3);
+    m->revision += db_int(stmt, STORE_CELL_COLUMNS + 2);
     return store_read_cell(stmt, &m->cell);
 }
 
 static int end_cell(struct merging *m, int (*each)(void *ctx, const struct store_untold_cell *cell),
                     void *ctx)
 {
-    if (m->count == 0)
+    if (!m->is_begun)
         return 0;
     return each(ctx, &(struct store_untold_cell){
                          .name = {m->org, m->feature, m->provider, m->model, m->workload},
                          .cell = &m->cell,
                          .revision = m->revision,
                          .told = m->told,
-                         .marks = m->marks,
-                         .marks_count = m->count,
                      });
 }
 
@@ -123,7 +109,7 @@ int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, u
     db_bind_int(stmt, 3, limit);
     while ((r = db_step(stmt)) > 0) {
         r = 0;
-        if (m.count == 0 || db_int(stmt, STORE_CELL_COLUMNS) != m.cell.series) {
+        if (!m.is_begun || db_int(stmt, STORE_CELL_COLUMNS) != m.cell.series) {
             r = end_cell(&m, each, ctx);
             begin_cell(&m, stmt);
         }
@@ -138,15 +124,14 @@ int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, u
     return r;
 }
 
-int store_set_cell_told(struct store *s, const struct store_bucket *bucket,
-                        const struct store_cell_mark *mark)
+int store_set_cell_told(struct store *s, const struct store_bucket *bucket, int64_t series,
+                        int64_t revision)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_CELL_TOLD);
 
     bind_bucket(stmt, 1, bucket);
-    db_bind_int(stmt, 3, mark->series);
-    db_bind_int(stmt, 4, mark->lane);
-    db_bind_int(stmt, 5, mark->revision);
+    db_bind_int(stmt, 3, series);
+    db_bind_int(stmt, 4, revision);
     return db_run(stmt);
 }
 

@@ -22,26 +22,20 @@ int store_each_touch_of(struct store *s, const struct store_bucket *bucket,
                         int (*each)(void *ctx, const struct store_touched *touched),
                         void *ctx) LECTR_MUST_USE;
 
-/* One lane's part of a cell, as it was read. */
-struct store_cell_mark {
-    int64_t series, lane, revision;
-};
-
 /* A cell of which something was not told yet, merged over its lanes. */
 struct store_untold_cell {
     struct store_series_name name;
     const struct rollup_cell *cell;
     int64_t revision; /* the sum over the lanes: rises when any of them does */
     int64_t told;     /* what of it was told last, 0 = never */
-    const struct store_cell_mark *marks;
-    unsigned marks_count;
 };
 /* At most `limit` cells, by the number of their series. */
 int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, unsigned limit,
                            int (*each)(void *ctx, const struct store_untold_cell *cell),
                            void *ctx) LECTR_MUST_USE;
-int store_set_cell_told(struct store *s, const struct store_bucket *bucket,
-                        const struct store_cell_mark *mark) LECTR_MUST_USE;
+/* Once for a cell in a row of calls with no other statement between them. */
+int store_set_cell_told(struct store *s, const struct store_bucket *bucket, int64_t series,
+                        int64_t revision) LECTR_MUST_USE;
 
 /* Coverage of a bucket, merged over the lanes: the rows of one workload and provider follow
  * each other. */
@@ -56,6 +50,7 @@ struct store_coverage_part {
 int store_each_coverage_part(struct store *s, const struct store_bucket *bucket,
                              int (*each)(void *ctx, const struct store_coverage_part *part),
                              void *ctx) LECTR_MUST_USE;
+/* The same holds. */
 int store_set_coverage_told(struct store *s, const struct store_bucket *bucket, const char *org,
                             const char *workload, const char *provider,
                             int64_t revision) LECTR_MUST_USE;

@@ -21,8 +21,14 @@
     " tokens_estimated BIGINT NOT NULL, cost_low BIGINT NOT NULL, cost_expected BIGINT NOT NULL,"  \
     " cost_high BIGINT NOT NULL, cost_squares DOUBLE PRECISION NOT NULL"
 
-/* error_types and usage are tallies, latency, ttft and added sketches. `published` is
- * the judge's: the revision that was told last. */
+/* error_types and usage are tallies, latency, ttft and added sketches. */
+/* Which revisions of a cell, summed over its lanes, were told last. A table of its own: the rows
+ * that lanes write are not written once more by the judge. */
+#define ROLLUP_TOLD                                                                                \
+    "CREATE TABLE rollup_told(seconds BIGINT NOT NULL, bucket BIGINT NOT NULL,"                    \
+    "  series BIGINT NOT NULL, revision BIGINT NOT NULL,"                                          \
+    "  PRIMARY KEY(seconds, bucket, series))$END;"
+
 static const char schema_now[] =
     "CREATE TABLE number(name TEXT NOT NULL, lane BIGINT NOT NULL, value BIGINT NOT NULL,"
     "  PRIMARY KEY(name, lane))$END;"
@@ -33,11 +39,10 @@ static const char schema_now[] =
     "  provider TEXT NOT NULL, model TEXT NOT NULL, workload TEXT NOT NULL,"
     "  UNIQUE(org, feature, provider, model, workload));"
     "CREATE TABLE rollup(seconds BIGINT NOT NULL, bucket BIGINT NOT NULL,"
-    "  series BIGINT NOT NULL, lane BIGINT NOT NULL, revision BIGINT NOT NULL,"
-    "  published BIGINT NOT NULL DEFAULT 0, " ROLLUP_SUMS ","
+    "  series BIGINT NOT NULL, lane BIGINT NOT NULL, revision BIGINT NOT NULL,  " ROLLUP_SUMS ","
     "  latency BYTEA NOT NULL, ttft BYTEA NOT NULL, added BYTEA NOT NULL,"
     "  error_types TEXT NOT NULL, usage TEXT NOT NULL,"
-    "  PRIMARY KEY(seconds, bucket, series, lane))$END;"
+    "  PRIMARY KEY(seconds, bucket, series, lane))$END;" ROLLUP_TOLD
     "CREATE TABLE gap(seconds BIGINT NOT NULL, bucket BIGINT NOT NULL, lane BIGINT NOT NULL,"
     "  org TEXT NOT NULL, workload TEXT NOT NULL, provider TEXT NOT NULL, reason TEXT NOT NULL,"
     "  connections BIGINT NOT NULL, calls_in_flight BIGINT NOT NULL, events_lost BIGINT NOT NULL,"
@@ -130,8 +135,9 @@ static const char schema_2_copy[] =
     "INSERT INTO seq_interval SELECT part, instance, lo, hi FROM old_seq_interval"
     "  JOIN old_stream ON old_stream.id = stream;"
     "INSERT INTO series SELECT id, org, feature, provider, model, workload FROM old_series;"
-    "INSERT INTO rollup SELECT seconds, bucket, series, 0, revision, revision, " OLD_SUMS ","
+    "INSERT INTO rollup SELECT seconds, bucket, series, 0, revision, " OLD_SUMS ","
     "  coalesce(latency, x''), coalesce(ttft, x''), coalesce(added, x''), '', '' FROM old_rollup;"
+    "INSERT INTO rollup_told SELECT seconds, bucket, series, revision FROM old_rollup;"
     "INSERT INTO gap SELECT s, bucket - bucket % s, 0, org, workload, provider, reason,"
     "  sum(connections), sum(calls_in_flight), sum(events_lost) FROM old_gap, " RESOLUTIONS
     "  GROUP BY 1, 2, org, workload, provider, reason;"
@@ -152,7 +158,12 @@ static const char schema_2_drop[] =
     "DROP TABLE old_gap; DROP TABLE old_coverage; DROP TABLE old_unpriced; DROP TABLE old_call;"
     "DROP TABLE old_malformed; DROP TABLE old_alert;";
 
-/* --- 2 to 3 --- */
+static const char schema_3[] =
+    ROLLUP_TOLD "INSERT INTO rollup_told SELECT seconds, bucket, series,"
+                "  CAST(sum(published) AS BIGINT) FROM rollup WHERE published > 0"
+                "  GROUP BY seconds, bucket, series; ALTER TABLE rollup DROP COLUMN published;";
+
+/* --- 2 to now --- */
 
 struct error_cell {
     int64_t seconds, bucket, series;
@@ -254,7 +265,7 @@ static int convert_calls(struct db *db)
     return r;
 }
 
-static int to_3(struct db *db)
+static int from_2(struct db *db)
 {
     int r = db_exec(db, schema_2_aside);
 
@@ -271,15 +282,24 @@ static int to_3(struct db *db)
     return r;
 }
 
-static int to_2(struct db *db)
+static int from_1(struct db *db)
 {
     return db_exec(db, schema_1);
 }
 
-/* steps[n] brings version n to n + 1. Only ever appended to. */
-static int (*const steps[STORE_SCHEMA_VERSION])(struct db *db) = {
-    [1] = to_2,
-    [2] = to_3,
+static int from_3(struct db *db)
+{
+    return db_exec(db, schema_3);
+}
+
+/* steps[n] brings version n forward. */
+static const struct step {
+    int (*run)(struct db *db);
+    int to;
+} steps[STORE_SCHEMA_VERSION] = {
+    [1] = {from_1, 2},
+    [2] = {from_2, STORE_SCHEMA_VERSION},
+    [3] = {from_3, 4},
 };
 
 static int migrate_locked(struct db *db, bool *ret_is_moved)
@@ -297,8 +317,8 @@ static int migrate_locked(struct db *db, bool *ret_is_moved)
     *ret_is_moved = version > 0;
     if (version == 0)
         r = db_exec(db, schema_now);
-    for (; r == 0 && version > 0 && version < STORE_SCHEMA_VERSION; version++)
-        r = steps[version](db);
+    for (; r == 0 && version > 0 && version < STORE_SCHEMA_VERSION; version = steps[version].to)
+        r = steps[version].run(db);
     return r < 0 ? r : db_set_version(db, STORE_SCHEMA_VERSION);
 }
 

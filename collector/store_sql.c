@@ -48,6 +48,11 @@
                               " GROUP BY org, feature, provider, model, workload"                  \
                               " ORDER BY feature, provider, model, workload"
 
+/* Not a join: what the planner thinks of new tables makes no other plan of it. */
+#define TOLD_REVISION                                                                              \
+    "coalesce((SELECT told.revision FROM rollup_told AS told WHERE told.seconds = ?1"              \
+    " AND told.bucket = ?2 AND told.series = rollup.series), 0)"
+
 /* ?3 rows at most. */
 #define PRUNE(table, key, where)                                                                   \
     "DELETE FROM " table " WHERE (" key ") IN (SELECT " key " FROM " table " WHERE " where         \
@@ -137,9 +142,10 @@ const char *const store_sql[STMT__COUNT] = {
         "$BIGSCAN SELECT stream_seq, subject, reason, bytes, payload FROM malformed"
         " WHERE stream_seq > ?1 AND reason <> '' ORDER BY stream_seq LIMIT ?2",
     [STMT_MALFORMED_DELETE] = "DELETE FROM malformed WHERE stream_seq = ?1",
-    [STMT_TOUCH] = "INSERT INTO touched(lane, seconds, bucket, revision) VALUES(?1, ?2, ?3, 1)"
-                   " ON CONFLICT(lane, seconds, bucket)"
-                   " DO UPDATE SET revision = touched.revision + 1",
+    [STMT_TOUCH] =
+        "$MANY INSERT INTO touched(lane, seconds, bucket, revision) VALUES(?1, ?2, ?3, ?4)"
+        " ON CONFLICT(lane, seconds, bucket)"
+        " DO UPDATE SET revision = touched.revision + 1",
     [STMT_TOUCHED_EACH] = "SELECT lane, seconds, bucket, revision FROM touched"
                           " ORDER BY seconds, bucket, lane LIMIT ?1",
     [STMT_TOUCHED_CLEAR] = "DELETE FROM touched WHERE lane = ?1 AND seconds = ?2 AND bucket = ?3"
@@ -153,6 +159,7 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_PRUNE_COVERAGE] = PRUNE("coverage", COVERAGE_KEY, PRUNE_BUCKETS),
     [STMT_PRUNE_COVERAGE_TOLD] =
         PRUNE("coverage_told", "seconds, bucket, org, workload, provider", PRUNE_BUCKETS),
+    [STMT_PRUNE_CELLS_TOLD] = PRUNE("rollup_told", "seconds, bucket, series", PRUNE_BUCKETS),
     [STMT_PRUNE_UNPRICED] = PRUNE("unpriced", "bucket, lane, org, provider, model, basis",
                                   "bucket < ?2 AND ?1 = 60 ORDER BY bucket"),
     [STMT_PRUNE_CALLS] = PRUNE("call_block", "id", "last_ns < ?2 AND ?1 = 0 ORDER BY last_ns"),
@@ -302,14 +309,16 @@ const char *const store_sql[STMT__COUNT] = {
                           " GROUP BY seconds, bucket ORDER BY seconds, bucket LIMIT ?2",
     [STMT_TOUCHED_BUCKET] = "SELECT lane, revision FROM touched WHERE seconds = ?1 AND bucket = ?2"
                             " ORDER BY lane",
-    [STMT_UNTOLD_CELLS] = "SELECT " CELL_COLUMNS ", series, lane, revision, published, org,"
-                          " feature, provider, model, workload FROM rollup JOIN series"
-                          " ON series.id = rollup.series WHERE seconds = ?1 AND bucket = ?2"
-                          " AND series IN (SELECT series FROM rollup WHERE seconds = ?1"
-                          "  AND bucket = ?2 AND revision > published GROUP BY series"
-                          "  ORDER BY series LIMIT ?3) ORDER BY series, lane",
-    [STMT_CELL_TOLD] = "UPDATE rollup SET published = ?5 WHERE seconds = ?1 AND bucket = ?2"
-                       " AND series = ?3 AND lane = ?4",
+    [STMT_UNTOLD_CELLS] =
+        "SELECT " CELL_COLUMNS ", series, lane, revision, " TOLD_REVISION ", org, feature,"
+        " provider, model, workload FROM rollup JOIN series ON series.id = rollup.series"
+        " WHERE seconds = ?1 AND bucket = ?2 AND series IN (SELECT series FROM rollup"
+        "  WHERE seconds = ?1 AND bucket = ?2 GROUP BY series"
+        "  HAVING sum(revision) > " TOLD_REVISION " ORDER BY series LIMIT ?3)"
+        " ORDER BY series, lane",
+    [STMT_CELL_TOLD] = "$MANY INSERT INTO rollup_told(seconds, bucket, series, revision)"
+                       " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(seconds, bucket, series)"
+                       " DO UPDATE SET revision = excluded.revision",
     /* kinds as in store_publish.h */
     [STMT_COVERAGE_PARTS] =
         "SELECT org, workload, provider, kind, reason, a, b, c FROM ("
@@ -328,7 +337,7 @@ const char *const store_sql[STMT__COUNT] = {
                                            " WHERE seconds = ?1 AND bucket = ?2) AS parts"
                                            " ORDER BY org, workload, provider, kind, reason",
     [STMT_COVERAGE_TOLD] =
-        "INSERT INTO coverage_told(seconds, bucket, org, workload, provider, revision)"
+        "$MANY INSERT INTO coverage_told(seconds, bucket, org, workload, provider, revision)"
         " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(seconds, bucket, org, workload, provider)"
         " DO UPDATE SET revision = excluded.revision",
     [STMT_OLD_ERRORS] = "SELECT seconds, bucket, series, type, calls FROM old_rollup_error"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store */
 /* Files of every version that was released, opened by this one. */
-#include "collector/store_lane.h"
+#include "collector/store_publish.h"
 #include "proto/base/clock.h"
 
 #include <errno.h>
@@ -227,6 +227,54 @@ static void test_version_2(void **state)
     assert_rest(s);
 }
 
+static int note_untold(void *ctx, const struct store_untold_cell *cell)
+{
+    int64_t *found = ctx;
+
+    found[0]++;
+    found[1] = cell->revision;
+    found[2] = cell->told;
+    return 0;
+}
+
+static void assert_untold(struct store *s, int64_t minute_s, int64_t count)
+{
+    int64_t found[3] = {0};
+
+    assert_int_equal(
+        store_each_untold_cell(s, &(struct store_bucket){60, minute_s}, 10, note_untold, found), 0);
+    assert_int_equal(found[0], count);
+    if (count) {
+        assert_int_equal(found[1], 3);
+        assert_int_equal(found[2], 1);
+    }
+}
+
+/* What was told of a cell stays told, and what was not is found. */
+static void test_version_3(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    write_version(3);
+    assert_int_equal(store_open(path, &s), 0);
+    assert_rollups(s);
+    assert_rest(s);
+    assert_untold(s, NOON_S, 0);
+    assert_untold(s, NOON_S + 660, 1);
+}
+
+static void test_version_2_is_told(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    write_version(2);
+    assert_int_equal(store_open(path, &s), 0);
+    assert_untold(s, NOON_S, 0);
+    assert_untold(s, NOON_S + 660, 0);
+}
+
 /* Nothing is moved a second time, and what moved can be written to. */
 static void test_opened_again(void **state)
 {
@@ -314,6 +362,12 @@ static void test_moved_is_like_new(void **state)
     read_schema(moved, sizeof(moved));
     assert_string_equal(fresh, moved);
     assert_non_null(strstr(fresh, "2\n"));
+    assert_int_equal(empty_folder(NULL), 0);
+    write_version(3);
+    assert_int_equal(store_open(path, &s), 0);
+    store_close(&s);
+    read_schema(moved, sizeof(moved));
+    assert_string_equal(fresh, moved);
 }
 
 int main(void)
@@ -321,6 +375,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_version_1, empty_folder),
         cmocka_unit_test_teardown(test_version_2, empty_folder),
+        cmocka_unit_test_teardown(test_version_2_is_told, empty_folder),
+        cmocka_unit_test_teardown(test_version_3, empty_folder),
         cmocka_unit_test_teardown(test_opened_again, empty_folder),
         cmocka_unit_test_teardown(test_failed_migration_changes_nothing, empty_folder),
         cmocka_unit_test_teardown(test_newer_version_is_refused, empty_folder),
