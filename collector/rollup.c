@@ -18,6 +18,7 @@ struct cell_key {
 struct entry {
     struct cell_key key;
     struct rollup_cell cell;
+    uint8_t usage_at[RECORD_USAGE_MAX]; /* calls of a series name what they used in one order */
     UT_hash_handle hh;
 };
 
@@ -56,8 +57,7 @@ void rollup_free(struct rollup **rollup)
     *rollup = NULL;
 }
 
-static struct rollup_cell *cell_at(struct rollup *r, int64_t time_s, uint32_t seconds,
-                                   int64_t series)
+static struct entry *entry_at(struct rollup *r, int64_t time_s, uint32_t seconds, int64_t series)
 {
     struct cell_key key = {
         .bucket = time_s - time_s % seconds, .series = series, .seconds = seconds};
@@ -65,7 +65,7 @@ static struct rollup_cell *cell_at(struct rollup *r, int64_t time_s, uint32_t se
 
     HASH_FIND(hh, r->entries, &key, sizeof(key), e);
     if (e)
-        return &e->cell;
+        return e;
     e = calloc(1, sizeof(*e));
     if (!e)
         return NULL;
@@ -74,7 +74,7 @@ static struct rollup_cell *cell_at(struct rollup *r, int64_t time_s, uint32_t se
     e->cell.bucket = key.bucket;
     e->cell.series = series;
     HASH_ADD(hh, r->entries, key, sizeof(e->key), e);
-    return &e->cell;
+    return e;
 }
 
 static void add_sums(struct rollup_sums *s, const struct record *rec)
@@ -107,15 +107,17 @@ static void add_sums(struct rollup_sums *s, const struct record *rec)
 
 int rollup_add(struct rollup *r, int64_t series, const struct record *rec)
 {
-    struct rollup_cell *cell =
-        cell_at(r, (int64_t)(rec->end_ns / NSEC_PER_SEC), rollup_seconds[ROLLUP_MINUTE], series);
+    struct entry *e =
+        entry_at(r, (int64_t)(rec->end_ns / NSEC_PER_SEC), rollup_seconds[ROLLUP_MINUTE], series);
+    struct rollup_cell *cell;
     int ret = 0;
 
-    if (!cell)
+    if (!e)
         return -ENOMEM;
+    cell = &e->cell;
     add_sums(&cell->sums, rec);
     for (uint32_t i = 0; i < rec->usage_count && ret == 0; i++)
-        ret = tally_add(&cell->usage, rec->usage[i].name, rec->usage[i].count);
+        ret = tally_add_at(&cell->usage, rec->usage[i].name, rec->usage[i].count, &e->usage_at[i]);
     if (ret == 0 && rec->error_type[0])
         ret = tally_add(&cell->error_types, rec->error_type, 1);
     if (ret == 0 && rec->latency_us.known)

@@ -38,6 +38,9 @@ struct tally {
 void tally_fini(struct tally *t);
 /* Control characters of the name become '?'. -ENOMEM; unchanged on failure. */
 int tally_add(struct tally *t, const char *name, uint64_t by) LECTR_MUST_USE;
+/* The same. `place`: where the caller found such a name last, at first 0; looked at before all
+ * others. */
+int tally_add_at(struct tally *t, const char *name, uint64_t by, uint8_t *place) LECTR_MUST_USE;
 /* -ENOMEM: `into` may then hold part of it. */
 int tally_merge(struct tally *into, const struct tally *from) LECTR_MUST_USE;
 /* 0 for a name that is not there. */

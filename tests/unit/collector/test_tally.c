@@ -39,6 +39,24 @@ static void test_counts_by_name(void **state)
     assert_int_equal(tally_sum(&t), 0);
 }
 
+/* A place that is remembered is a hint: names that came meanwhile, or the wrong one, do no harm. */
+static void test_adds_at_a_place(void **state)
+{
+    struct tally t = {0};
+    uint8_t of_m = 0, wrong = TALLY_NAMES_MAX;
+
+    (void)state;
+    assert_int_equal(tally_add_at(&t, "m", 1, &of_m), 0);
+    assert_int_equal(tally_add_at(&t, "a", 10, &wrong), 0);
+    assert_int_equal(tally_add_at(&t, "m", 2, &of_m), 0);
+    assert_int_equal(of_m, 1);
+    assert_int_equal(tally_add_at(&t, "m", 4, &of_m), 0);
+    assert_int_equal(tally_add_at(&t, "b", 20, &of_m), 0);
+    assert_int_equal(tally_add_at(&t, "m", 8, &of_m), 0);
+    assert_text(&t, "a\t10\nb\t20\nm\t15\n");
+    tally_fini(&t);
+}
+
 /* However many names there are, what is kept is bounded and nothing is lost. */
 static void test_names_are_bounded(void **state)
 {
@@ -104,9 +122,8 @@ static void test_damaged_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts_by_name),
-        cmocka_unit_test(test_names_are_bounded),
-        cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_counts_by_name),    cmocka_unit_test(test_adds_at_a_place),
+        cmocka_unit_test(test_names_are_bounded), cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_damaged_text),
     };
 
