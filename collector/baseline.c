@@ -26,7 +26,6 @@
 #define NOISE_CALLS_LEAST 3.0
 #define NOISE_PRIOR_MIN 120.0
 #define SHIFT_MAX 3.0
-#define OUTAGE (-2.0) /* an hour with less than an eighth is no new level */
 
 int baseline_new(const struct baseline *calls, struct baseline **ret_baseline)
 {
@@ -53,6 +52,7 @@ void baseline_free(struct baseline **baseline)
     first_day_free(&(*baseline)->first);
     free((*baseline)->fine);
     free((*baseline)->of_week);
+    shift_fini(&(*baseline)->shift);
     free(*baseline);
     *baseline = NULL;
 }
@@ -257,11 +257,11 @@ static int end_first_day(struct baseline *b, const struct baseline_settings *s, 
     int r = b->hour_minutes ? first_day_close_hour(b->first, b, minute) : 0;
 
     if (r == 0)
+        r = shift_begin(&b->shift);
+    if (r == 0)
         r = profile_fit_first_day(b, minute);
     if (r == 0)
         r = profile_survey_day(b);
-    /* The running hour is told to the shift rule from its end on. */
-    b->hour_held += b->hour_minutes > 0;
     return r < 0 ? r : go_through_first_day(b, s);
 }
 
@@ -283,21 +283,19 @@ static void move_level(struct baseline *b, double by)
     window_move(b, by);
 }
 
-static void judge_hour(struct baseline *b, const struct baseline_settings *s, int64_t minute)
+/* A quarter of an hour is over. */
+static void judge_shift(struct baseline *b, const struct baseline_settings *s)
 {
-    double half = profile_mean_mark(b) / 2;
-    struct shift_hour hour = {
-        .minute = minute,
-        .sum = (double)b->hour_sum,
-        .expected = (double)b->hour_expected,
-        .samples = (double)b->hour_count,
+    const struct shift_context context = {
+        .mark = profile_mean_mark(b),
+        .spread = 1.0 + profile_mark_cv2(b),
+        .ragged = fmax((double)(b->windows[0].noise - b->local.wander), 0),
+        .weeks = b->age_min / WEEK_MIN,
+        .target_weeks = s->target_weeks,
+        .ratio_min = s->ratio_min,
     };
 
-    hour.departure = log((hour.sum + half + 1e-12) / (hour.expected + half + 1e-12));
-    if (hour.departure < OUTAGE)
-        return;
-    b->shifted =
-        shift_learn(&b->shift, &hour, b->age_min / WEEK_MIN, s->target_weeks, s->ratio_min);
+    b->shifted = shift_close(&b->shift, &context);
     if (b->shifted.direction)
         move_level(b,
                    fmin(fmax(log((double)b->shifted.sum / (double)b->shifted.expected), -SHIFT_MAX),
@@ -305,12 +303,10 @@ static void judge_hour(struct baseline *b, const struct baseline_settings *s, in
 }
 
 /* `minute` is the last one of its hour. */
-static int close_hour(struct baseline *b, const struct baseline_settings *s, int64_t minute)
+static int close_hour(struct baseline *b, int64_t minute)
 {
     int r = 0;
 
-    if (b->fitted_hour && b->hour_minutes == 60 && b->hour_held == 0)
-        judge_hour(b, s, minute);
     if (b->first)
         r = first_day_close_hour(b->first, b, minute);
     if (r == -ENOSPC)
@@ -319,17 +315,15 @@ static int close_hour(struct baseline *b, const struct baseline_settings *s, int
     profile_close_hour(b, minute);
     if (r == 0 && b->fitted_hour)
         r = profile_survey_day(b);
-    b->hour_sum = b->hour_count = b->hour_expected = 0;
+    b->hour_sum = b->hour_count = 0;
     b->hour_minutes = b->hour_held = 0;
     return r;
 }
 
-static void add_to_hour(struct baseline *b, int64_t minute, const struct baseline_minute *m,
-                        bool hold)
+static void add_to_hour(struct baseline *b, const struct baseline_minute *m, bool hold)
 {
     b->hour_sum += m->sum;
     b->hour_count += m->count;
-    b->hour_expected += b->fitted_hour ? b->expected.minutes[(size_t)minute % BASELINE_MINUTES] : 0;
     b->hour_minutes++;
     b->hour_held += hold;
 }
@@ -358,9 +352,15 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
         window_enter(b, minute, (double)m->sum, 0);
         first_day_note(b->first, minute, (double)m->sum);
     }
-    add_to_hour(b, minute, m, hold);
+    add_to_hour(b, m, hold);
+    if (b->fitted_hour)
+        shift_add(&b->shift, (double)m->sum,
+                  (double)b->expected.minutes[(size_t)minute % BASELINE_MINUTES], (double)m->count,
+                  hold);
+    if ((minute + 1) % SHIFT_PART_MIN == 0)
+        judge_shift(b, s);
     if ((minute + 1) % 60 == 0)
-        r = close_hour(b, s, minute);
+        r = close_hour(b, minute);
     if (r == 0 && b->first && b->age_min >= BASELINE_DAY_MIN && b->hours >= HOURS_FIRST)
         r = end_first_day(b, s, minute);
     return r;
@@ -368,7 +368,9 @@ int baseline_learn(struct baseline *b, const struct baseline_settings *s, int64_
 
 size_t baseline_bytes(const struct baseline *b)
 {
-    size_t bytes = sizeof(*b) + (b->of_week ? 168 : 0) + (b->fine ? sizeof(*b->fine) : 0);
+    size_t bytes = sizeof(*b) + (b->of_week ? 168 : 0) +
+                   (b->shift.starts ? SHIFT_STARTS * sizeof(*b->shift.starts) : 0) +
+                   (b->fine ? sizeof(*b->fine) : 0);
 
     if (b->first)
         bytes += sizeof(*b->first) + b->first->count * sizeof(float) +

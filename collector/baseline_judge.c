@@ -255,7 +255,7 @@ void baseline_shift(const struct baseline *b, struct finding *ret_finding)
         return;
     *ret_finding = (struct finding){
         .fires = true,
-        .window_s = f->hours * 3600u,
+        .window_s = f->minutes * 60u,
         .observed = (double)f->sum,
         .baseline = expected,
         .lower = expected * exp(-band),

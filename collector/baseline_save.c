@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define VERSION 1u
+#define VERSION 2u
 #define WEEK_HOURS 168
+#define STARTS_BYTES (SHIFT_STARTS * sizeof(struct shift_start))
 
 /* Of the same program on the same kind of machine, or learned anew. */
 struct header {
@@ -41,10 +42,13 @@ int baseline_save(const struct baseline *b, struct buf *into)
     flat.first = NULL;
     flat.fine = NULL;
     flat.of_week = NULL;
+    flat.shift.starts = NULL;
     if (r == 0)
         r = append(into, &flat, sizeof(flat));
     if (r == 0 && b->of_week)
         r = append(into, b->of_week, WEEK_HOURS);
+    if (r == 0 && b->of_week)
+        r = append(into, b->shift.starts, STARTS_BYTES);
     if (r == 0 && b->fine)
         r = append(into, b->fine, sizeof(*b->fine));
     if (r < 0 || !f)
@@ -102,6 +106,8 @@ static int load_parts(struct cursor *c, const struct header *h, struct baseline 
 {
     int r = h->has_week ? take(c, WEEK_HOURS, &b->of_week) : 0;
 
+    if (r == 0 && h->has_week)
+        r = take(c, STARTS_BYTES, &b->shift.starts);
     if (r == 0 && h->has_fine)
         r = take(c, sizeof(*b->fine), &b->fine);
     if (r == 0 && h->has_first)
@@ -133,6 +139,7 @@ int baseline_load(struct slice bytes, const struct baseline *calls, struct basel
     b->first = NULL;
     b->fine = NULL;
     b->of_week = NULL;
+    b->shift.starts = NULL;
     r = load_parts(&c, &h, b);
     if (r < 0) {
         baseline_free(&b);

@@ -15,11 +15,17 @@
 #define MINUTE_STEP_LEAST 0.04
 #define ERRORS 1.5 /* what is smaller than so many of its errors is taken for none */
 #define ERRORS_FAR 4.0
+#define ERRORS_OF_MANY 1.2
 #define CLIFF 2.0  /* hours that differ by more are not blended */
 #define UNLIKE 1.0 /* what differs by more is no proof by itself */
 #define CLIFF_WEEKS 3
 #define RAGGED_WEEKS 2
 #define UNLIKE_SHARE 0.05
+/* Hours to either side; so many of them wander as one. */
+#define WEEK_REACH 9
+#define WEEK_ALIKE 4.0
+#define LEVEL_STEP_LEAST 0.015
+#define DEPARTURE_STEP 0.1
 #define SHARE_MISSING 0.25
 #define MARKS_HALF_LIFE_MIN WEEK_MIN
 /* Hours of the week in one byte: fine where they are small, 12 at most. */
@@ -112,6 +118,14 @@ static double beyond_error(double value, double variance, double seen)
     return value > 0 ? value - error : value + error;
 }
 
+/* The same of what many hours say together: nearer to what it is. */
+static double beyond_error_of_many(double value, double variance)
+{
+    double least = ERRORS_OF_MANY * ERRORS_OF_MANY * variance;
+
+    return value * value <= least ? 0 : value - least / value;
+}
+
 static double of_day(const struct baseline *b, int64_t now, int64_t minute)
 {
     uint32_t seen = days_seen(b, now, minute);
@@ -121,12 +135,35 @@ static double of_day(const struct baseline *b, int64_t now, int64_t minute)
                 : 0;
 }
 
+/* Hours of the week near by: a weekend is told by all of them sooner than by each. */
+static double around_week(const struct baseline *b, int64_t now, int64_t minute, double here,
+                          double *ret_hours)
+{
+    double sum = 0;
+
+    *ret_hours = 0;
+    for (int64_t i = -WEEK_REACH; i <= WEEK_REACH; i++) {
+        double there = week_decoded(b->of_week[hour_of_week(minute + 60 * i)]);
+
+        if (fabs(there - here) > UNLIKE || !visits(b, now, minute + 60 * i, WEEK_HOURS))
+            continue;
+        sum += there;
+        ++*ret_hours;
+    }
+    return sum / *ret_hours;
+}
+
 static double of_week(const struct baseline *b, int64_t now, int64_t minute)
 {
-    int8_t code = b->of_week ? b->of_week[hour_of_week(minute)] : 0;
-    uint32_t seen = code ? visits(b, now, minute, WEEK_HOURS) : 0;
+    uint32_t seen = b->of_week ? visits(b, now, minute, WEEK_HOURS) : 0;
+    double wander = (double)b->local.wander, here, around, hours;
 
-    return seen ? beyond_error(week_decoded(code), (double)b->local.wander, fmin(seen, 5)) : 0;
+    if (!seen)
+        return 0;
+    here = week_decoded(b->of_week[hour_of_week(minute)]);
+    around = around_week(b, now, minute, here, &hours);
+    return beyond_error_of_many(around, wander * fmin(1, WEEK_ALIKE / hours) / fmin(seen, 5)) +
+           beyond_error(here - around, wander, fmin(seen, 5));
 }
 
 /* To the centre of a neighbouring hour. What one week says of it, perhaps of an
@@ -370,7 +407,10 @@ static void learn_later_hour(struct baseline *b, int64_t minute, double value)
     *place = week_coded(week_decoded(*place) + fmax(1.0 / (weeks + 1.0), 0.2) * week, minute);
     /* What is quite unlike, a weekend say, is the week's before it is the level's. */
     d = fmin(fmax(d, -0.5), 0.5) * (fabs(d) > UNLIKE ? UNLIKE_SHARE : 1.0);
-    b->level += (float)(fmax(1.0 / (b->hours + 1.0), 0.04) * d);
+    b->level += (float)(fmax(1.0 / (b->hours + 1.0), LEVEL_STEP_LEAST) * d);
+    /* A day that is high as a whole says nothing of its hours. */
+    b->departure += (float)(DEPARTURE_STEP * (d - (double)b->departure));
+    d -= (double)b->departure;
     b->of_day[h] = in_units(b->of_day[h] / UNIT + fmax(1.0 / (days + 1.0), 0.1) * d);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/shift.c collector/tail.c */
+/* LINK: collector/shift.c */
 #include "collector/shift.h"
 
 #include <math.h>
@@ -9,22 +9,38 @@
 
 #include <cmocka.h>
 
+#define QUARTERS_A_WEEK 672
+
 static double noise(int i)
 {
-    return 0.1 * sin(i * 12.9898) + 0.08 * sin(i * 0.7);
+    return 0.1 * sin(i * 0.129898) + 0.08 * sin(i * 0.037);
 }
 
-static struct shift_found feed(struct shift *s, int i, double by)
+static struct shift_found feed(struct shift *s, int i, double by, bool hold)
 {
-    struct shift_hour hour = {
-        .minute = 60 * (int64_t)(i + 1) - 1,
-        .sum = 100 * exp(noise(i) + by),
-        .expected = 100,
-        .samples = 100,
-        .departure = noise(i) + by,
+    const struct shift_context context = {
+        .mark = 1,
+        .spread = 1,
+        .weeks = (double)i / QUARTERS_A_WEEK,
+        .target_weeks = 100,
+        .ratio_min = 1.3,
     };
 
-    return shift_learn(s, &hour, i / 168.0, 100, 1.3);
+    for (int m = 0; m < SHIFT_PART_MIN; m++)
+        shift_add(s, 6 * exp(noise(i) + by), 6, 6, hold);
+    return shift_close(s, &context);
+}
+
+/* A quiet history of so many quarters. */
+static struct shift quiet(int quarters)
+{
+    struct shift s;
+
+    shift_init(&s);
+    assert_int_equal(shift_begin(&s), 0);
+    for (int i = 0; i < quarters; i++)
+        assert_int_equal(feed(&s, i, 0, false).direction, 0);
+    return s;
 }
 
 static void test_finds_a_shift(void **state)
@@ -33,43 +49,90 @@ static void test_finds_a_shift(void **state)
 
     (void)state;
     for (int k = 0; k < 2; k++) {
-        struct shift s;
+        int i = 4 * QUARTERS_A_WEEK, parts = 0;
+        struct shift s = quiet(i);
         struct shift_found f = {0};
-        int i = 0, hours = 0;
 
-        shift_init(&s);
-        for (; i < 4 * 168; i++)
-            assert_int_equal(feed(&s, i, 0).direction, 0);
-        for (; !f.direction && hours < 12; hours++)
-            f = feed(&s, i++, shifts[k]);
+        for (; !f.direction && parts < 24; parts++)
+            f = feed(&s, i++, shifts[k], false);
         assert_int_equal(f.direction, k ? -1 : 1);
-        assert_true(f.hours >= 2 && f.hours <= 24);
-        assert_true(k ? f.sum < f.expected : f.sum > f.expected);
+        /* Its own beginning, within a quarter. */
+        assert_in_range(f.minutes, SHIFT_PART_MIN * (parts - 1), SHIFT_PART_MIN * (parts + 1));
+        assert_true(k ? f.sum < 0.8f * f.expected : f.sum > 1.5f * f.expected);
         assert_true(f.weeks >= 100 && f.samples > 0);
+        shift_fini(&s);
     }
 }
 
-/* One hour, however far out, is no shift; nor is anything in the first two weeks. */
-static void test_says_nothing(void **state)
+/* What has become the level goes on and is told no more; nor is the way back, as long
+ * as it is half of the way. */
+static void test_tells_it_once(void **state)
 {
-    struct shift s;
-    int i = 0;
+    int i = 4 * QUARTERS_A_WEEK;
+    struct shift s = quiet(i);
+    struct shift_found f = {0};
 
     (void)state;
-    shift_init(&s);
-    for (; i < 3 * 168; i++)
-        assert_int_equal(feed(&s, i, 0).direction, 0);
-    assert_int_equal(feed(&s, i++, 3).direction, 0);
-    shift_init(&s);
-    for (i = 0; i < 2 * 168; i++)
-        assert_int_equal(feed(&s, i, i > 100 ? 1 : 0).direction, 0);
+    while (!f.direction)
+        f = feed(&s, i++, 0.7, false);
+    for (int k = 0; k < 96; k++)
+        assert_int_equal(feed(&s, i++, k < 48 ? 0 : -0.3, false).direction, 0);
+    shift_fini(&s);
+}
+
+/* A short burst, however far out, is no shift; nor is anything in the first two weeks,
+ * an outage, or what is held. */
+static void test_says_nothing(void **state)
+{
+    static const struct {
+        int from, quarters;
+        double by;
+        bool hold;
+    } events[] = {
+        {3 * QUARTERS_A_WEEK, 2, 3, false},
+        {QUARTERS_A_WEEK / 2, QUARTERS_A_WEEK, 1, false},
+        {3 * QUARTERS_A_WEEK, 24, -9, false},
+        {3 * QUARTERS_A_WEEK, 24, 1, true},
+    };
+
+    (void)state;
+    for (size_t e = 0; e < sizeof(events) / sizeof(events[0]); e++) {
+        int i = events[e].from;
+        struct shift s = quiet(i);
+
+        for (int k = 0; k < events[e].quarters; k++)
+            assert_int_equal(feed(&s, i++, events[e].by, events[e].hold).direction, 0);
+        for (int k = 0; e != 1 && k < 24; k++)
+            assert_int_equal(feed(&s, i++, 0, false).direction, 0);
+        shift_fini(&s);
+    }
+}
+
+/* Where a quarter has too few calls several are one. */
+static void test_waits_for_calls(void **state)
+{
+    const struct shift_context few = {
+        .mark = 1, .spread = 1, .weeks = 1.5, .target_weeks = 100, .ratio_min = 1.3};
+    struct shift s = quiet(0);
+
+    (void)state;
+    for (int m = 0; m < 3 * SHIFT_PART_MIN; m++) {
+        shift_add(&s, 0.25, 0.25, 0.25, false);
+        if ((m + 1) % SHIFT_PART_MIN)
+            continue;
+        shift_close(&s, &few);
+        assert_int_equal(s.minutes, m + 1 < 3 * SHIFT_PART_MIN ? m + 1 : 0);
+    }
+    shift_fini(&s);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_a_shift),
+        cmocka_unit_test(test_tells_it_once),
         cmocka_unit_test(test_says_nothing),
+        cmocka_unit_test(test_waits_for_calls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
