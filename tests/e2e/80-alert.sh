@@ -60,8 +60,12 @@ for seed in "${seeds[@]}"; do
     check "seed $seed: the sentence names them too" eval '[[ $reason == *checkout*gpt-4o* ]]'
     note "$reason"
     note "seed $seed: $(jq -r '((.window_end_unix_nano - '$spike_ns') / 60e9 | floor)' <<<"$first") min after the spike began"
-    same "seed $seed: alerts on other features" 0 \
-        "$(alerts 'map(select(.status == "STATUS_FIRING" and (any(.labels[]?; .name == "feature" and .value == "checkout") | not))) | length')"
+    # Of the whole provider it may be told first, when that is beyond its noise a minute sooner.
+    same "seed $seed: alerts that neither are on the feature nor say that most of it is the feature's" 0 \
+        "$(alerts 'map(select(.status == "STATUS_FIRING"
+            and (any(.labels[]?; .name == "feature" and .value == "checkout") | not)
+            and (any(.labels[]?; .name == "feature")
+                or (any(.attribution[]?; .dimension == "feature" and .value == "checkout" and .share > 0.8) | not)))) | length')"
 done
 
 # What a person sees is the same alert.
