@@ -15,20 +15,10 @@ lab pod add a
 stack_init
 stack_start nats agent
 
-# All that was told: "seen accounted", of all workloads.
-told() {
-    { events lectr.v1.coverage; events lectr.v1.gap; } | jq -s -r '
-        [([.[] | .seen_connections // 0] | add // 0),
-         ([.[] | (.metered_connections // 0) + (.connections // 0)] | add // 0)] | join(" ")'
-}
-# told_all BEFORE CONNECTIONS: since BEFORE so many were seen and accounted for.
-told_since() { told | awk -v s="${1% *}" -v a="${1#* }" '{ print $1 - s, $2 - a }'; }
-told_all() { [ "$(told_since "$1")" = "$2 $2" ]; }
-
 client a api.openai.com >"$tmp/rows"
-wait_for 10 told_all "0 0" 1
+wait_for 10 conns_all_told "0 0" 1
 for ((i = 0; i < rounds; i++)); do
-    before=$(told)
+    before=$(conns_told)
     client a api.openai.com --workers $workers --seconds 4 --timeout 15 >"$tmp/rows.$i" 2>>"$log/client" &
     client_pid=$!
     e2e_pids+=("$client_pid")
@@ -45,8 +35,8 @@ for ((i = 0; i < rounds; i++)); do
     fi
     cat "$tmp/rows.$i" >>"$tmp/rows"
     made=$(grep -c . "$tmp/rows.$i")
-    wait_for 15 told_all "$before" "$made"
-    same "$what killed, round $i: connections seen, and metered or in a gap" "$made $made" "$(told_since "$before")"
+    wait_for 15 conns_all_told "$before" "$made"
+    same "$what killed, round $i: connections seen, and metered or in a gap" "$made $made" "$(conns_told_since "$before")"
     # A client that failed twice in a row: its next connection did not succeed.
     same "$what killed, round $i: clients whose next connection failed too" 0 "$(jq -s 'group_by(.worker) |
         map([.[].ok] | [., .[1:]] | transpose | any(. == [false, false])) | map(select(.)) | length' "$tmp/rows.$i")"

@@ -15,14 +15,6 @@ stack_init
 sed -i 's/^capture:/&\n  heartbeat_stale_ms: 20000/' "$agent_config"
 stack_start nats agent
 
-# All that was told: "seen accounted", of all workloads.
-told() {
-    { events lectr.v1.coverage; events lectr.v1.gap; } | jq -s -r '
-        [([.[] | .seen_connections // 0] | add // 0),
-         ([.[] | (.metered_connections // 0) + (.connections // 0)] | add // 0)] | join(" ")'
-}
-told_since() { told | awk -v s="${1% *}" -v a="${1#* }" '{ print $1 - s, $2 - a }'; }
-told_all() { [ "$(told_since "$1")" = "$2 $2" ]; }
 doubles() { { events lectr.v1.coverage; events lectr.v1.gap; } | jq -r .id | sort | uniq -d | wc -l; }
 told_before() { curl -s "$agent_url/metrics" | awk '$1 == "lectr_agent_told_before_total" { print $2 }'; }
 knows() { [ "$(told_before)" -ge "$1" ]; }
@@ -30,7 +22,7 @@ knows() { [ "$(told_before)" -ge "$1" ]; }
 # Connections pass a stopped proxy by; a row of each kind about all of them is sent to it, and the
 # helper is stopped.
 rows_under_way() {
-    before=$(told)
+    before=$(conns_told)
     proxy=$(proxy_pid)
     kill -STOP "$proxy"
     wait_for 5 grep -q '^State:.*T' "/proc/$proxy/status"
@@ -46,16 +38,16 @@ rows_under_way() {
 
 tell_it() {
     kill -CONT "$proxy"
-    check "$1: told, and the helper does not know it" wait_for 10 told_all "$before" "$made"
+    check "$1: told, and the helper does not know it" wait_for 10 conns_all_told "$before" "$made"
 }
 
 # A connection later, so that all of it went through.
 once() {
-    wait_for 15 told_all "$before" "$made"
+    wait_for 15 conns_all_told "$before" "$made"
     client a api.openai.com >"$tmp/rows"
-    wait_for 15 told_all "$before" $((made + 1))
+    wait_for 15 conns_all_told "$before" $((made + 1))
     sleep 6 # a row without an answer is sent again
-    same "$1: connections seen, and metered or in a gap" "$((made + 1)) $((made + 1))" "$(told_since "$before")"
+    same "$1: connections seen, and metered or in a gap" "$((made + 1)) $((made + 1))" "$(conns_told_since "$before")"
     same "$1: events told twice" 0 "$(doubles)"
 }
 
@@ -71,7 +63,7 @@ other_port() {
 }
 
 client a api.openai.com >"$tmp/rows"
-wait_for 10 told_all "0 0" 1
+wait_for 10 conns_all_told "0 0" 1
 
 rows_under_way "helper killed"
 tell_it "helper killed"
@@ -85,7 +77,7 @@ rows_under_way "rows in the socket"
 kill -KILL "$helper_pid"
 other_port
 stack_start agent
-check "rows in the socket: the next proxy tells them" wait_for 15 told_all "$before" "$made"
+check "rows in the socket: the next proxy tells them" wait_for 15 conns_all_told "$before" "$made"
 kill -CONT "$proxy"
 check "rows in the socket: the old proxy ends" wait_for 15 gone "$proxy"
 once "rows in the socket"

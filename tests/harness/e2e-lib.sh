@@ -252,6 +252,17 @@ gap_connections() {
         add // 0' --args "$@"
 }
 
+# Connections as coverage and gaps tell them, of all workloads: "seen accounted".
+conns_told() {
+    { events lectr.v1.coverage; events lectr.v1.gap; } | jq -s -r '
+        [([.[] | .seen_connections // 0] | add // 0),
+         ([.[] | (.metered_connections // 0) + (.connections // 0)] | add // 0)] | join(" ")'
+}
+# conns_told_since BEFORE: the same, since conns_told said BEFORE.
+conns_told_since() { conns_told | awk -v s="${1% *}" -v a="${1#* }" '{ print $1 - s, $2 - a }'; }
+# conns_all_told BEFORE COUNT: since then so many were seen, and all accounted for.
+conns_all_told() { [ "$(conns_told_since "$1")" = "$2 $2" ]; }
+
 # Calls that had begun when a proxy died, as the gaps tell it.
 gap_in_flight() {
     events lectr.v1.gap | jq -s '[.[] | select(.reason == "agent_died") | .calls_in_flight // 0] | add // 0'
