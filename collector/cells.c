@@ -49,11 +49,11 @@ struct cells {
 static size_t bytes_of(const struct entry *e)
 {
     const struct rollup_cell *c = &e->cell;
-    size_t bins = (size_t)c->latency.bins_count + c->ttft.bins_count + c->added.bins_count;
+    size_t bins = sketch_bytes(&c->latency) + sketch_bytes(&c->ttft) + sketch_bytes(&c->added);
     size_t names = (size_t)c->error_types.count + c->usage.count;
 
-    /* A name is an item and a string of its own. */
-    return sizeof(*e) + bins * sizeof(uint64_t) + names * (sizeof(struct tally_item) + 48);
+    /* A name's text is shared by the cells that had it from one another: by three at least. */
+    return sizeof(*e) + bins + names * (sizeof(struct tally_item) + 16);
 }
 
 static enum rollup_resolution resolution_of(uint32_t seconds)

@@ -32,9 +32,10 @@ static uint32_t step_of(uint32_t bucket)
 
 static void add_usual(struct latency *l, const struct sketch *m)
 {
-    for (uint32_t i = 0; i < m->bins_count; i++)
-        if (m->bins[i])
-            l->usual[step_of(m->first + i)] += (float)m->bins[i];
+    struct sketch_walk w = {0};
+
+    while (sketch_walk(m, &w))
+        l->usual[step_of(w.bucket)] += (float)w.calls;
 }
 
 /* The bucket of a quantile, evenly spread over its step; 0 when nothing is known. */
@@ -79,11 +80,12 @@ static void renew_bound(struct latency *l)
 
 static uint32_t count_slow(const struct latency *l, const struct sketch *m)
 {
+    struct sketch_walk w = {0};
     uint64_t slow = 0;
 
-    for (uint32_t i = 0; l->bound && i < m->bins_count; i++)
-        if (m->first + i > l->bound)
-            slow += m->bins[i];
+    while (l->bound && sketch_walk(m, &w))
+        if (w.bucket > l->bound)
+            slow += w.calls;
     return (uint32_t)slow;
 }
 
@@ -124,20 +126,21 @@ static int make_room(struct latency *l, uint32_t more)
 
 static int note_recent(struct latency *l, int64_t minute, const struct sketch *m)
 {
+    struct sketch_walk w = {0};
     uint32_t filled = 0;
     int r;
 
     forget_recent(l, minute);
-    for (uint32_t i = 0; i < m->bins_count; i++)
-        filled += m->bins[i] > 0;
+    while (sketch_walk(m, &w))
+        filled++;
     r = make_room(l, filled);
-    for (uint32_t i = 0; i < m->bins_count && r == 0; i++)
-        if (m->bins[i])
-            l->recent[l->recent_count++] = (struct latency_recent){
-                .minute = (uint16_t)minute,
-                .bucket = (uint16_t)(m->first + i),
-                .calls = (uint32_t)(m->bins[i] < UINT32_MAX ? m->bins[i] : UINT32_MAX),
-            };
+    w = (struct sketch_walk){0};
+    while (r == 0 && sketch_walk(m, &w))
+        l->recent[l->recent_count++] = (struct latency_recent){
+            .minute = (uint16_t)minute,
+            .bucket = (uint16_t)w.bucket,
+            .calls = (uint32_t)(w.calls < UINT32_MAX ? w.calls : UINT32_MAX),
+        };
     return r;
 }
 
@@ -162,6 +165,7 @@ static double recent_latency(const struct latency *l, uint32_t minutes,
                              const struct sketch *running, double q)
 {
     uint64_t counts[SKETCH_BUCKETS] = {0}, total = 0, seen = 0;
+    struct sketch_walk w = {0};
 
     for (uint32_t i = 0; i < l->recent_count; i++) {
         const struct latency_recent *e = &l->recent[i];
@@ -172,9 +176,9 @@ static double recent_latency(const struct latency *l, uint32_t minutes,
         counts[e->bucket] += e->calls;
         total += e->calls;
     }
-    for (uint32_t i = 0; running && i < running->bins_count; i++) {
-        counts[running->first + i] += running->bins[i];
-        total += running->bins[i];
+    while (running && sketch_walk(running, &w)) {
+        counts[w.bucket] += w.calls;
+        total += w.calls;
     }
     for (uint32_t i = 0; i < SKETCH_BUCKETS && total; i++) {
         seen += counts[i];

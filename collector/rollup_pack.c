@@ -184,7 +184,7 @@ static void set_tallies(struct rollup_packer *p, const struct rollup_cell *cell)
         Lectr__V1__Rollup__ErrorType *e = &p->errors[i];
 
         lectr__v1__rollup__error_type__init(e);
-        e->type = cell->error_types.items[i].name;
+        e->type = borrow(cell->error_types.items[i].name);
         SET(e, calls, cell->error_types.items[i].count);
         p->error_list[m->n_error_types++] = e;
     }
@@ -194,6 +194,7 @@ static void set_tallies(struct rollup_packer *p, const struct rollup_cell *cell)
 static Lectr__V1__Rollup__Sketch *pack_sketch(struct packed_sketch *p, const struct sketch *s)
 {
     Lectr__V1__Rollup__Sketch *m = &p->message;
+    struct sketch_walk w = {0};
 
     if (s->count == 0)
         return NULL;
@@ -202,11 +203,9 @@ static Lectr__V1__Rollup__Sketch *pack_sketch(struct packed_sketch *p, const str
     SET(m, bucket_last, SKETCH_BUCKETS - 1);
     SET(m, count, s->count);
     SET(m, sum, s->sum);
-    for (uint32_t i = 0; i < s->bins_count; i++) {
-        if (!s->bins[i])
-            continue;
-        p->bucket[m->n_bucket++] = s->first + i;
-        p->bucket_count[m->n_bucket_count++] = s->bins[i];
+    while (sketch_walk(s, &w)) {
+        p->bucket[m->n_bucket++] = w.bucket;
+        p->bucket_count[m->n_bucket_count++] = w.calls;
     }
     m->bucket = p->bucket;
     m->bucket_count = p->bucket_count;

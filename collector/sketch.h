@@ -14,6 +14,8 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/slice.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SKETCH_RELATIVE_ERROR 0.01
@@ -21,13 +23,21 @@
 /* Bound of an encoded sketch: header plus two varints for each bucket. */
 #define SKETCH_ENCODED_MAX (32 + SKETCH_BUCKETS * 12)
 
-/* Zeroed memory is an empty sketch. */
+struct sketch_bin {
+    uint32_t bucket;
+    uint32_t calls;
+};
+
+/* Zeroed memory is an empty sketch. Most have few buckets: those are a sorted list. */
 struct sketch {
     uint64_t count;
     uint64_t sum;
-    uint64_t *bins; /* buckets first .. first + bins_count - 1 */
-    uint32_t first;
-    uint32_t bins_count;
+    union {
+        struct sketch_bin *few; /* while there are no places */
+        uint64_t *bins;         /* buckets first .. first + places - 1 */
+    };
+    uint16_t first, places;
+    uint16_t few_count, few_room;
 };
 
 void sketch_fini(struct sketch *s);
@@ -42,6 +52,18 @@ double sketch_quantile(const struct sketch *s, double q);
 double sketch_bucket_value(uint32_t index);
 /* How many values lie above / at or below `bound`, to the width of a bucket. */
 uint64_t sketch_count_above(const struct sketch *s, double bound);
+
+/* Bytes allocated for it. */
+size_t sketch_bytes(const struct sketch *s);
+
+/* The buckets that have something, rising: `while (sketch_walk(s, &w))`, from a zeroed one.
+ * The sketch may not change meanwhile. */
+struct sketch_walk {
+    uint32_t next; /* the walk's own */
+    uint32_t bucket;
+    uint64_t calls;
+};
+bool sketch_walk(const struct sketch *s, struct sketch_walk *w);
 
 /* Appends the encoding; an empty sketch encodes to nothing. */
 int sketch_encode(const struct sketch *s, struct buf *b) LECTR_MUST_USE;

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     buf_init(&b, SKETCH_ENCODED_MAX);
     if (sketch_decode_merge(&s, slice_of(data, size)) == 0 && s.count > 0) {
-        assert(s.first + s.bins_count <= SKETCH_BUCKETS);
+        assert(s.first + s.places <= SKETCH_BUCKETS);
         assert(sketch_encode(&s, &b) == 0);
         assert(sketch_decode_merge(&again, buf_slice(&b)) == 0);
         assert(again.count == s.count && again.sum == s.sum);

@@ -244,7 +244,7 @@ static void the_largest_cell_fits(void **state)
     for (int s = 0; s < 3; s++) {
         for (double v = 1; v < 1e12; v *= 1.0201)
             assert_int_equal(sketch_add(sketches[s], (uint64_t)v), 0);
-        for (uint32_t i = 0; i < sketches[s]->bins_count; i++)
+        for (uint32_t i = 0; i < sketches[s]->places; i++)
             sketches[s]->bins[i] = UINT64_C(1) << 40;
     }
     for (int i = 0; i < 100; i++) {

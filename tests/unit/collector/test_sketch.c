@@ -65,11 +65,14 @@ static uint32_t bucket_by_logarithm(uint64_t value)
 static void assert_bucket(uint64_t value)
 {
     struct sketch s = {0};
+    struct sketch_walk w = {0};
     uint32_t wanted = bucket_by_logarithm(value);
 
     assert_int_equal(sketch_add(&s, value), 0);
-    assert_true(wanted >= s.first && wanted < s.first + s.bins_count);
-    assert_int_equal(s.bins[wanted - s.first], 1);
+    assert_true(sketch_walk(&s, &w));
+    assert_int_equal(w.bucket, wanted);
+    assert_int_equal(w.calls, 1);
+    assert_false(sketch_walk(&s, &w));
     sketch_fini(&s);
 }
 
@@ -140,6 +143,102 @@ static void test_encoding_comes_back(void **state)
     sketch_fini(&back);
 }
 
+/* What a sketch is, told plainly. */
+struct plain {
+    uint64_t calls[SKETCH_BUCKETS];
+    uint64_t count, sum;
+};
+
+static void assert_is(const struct sketch *s, const struct plain *p)
+{
+    struct sketch_walk w = {0};
+    uint32_t next = 0;
+
+    assert_int_equal(s->count, p->count);
+    assert_int_equal(s->sum, p->sum);
+    while (sketch_walk(s, &w)) {
+        for (; next < w.bucket; next++)
+            assert_int_equal(p->calls[next], 0);
+        assert_int_equal(p->calls[next++], w.calls);
+    }
+    for (; next < SKETCH_BUCKETS; next++)
+        assert_int_equal(p->calls[next], 0);
+}
+
+/* `spread`: how many buckets, about. */
+static void draw(struct sketch *s, struct plain *p, int values, double spread)
+{
+    sketch_reset(s);
+    *p = (struct plain){0};
+    for (int i = 0; i < values; i++) {
+        uint64_t value = (uint64_t)exp(9 + 0.02 * spread * random_unit());
+
+        assert_int_equal(sketch_add(s, value), 0);
+        p->calls[bucket_by_logarithm(value)]++;
+        p->count++;
+        p->sum += value;
+    }
+    assert_is(s, p);
+}
+
+/* A list of few buckets or places for many: nobody sees which. */
+static void test_few_and_many_are_the_same(void **state)
+{
+    static struct plain all, one;
+    struct sketch into = {0}, from = {0}, back = {0};
+    struct buf b;
+
+    (void)state;
+    for (int round = 0; round < 400; round++) {
+        if (round % 20 == 0) {
+            sketch_fini(&into);
+            all = (struct plain){0};
+        }
+        draw(&from, &one, (int)(200 * random_unit() * random_unit()), 150 * random_unit());
+        assert_int_equal(sketch_merge(&into, &from), 0);
+        for (uint32_t i = 0; i < SKETCH_BUCKETS; i++)
+            all.calls[i] += one.calls[i];
+        all.count += one.count;
+        all.sum += one.sum;
+        assert_is(&into, &all);
+        buf_init(&b, SKETCH_ENCODED_MAX);
+        assert_int_equal(sketch_encode(&into, &b), 0);
+        assert_int_equal(sketch_decode_merge(&back, buf_slice(&b)), 0);
+        assert_is(&back, &all);
+        sketch_reset(&back);
+        if (round % 3 == 0)
+            sketch_fini(&back);
+        if (round % 7 == 0)
+            sketch_fini(&from);
+        buf_fini(&b);
+    }
+    sketch_fini(&into);
+    sketch_fini(&from);
+    sketch_fini(&back);
+}
+
+/* Counts of a few buckets that no longer fit the list's 32 bits. */
+static void test_few_buckets_hold_many_calls(void **state)
+{
+    static const uint8_t text[] = {1, 5, 7, 0xff, 0xff, 0xff, 0xff, 0x0f, 2, 0}; /* 2^32 - 1, 0 */
+    struct sketch s = {0}, other = {0};
+    struct sketch_walk w = {0};
+
+    (void)state;
+    assert_int_equal(sketch_decode_merge(&s, slice_of(text, sizeof(text))), 0);
+    assert_int_equal(sketch_merge(&other, &s), 0);
+    assert_int_equal(sketch_merge(&s, &other), 0);
+    assert_int_equal(sketch_decode_merge(&other, slice_of(text, sizeof(text))), 0);
+    assert_int_equal(s.count, 2 * (uint64_t)UINT32_MAX);
+    assert_int_equal(other.count, s.count);
+    assert_true(sketch_walk(&s, &w));
+    assert_int_equal(w.bucket, 7);
+    assert_int_equal(w.calls, 2 * (uint64_t)UINT32_MAX);
+    assert_false(sketch_walk(&s, &w)); /* a bucket told with nothing is none */
+    sketch_fini(&s);
+    sketch_fini(&other);
+}
+
 static void test_empty_encodes_to_nothing(void **state)
 {
     struct sketch s = {0};
@@ -191,6 +290,8 @@ int main(void)
         cmocka_unit_test(test_buckets_are_those_of_the_logarithm),
         cmocka_unit_test(test_merge_is_exact),
         cmocka_unit_test(test_encoding_comes_back),
+        cmocka_unit_test(test_few_and_many_are_the_same),
+        cmocka_unit_test(test_few_buckets_hold_many_calls),
         cmocka_unit_test(test_empty_encodes_to_nothing),
         cmocka_unit_test(test_damage_is_refused),
         cmocka_unit_test(test_count_above),
