@@ -65,21 +65,27 @@ int baseline_save(const struct baseline *b, struct buf *into)
 
 /* --- loading --- */
 
-/* A copy of the next `len` bytes; NULL in ret_copy for a length of 0. */
-static int take(struct cursor *c, size_t len, void *ret_copy)
+/* A copy of the next `len` bytes, in room for at least `room`; NULL in ret_copy for neither. */
+static int take_to(struct cursor *c, size_t len, size_t room, void *ret_copy)
 {
     struct slice s = cursor_take(c, len);
     void *copy;
 
     if (c->failed)
         return -EPROTO;
-    copy = len ? malloc(len) : NULL;
-    if (len && !copy)
+    room = room > len ? room : len;
+    copy = room ? malloc(room) : NULL;
+    if (room && !copy)
         return -ENOMEM;
     if (len)
         memcpy(copy, s.data, len);
     memcpy(ret_copy, &copy, sizeof(copy));
     return 0;
+}
+
+static int take(struct cursor *c, size_t len, void *ret_copy)
+{
+    return take_to(c, len, 0, ret_copy);
 }
 
 static int load_first(struct cursor *c, const struct header *h, struct first_day **ret_first)
@@ -98,7 +104,8 @@ static int load_first(struct cursor *c, const struct header *h, struct first_day
         if (place > f->count && i + 1u < f->hours)
             return -EPROTO;
     }
-    r = take(c, f->count * sizeof(*f->entries), &f->entries);
+    r = take_to(c, f->count * sizeof(*f->entries), FIRST_DAY_ENTRIES_LEAST * sizeof(*f->entries),
+                &f->entries);
     return r == 0 && h->first_has_hour ? take(c, 60 * sizeof(*f->hour), &f->hour) : r;
 }
 

@@ -21,6 +21,11 @@ int first_day_new(int64_t minute, struct first_day **ret_first)
     if (!f)
         return -ENOMEM;
     f->first_minute = (uint32_t)minute;
+    f->entries = calloc(FIRST_DAY_ENTRIES_LEAST, sizeof(*f->entries));
+    if (!f->entries) {
+        free(f);
+        return -ENOMEM;
+    }
     *ret_first = f;
     return 0;
 }
@@ -43,11 +48,13 @@ void first_day_note(struct first_day *f, int64_t minute, double sum)
 
 static int append(struct first_day *f, const float *entries, uint32_t count)
 {
-    float *more = realloc(f->entries, (f->count + count) * sizeof(*more));
+    if (f->count + count > FIRST_DAY_ENTRIES_LEAST) {
+        float *more = realloc(f->entries, (f->count + count) * sizeof(*more));
 
-    if (!more)
-        return -ENOMEM;
-    f->entries = more;
+        if (!more)
+            return -ENOMEM;
+        f->entries = more;
+    }
     memcpy(f->entries + f->count, entries, count * sizeof(*entries));
     f->count += (uint16_t)count;
     return 0;

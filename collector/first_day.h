@@ -8,6 +8,12 @@
 
 #include "collector/baseline.h"
 
+/* The hours of a day that begins within one, and the time until all are there. */
+#define FIRST_DAY_HOURS_MAX 31
+/* There is room for these from the beginning: what grows bit by bit beside thousands of
+ * others leaves holes that are nobody's. */
+#define FIRST_DAY_ENTRIES_LEAST (2 * FIRST_DAY_HOURS_MAX)
+
 struct first_day {
     uint32_t first_minute, last_minute; /* of what is kept */
     uint32_t by_minute;                 /* hours, bit by bit from the first one */
@@ -16,9 +22,6 @@ struct first_day {
     float *entries;
     float *hour; /* the minutes of the running hour; NULL: it is not a busy one */
 };
-
-/* The hours of a day that begins within one, and the time until all are there. */
-#define FIRST_DAY_HOURS_MAX 31
 
 int first_day_new(int64_t minute, struct first_day **ret_first) LECTR_MUST_USE;
 void first_day_free(struct first_day **first);

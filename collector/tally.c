@@ -2,15 +2,60 @@
 #include "collector/tally.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* A name and who has it: tallies that are merged share theirs. */
+struct shared {
+    atomic_uint users;
+    char text[];
+};
+
+static struct shared *shared_of(const char *name)
+{
+    return (struct shared *)(void *)((char *)(uintptr_t)name - offsetof(struct shared, text));
+}
+
+static const char *new_name(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    struct shared *s = malloc(sizeof(*s) + bytes);
+
+    if (!s)
+        return NULL;
+    atomic_init(&s->users, 1);
+    memcpy(s->text, text, bytes);
+    return s->text;
+}
+
+static const char *use_name(const char *name)
+{
+    atomic_fetch_add_explicit(&shared_of(name)->users, 1, memory_order_relaxed);
+    return name;
+}
+
+static void drop_name(const char *name)
+{
+    struct shared *s = shared_of(name);
+
+    if (atomic_fetch_sub_explicit(&s->users, 1, memory_order_acq_rel) == 1)
+        free(s);
+}
 
 void tally_fini(struct tally *t)
 {
     for (uint32_t i = 0; i < t->count; i++)
-        free(t->items[i].name);
+        drop_name(t->items[i].name);
     free(t->items);
     *t = (struct tally){0};
+}
+
+static int compare(const char *a, const char *b)
+{
+    return a == b ? 0 : strcmp(a, b);
 }
 
 /* The place of the name, or where it belongs. */
@@ -21,7 +66,7 @@ static uint32_t find(const struct tally *t, const char *name, bool *ret_found)
     *ret_found = false;
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        int order = strcmp(t->items[mid].name, name);
+        int order = compare(t->items[mid].name, name);
 
         if (order == 0) {
             *ret_found = true;
@@ -40,40 +85,41 @@ static uint64_t plus(uint64_t a, uint64_t b)
     return a > INT64_MAX || b > INT64_MAX - a ? INT64_MAX : a + b;
 }
 
+/* Takes `name`, which may be NULL for want of memory, also when it fails. */
 static int insert(struct tally *t, uint32_t at, const char *name, uint64_t by)
 {
-    CLEAN_FREE char *copy = strdup(name);
-    struct tally_item *items;
+    struct tally_item *items = name ? realloc(t->items, (t->count + 1) * sizeof(*items)) : NULL;
 
-    if (!copy)
+    if (!items) {
+        if (name)
+            drop_name(name);
         return -ENOMEM;
-    items = realloc(t->items, (t->count + 1) * sizeof(*items));
-    if (!items)
-        return -ENOMEM;
+    }
     t->items = items;
     memmove(&items[at + 1], &items[at], (t->count - at) * sizeof(*items));
-    items[at] = (struct tally_item){.name = TAKE_PTR(copy), .count = plus(0, by)};
+    items[at] = (struct tally_item){.name = name, .count = plus(0, by)};
     t->count++;
     return 0;
 }
 
 /* The last place is kept for TALLY_OTHER. */
-static int add_clean(struct tally *t, const char *name, uint64_t by)
+static bool has_room(const struct tally *t, const char *name)
+{
+    bool has_other;
+
+    if (t->count + 1 < TALLY_NAMES_MAX || strcmp(name, TALLY_OTHER) == 0)
+        return true;
+    find(t, TALLY_OTHER, &has_other);
+    return t->count + !has_other < TALLY_NAMES_MAX;
+}
+
+static int add_other(struct tally *t, uint64_t by)
 {
     bool found;
-    uint32_t at = find(t, name, &found);
+    uint32_t at = find(t, TALLY_OTHER, &found);
 
-    if (!found && strcmp(name, TALLY_OTHER) != 0) {
-        bool has_other;
-
-        find(t, TALLY_OTHER, &has_other);
-        if (t->count + !has_other >= TALLY_NAMES_MAX) {
-            name = TALLY_OTHER;
-            at = find(t, name, &found);
-        }
-    }
     if (!found)
-        return insert(t, at, name, by);
+        return insert(t, at, new_name(TALLY_OTHER), by);
     t->items[at].count = plus(t->items[at].count, by);
     return 0;
 }
@@ -104,7 +150,11 @@ int tally_add_at(struct tally *t, const char *name, uint64_t by, uint8_t *place)
         return 0;
     }
     clean_name(name, clean);
-    return add_clean(t, clean, by);
+    at = find(t, clean, &found);
+    if (!found)
+        return has_room(t, clean) ? insert(t, at, new_name(clean), by) : add_other(t, by);
+    t->items[at].count = plus(t->items[at].count, by);
+    return 0;
 }
 
 int tally_add(struct tally *t, const char *name, uint64_t by)
@@ -114,12 +164,25 @@ int tally_add(struct tally *t, const char *name, uint64_t by)
     return tally_add_at(t, name, by, &place);
 }
 
+/* Both are sorted: a name's place is not before that of the one before it. */
 int tally_merge(struct tally *into, const struct tally *from)
 {
+    uint32_t at = 0;
     int r = 0;
 
-    for (uint32_t i = 0; i < from->count && r == 0; i++)
-        r = add_clean(into, from->items[i].name, from->items[i].count);
+    for (uint32_t i = 0; i < from->count && r == 0; i++) {
+        const struct tally_item *item = &from->items[i];
+        int order = 1;
+
+        while (at < into->count && (order = compare(into->items[at].name, item->name)) < 0)
+            at++;
+        if (at < into->count && order == 0)
+            into->items[at].count = plus(into->items[at].count, item->count);
+        else if (has_room(into, item->name))
+            r = insert(into, at, use_name(item->name), item->count);
+        else
+            r = add_other(into, item->count);
+    }
     return r;
 }
 

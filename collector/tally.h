@@ -25,7 +25,7 @@
 #define TALLY_ENCODED_MAX (TALLY_NAMES_MAX * (TALLY_NAME_BYTES_MAX + 24))
 
 struct tally_item {
-    char *name;
+    const char *name; /* the tally's; may be shared with others, in any thread */
     uint64_t count;
 };
 

@@ -57,6 +57,32 @@ static void test_adds_at_a_place(void **state)
     tally_fini(&t);
 }
 
+/* Names are shared by what was merged: whoever goes first, the others keep theirs. */
+static void test_merged_ones_outlive_each_other(void **state)
+{
+    struct tally cells[4] = {0};
+
+    (void)state;
+    for (unsigned gone = 0; gone < 4; gone++) {
+        assert_int_equal(tally_add(&cells[0], "m", 1), 0);
+        assert_int_equal(tally_add(&cells[0], "b", 2), 0);
+        assert_int_equal(tally_add(&cells[1], "z", 8), 0);
+        for (unsigned i = 1; i < 4; i++)
+            assert_int_equal(tally_merge(&cells[i], &cells[0]), 0);
+        assert_int_equal(tally_add(&cells[0], "a", 4), 0);
+        assert_int_equal(tally_merge(&cells[1], &cells[0]), 0);
+        tally_fini(&cells[gone]);
+        if (gone != 0)
+            assert_text(&cells[0], "a\t4\nb\t2\nm\t1\n");
+        if (gone != 1)
+            assert_text(&cells[1], "a\t4\nb\t4\nm\t2\nz\t8\n");
+        if (gone != 2)
+            assert_text(&cells[2], "b\t2\nm\t1\n");
+        for (unsigned i = 0; i < 4; i++)
+            tally_fini(&cells[i]);
+    }
+}
+
 /* However many names there are, what is kept is bounded and nothing is lost. */
 static void test_names_are_bounded(void **state)
 {
@@ -122,8 +148,11 @@ static void test_damaged_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts_by_name),    cmocka_unit_test(test_adds_at_a_place),
-        cmocka_unit_test(test_names_are_bounded), cmocka_unit_test(test_hostile_names),
+        cmocka_unit_test(test_counts_by_name),
+        cmocka_unit_test(test_adds_at_a_place),
+        cmocka_unit_test(test_merged_ones_outlive_each_other),
+        cmocka_unit_test(test_names_are_bounded),
+        cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_damaged_text),
     };
 
