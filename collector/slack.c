@@ -11,39 +11,51 @@
 #define SECTION_BYTES 3000
 
 /* In its texts only these have a meaning; names cannot make links or mentions then. */
+static const char *escape_of(char c)
+{
+    return c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : NULL;
+}
+
+/* At most `max` bytes, entities counted; neither they nor characters are cut. */
 static json_t *escaped(const char *text, size_t max)
 {
     struct buf b;
     json_t *result = NULL;
-    size_t len = notice_clip(text, max);
     int r = 0;
 
-    buf_init(&b, 8 * SECTION_BYTES);
-    for (size_t i = 0; i < len && r == 0; i++) {
-        const char *as = text[i] == '&'   ? "&amp;"
-                         : text[i] == '<' ? "&lt;"
-                         : text[i] == '>' ? "&gt;"
-                                          : NULL;
+    buf_init(&b, SECTION_BYTES);
+    for (size_t len; *text && r == 0; text += len) {
+        const char *as = escape_of(*text);
 
-        r = as ? buf_append_str(&b, as) : buf_append(&b, slice_of((const uint8_t *)text + i, 1));
+        for (len = 1; ((uint8_t)text[len] & 0xc0) == 0x80; len++)
+            ;
+        if (b.len + (as ? strlen(as) : len) > max)
+            break;
+        r = as ? buf_append_str(&b, as) : buf_append(&b, slice_of((const uint8_t *)text, len));
     }
     if (r == 0)
-        result = json_stringn((const char *)b.data, b.len);
+        result = json_stringn(b.len ? (const char *)b.data : "", b.len);
     buf_fini(&b);
     return result;
 }
 
-static json_t *text_of(const char *type, json_t *text)
+static json_t *plain(json_t *text)
 {
-    return json_pack("{s:s, s:o}", "type", type, "text", text);
+    return json_pack("{s:s, s:o}", "type", "plain_text", "text", text);
+}
+
+/* Verbatim: what looks like an address, a channel or a mention stays what it is. */
+static json_t *markup(json_t *text)
+{
+    return json_pack("{s:s, s:o, s:b}", "type", "mrkdwn", "text", text, "verbatim", 1);
 }
 
 static json_t *field(const char *name, const char *value)
 {
-    char text[FIELD_BYTES / 2];
+    char text[FIELD_BYTES];
 
     snprintf(text, sizeof(text), "*%s*\n%s", name, value);
-    return text_of("mrkdwn", escaped(text, sizeof(text)));
+    return markup(escaped(text, FIELD_BYTES));
 }
 
 static json_t *fields_of(const Lectr__V1__Alert *a)
@@ -73,10 +85,9 @@ static int add_links(json_t *blocks, const struct notice *n)
     notice_runbook(n, runbook, sizeof(runbook));
     for (size_t i = 0; i < 2 && r == 0; i++)
         if (links[i].url[0])
-            r = json_array_append_new(elements,
-                                      json_pack("{s:s, s:o, s:s}", "type", "button", "text",
-                                                text_of("plain_text", json_string(links[i].name)),
-                                                "url", links[i].url));
+            r = json_array_append_new(elements, json_pack("{s:s, s:o, s:s}", "type", "button",
+                                                          "text", plain(json_string(links[i].name)),
+                                                          "url", links[i].url));
     if (r == 0 && json_array_size(elements) > 0)
         r = json_array_append_new(blocks,
                                   json_pack("{s:s, s:O}", "type", "actions", "elements", elements));
@@ -94,11 +105,10 @@ int slack_format(const struct notice *n, struct buf *out)
     header[notice_clip(header, HEADER_BYTES)] = '\0';
     blocks = json_pack(
         "[{s:s, s:o}, {s:s, s:o}, {s:s, s:o}]", "type", "header", "text",
-        text_of("plain_text", json_string(header)), "type", "section", "fields", fields_of(a),
-        "type", "section", "text",
-        text_of("mrkdwn", escaped(notice_text(a->reason)[0] ? a->reason : title, SECTION_BYTES)));
+        plain(json_string(header)), "type", "section", "fields", fields_of(a), "type", "section",
+        "text", markup(escaped(notice_text(a->reason)[0] ? a->reason : title, SECTION_BYTES)));
     if (!blocks || add_links(blocks, n) < 0)
         return -ENOMEM;
-    root = json_pack("{s:o, s:O}", "text", escaped(header, sizeof(header)), "blocks", blocks);
+    root = json_pack("{s:o, s:O}", "text", escaped(header, SECTION_BYTES), "blocks", blocks);
     return root ? notice_dump(root, out) : -ENOMEM;
 }

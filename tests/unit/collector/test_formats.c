@@ -423,6 +423,58 @@ static void long_texts_are_cut_between_characters(void **state)
     json_decref(root);
 }
 
+/* What stands for a character counts with its whole length, and is there as a whole. */
+static void slack_is_cut_after_it_was_escaped(void **state)
+{
+    static char big[9001];
+    static const char *const ends[] = {"&amp;", "&lt;", "&gt;", "\xe2\x82\xac"};
+    struct sample s;
+
+    (void)state;
+    make(&s);
+    s.alert.reason = big;
+    for (size_t shift = 0; shift < 12; shift++) {
+        const char *text, *last = NULL;
+        json_t *root;
+        size_t len;
+
+        memset(big, 'x', shift);
+        for (size_t i = shift; i + 6 < sizeof(big); i += 6)
+            memcpy(big + i, "&<>\xe2\x82\xac", 6);
+        root = parsed(slack(&s, ""));
+        text = json_string_value(at(root, "blocks/2/text/text"));
+        len = strlen(text);
+        assert_true(len <= 3000 && len > 2994);
+        for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+            if (strcmp(text + len - strlen(ends[i]), ends[i]) == 0)
+                last = ends[i];
+        assert_non_null(last);
+        json_decref(root);
+    }
+}
+
+/* Nobody is called by a feature that has the name of a channel. */
+static void slack_makes_no_mentions_of_names(void **state)
+{
+    static const char *const texts[] = {"blocks/1/fields/0", "blocks/1/fields/1",
+                                        "blocks/1/fields/2", "blocks/1/fields/3", "blocks/2/text"};
+    struct sample s;
+    json_t *root;
+
+    (void)state;
+    make(&s);
+    s.alert.reason = "@here: #general, see https://evil.example of <!channel>";
+    root = parsed(slack(&s, ""));
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        assert_string_equal(json_string_value(json_object_get(at(root, texts[i]), "type")),
+                            "mrkdwn");
+        assert_true(json_is_true(json_object_get(at(root, texts[i]), "verbatim")));
+    }
+    assert_text(root, "blocks/2/text/text",
+                "@here: #general, see https://evil.example of &lt;!channel&gt;");
+    json_decref(root);
+}
+
 static void slack_has_header_fields_reason_and_link(void **state)
 {
     struct sample s;
@@ -559,6 +611,8 @@ int main(void)
         cmocka_unit_test(alertmanager_labels_are_the_identity),
         cmocka_unit_test(hostile_names_stay_text),
         cmocka_unit_test(long_texts_are_cut_between_characters),
+        cmocka_unit_test(slack_is_cut_after_it_was_escaped),
+        cmocka_unit_test(slack_makes_no_mentions_of_names),
         cmocka_unit_test(slack_has_header_fields_reason_and_link),
         cmocka_unit_test(pagerduty_has_one_incident_an_episode),
         cmocka_unit_test(times_have_the_digits_it_takes),
