@@ -92,6 +92,7 @@ void judge_fill_stats(struct judge *j, struct pipeline_stats *stats)
     stats->late = j->stats.late;
     stats->alerts = j->stats.alerts;
     stats->alerts_pending = j->stats.alerts_pending;
+    stats->alerts_given_up = j->stats.alerts_given_up;
     stats->rollups_told = j->stats.rollups_told;
     stats->rollups_revised = j->stats.rollups_revised;
     stats->series = j->stats.series;

@@ -305,6 +305,8 @@ static int add_own(const struct api_request *req, struct buf *out)
         {"alerting_reload_failures_total", "counter", "Broken ones, which left the old rules",
          (double)s->rules.reload_failures},
         {"alerts_pending", "gauge", "Alerts that wait for NATS", (double)s->alerts_pending},
+        {"alerts_given_up_total", "counter",
+         "Alerts, or their CloudEvents, that NATS does not take", (double)s->alerts_given_up},
         {"baseline_series", "gauge", "Series with a baseline", (double)s->series},
         {"watermark_seconds", "gauge", "Latest time of an event", 1e-9 * (double)s->watermark_ns},
     };

@@ -31,7 +31,7 @@ struct pipeline_stats {
     uint64_t duplicates, malformed, late;
     uint64_t batches, store_errors, bus_errors;
     uint64_t commit_ns_total, commit_ns_max;
-    uint64_t alerts, alerts_pending;
+    uint64_t alerts, alerts_pending, alerts_given_up;
     uint64_t rollups_told, rollups_revised; /* messages; of them: told before */
     uint64_t series_refused;                /* beyond what the detector holds */
     unsigned collectors, lanes;             /* alive; this one's */

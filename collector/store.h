@@ -127,11 +127,14 @@ struct store_alert {
 };
 /* An id that is there already is left as it is. */
 int store_add_alert(struct store *s, const struct store_alert *alert) LECTR_MUST_USE;
-int store_each_unpublished_alert(struct store *s, unsigned limit,
+/* By rising row, beyond `after_row`. */
+int store_each_unpublished_alert(struct store *s, int64_t after_row, unsigned limit,
                                  int (*each)(void *ctx, const struct store_alert *alert),
                                  void *ctx) LECTR_MUST_USE;
 int store_count_unpublished_alerts(struct store *s, uint64_t *ret_count) LECTR_MUST_USE;
 int store_set_alert_published(struct store *s, int64_t row) LECTR_MUST_USE;
+/* It is not published and never will be. */
+int store_set_alert_given_up(struct store *s, int64_t row) LECTR_MUST_USE;
 /* Newest first; `active_only`: the last transition of each episode, when not resolved. */
 int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,
                      int (*each)(void *ctx, const struct store_alert *alert),

@@ -41,12 +41,13 @@ int store_each_alert_row(struct db_stmt *stmt,
     return r;
 }
 
-int store_each_unpublished_alert(struct store *s, unsigned limit,
+int store_each_unpublished_alert(struct store *s, int64_t after_row, unsigned limit,
                                  int (*each)(void *ctx, const struct store_alert *alert), void *ctx)
 {
     CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_UNPUBLISHED);
 
     db_bind_int(stmt, 1, limit);
+    db_bind_int(stmt, 2, after_row);
     return store_each_alert_row(stmt, each, ctx);
 }
 
@@ -60,12 +61,23 @@ int store_count_unpublished_alerts(struct store *s, uint64_t *ret_count)
     return r < 0 ? r : 0;
 }
 
-int store_set_alert_published(struct store *s, int64_t row)
+static int set_published(struct store *s, int64_t row, int how)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_PUBLISHED);
 
     db_bind_int(stmt, 1, row);
+    db_bind_int(stmt, 2, how);
     return db_run(stmt);
+}
+
+int store_set_alert_published(struct store *s, int64_t row)
+{
+    return set_published(s, row, 1);
+}
+
+int store_set_alert_given_up(struct store *s, int64_t row)
+{
+    return set_published(s, row, 2);
 }
 
 int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,

@@ -63,6 +63,7 @@ static const char schema_now[] =
     "CREATE INDEX call_block_last ON call_block(last_ns);"
     "CREATE TABLE malformed(stream_seq BIGINT PRIMARY KEY, subject TEXT NOT NULL,"
     "  reason TEXT NOT NULL, bytes BIGINT NOT NULL, payload BYTEA NOT NULL);"
+    /* published: 0 waits, 1 is, 2 was given up. */
     "CREATE TABLE alert(seq $ID, id TEXT NOT NULL UNIQUE,"
     "  fingerprint TEXT NOT NULL, status BIGINT NOT NULL, org TEXT NOT NULL, kind TEXT NOT NULL,"
     "  at_ns BIGINT NOT NULL, published BIGINT NOT NULL, payload BYTEA NOT NULL,"

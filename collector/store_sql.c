@@ -166,7 +166,7 @@ const char *const store_sql[STMT__COUNT] = {
     /* An episode that is over, told to everybody. */
     [STMT_PRUNE_ALERTS] =
         PRUNE("alert", "seq",
-              "at_ns < ?2 AND ?1 = 0 AND published = 1 AND routed = 1"
+              "at_ns < ?2 AND ?1 = 0 AND published != 0 AND routed = 1"
               " AND NOT EXISTS (SELECT 1 FROM letter WHERE letter.alert = alert.seq)"
               " AND EXISTS (SELECT 1 FROM alert AS later WHERE later.fingerprint ="
               " alert.fingerprint AND later.status = 3 AND later.seq >= alert.seq)"
@@ -179,9 +179,9 @@ const char *const store_sql[STMT__COUNT] = {
                        " published, payload, routed) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0)"
                        " ON CONFLICT(id) DO NOTHING",
     [STMT_ALERT_UNPUBLISHED] = "SELECT " ALERT_COLUMNS " FROM alert WHERE published = 0"
-                               " ORDER BY seq LIMIT ?1",
+                               " AND seq > ?2 ORDER BY seq LIMIT ?1",
     [STMT_ALERT_WAITING] = "SELECT count(*) FROM alert WHERE published = 0",
-    [STMT_ALERT_PUBLISHED] = "UPDATE alert SET published = 1 WHERE seq = ?1",
+    [STMT_ALERT_PUBLISHED] = "UPDATE alert SET published = ?2 WHERE seq = ?1",
     [STMT_ALERT_LIST] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1"
                         " ORDER BY seq DESC LIMIT ?2",
     [STMT_ALERT_ACTIVE] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1 AND seq IN"

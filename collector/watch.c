@@ -302,7 +302,7 @@ void watch_turn(struct watch *w, struct bus *bus)
         w->must_ask = true;
         w->is_learning = false;
     }
-    publish_turn(w->publish, bus, w->minutes.closed_s);
+    publish_turn(w->publish, bus, w->minutes.closed_s, clock_mono_ns());
     /* Other collectors' late calls are seen by what they touched. */
     late = publish_take_late(w->publish, &late_from_s);
     if (late)
@@ -326,6 +326,7 @@ void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats)
     stats->late = w->late;
     stats->alerts = w->alerts;
     stats->alerts_pending = publish_pending(w->publish);
+    stats->alerts_given_up = publish_given_up(w->publish);
     publish_get_rollup_stats(w->publish, &told);
     stats->rollups_told = told.told;
     stats->rollups_revised = told.revised;

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Alerts on their way to NATS: what waits is counted whatever keeps it waiting.
+ * Alerts on their way to NATS: what waits is counted whatever keeps it waiting, and what cannot go
+ * keeps nothing else.
  *
- * LINK: @store collector/publish.c collector/cloudevent.c collector/notice.c
+ * LINK: @store collector/publish.c collector/publish_alert.c collector/hold.c
+ * LINK: collector/cloudevent.c collector/notice.c
  */
 #include "collector/publish.h"
+#include "collector/hold.h"
 #include "collector/publish_rollup.h"
+#include "proto/base/clock.h"
 #include "proto/event.h"
 #include "tests/harness/stores.h"
 
@@ -16,7 +20,10 @@
 /* --- a bus and roll-ups made up --- */
 
 static bool is_connected, is_refusing;
-static unsigned published;
+static const char *denied; /* subject that nobody may publish */
+static unsigned published, rollup_turns, tries;
+static uint64_t now_s;
+static char told[64 * 1024]; /* "a1 a1.cloudevent a2 ..." */
 
 bool bus_is_connected(const struct bus *b)
 {
@@ -32,12 +39,15 @@ const char *bus_error(const struct bus *b)
 
 int bus_publish(struct bus *b, const char *subject, const char *id, struct slice data)
 {
+    bool is_taken = !is_refusing && (!denied || strcmp(subject, denied) != 0);
+
     (void)b;
-    (void)subject;
-    (void)id;
     (void)data;
-    published += !is_refusing;
-    return is_refusing ? -EIO : 0;
+    tries++;
+    published += is_taken;
+    if (is_taken)
+        snprintf(told + strlen(told), sizeof(told) - strlen(told), "%s ", id);
+    return is_taken ? 0 : -ETIMEDOUT;
 }
 
 int publish_rollup_new(struct store *store, struct publish_rollup **ret_publish)
@@ -57,6 +67,7 @@ int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t close
     (void)p;
     (void)bus;
     (void)closed_s;
+    rollup_turns++;
     return 0;
 }
 
@@ -77,48 +88,225 @@ void publish_rollup_get_stats(const struct publish_rollup *p,
 /* --- */
 
 static struct bus *const some_bus = (struct bus *)&published;
+static struct slice payload;
 
-static void add_alerts(struct store *s)
+static void turn(struct publish *p, struct bus *bus)
 {
-    for (int i = 0; i < ALERTS; i++) {
-        char id[16];
+    publish_turn(p, bus, 0, now_s * NSEC_PER_SEC);
+}
 
-        snprintf(id, sizeof(id), "a%d", i);
+static void add_alerts(struct store *s, const char *kind, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char id[64];
+
+        snprintf(id, sizeof(id), "%s%d", kind, i);
         assert_int_equal(store_add_alert(s, &(struct store_alert){.id = id,
                                                                   .fingerprint = id,
                                                                   .org = "acme",
-                                                                  .kind = "cost",
+                                                                  .kind = kind,
                                                                   .status = 1,
-                                                                  .payload = slice_str("?")}),
+                                                                  .payload = payload}),
                          0);
     }
+}
+
+static struct publish *begin(struct store **ret_store, const struct config *config)
+{
+    struct publish *p = NULL;
+
+    published = rollup_turns = tries = 0;
+    told[0] = '\0';
+    now_s = 1000;
+    denied = NULL;
+    payload = slice_str("?");
+    is_connected = true;
+    is_refusing = false;
+    assert_int_equal(store_open(stores_where, ret_store), 0);
+    assert_int_equal(publish_new(config, *ret_store, &p), 0);
+    return p;
 }
 
 static void test_pending(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
     struct config config = {.nats = {.publish_rollups = false}};
-    struct publish *p = NULL;
+    struct publish *p;
 
     (void)state;
     STORES_NEEDED();
-    published = 0;
-    is_connected = is_refusing = false;
-    assert_int_equal(store_open(stores_where, &s), 0);
-    assert_int_equal(publish_new(&config, s, &p), 0);
-    add_alerts(s);
-    publish_turn(p, NULL, 0);
+    p = begin(&s, &config);
+    is_connected = false;
+    add_alerts(s, "cost", ALERTS);
+    turn(p, NULL);
     assert_int_equal(publish_pending(p), ALERTS);
-    publish_turn(p, some_bus, 0);
+    turn(p, some_bus);
     assert_int_equal(publish_pending(p), ALERTS);
     is_connected = is_refusing = true;
-    publish_turn(p, some_bus, 0);
+    turn(p, some_bus);
     assert_int_equal(publish_pending(p), ALERTS);
     is_refusing = false;
-    publish_turn(p, some_bus, 0);
+    now_s += 1;
+    turn(p, some_bus);
     assert_int_equal(publish_pending(p), ALERTS - published);
-    publish_turn(p, some_bus, 0);
+    turn(p, some_bus);
     assert_int_equal(published, ALERTS);
+    assert_int_equal(publish_pending(p), 0);
+    publish_free(&p);
+}
+
+static void what_is_denied_is_in_nobodys_way(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct config config = {.nats = {.publish_rollups = true}};
+    struct publish *p;
+
+    (void)state;
+    STORES_NEEDED();
+    p = begin(&s, &config);
+    denied = "lectr.v1.alert.acme.cost";
+    add_alerts(s, "cost", ALERTS);
+    add_alerts(s, "errors", 3);
+    for (int i = 0; i < 5; i++)
+        turn(p, some_bus);
+    assert_string_equal(told, "errors0 errors1 errors2 ");
+    assert_int_equal(tries, 4);
+    assert_int_equal(publish_pending(p), ALERTS);
+    assert_int_equal(rollup_turns, 5);
+    /* allowed at last: in order */
+    denied = NULL;
+    told[0] = '\0';
+    now_s += 1;
+    add_alerts(s, "cost+", 1);
+    for (int i = 0; i < 5; i++)
+        turn(p, some_bus);
+    assert_memory_equal(told, "cost0 cost1 cost2 ", 18);
+    assert_int_equal(publish_pending(p), 0);
+    assert_int_equal(publish_given_up(p), 0);
+    publish_free(&p);
+}
+
+/* Turns until `given_up`, with something else published between. */
+static void turn_until(struct store *s, struct publish *p, uint64_t given_up)
+{
+    static unsigned number;
+
+    for (unsigned i = 0; i < 100 && publish_given_up(p) < given_up; i++) {
+        char kind[32];
+
+        snprintf(kind, sizeof(kind), "other%u-", number++);
+        add_alerts(s, kind, 1);
+        now_s += HOLD_WAIT_MAX_S;
+        for (int k = 0; k < 3; k++)
+            turn(p, some_bus);
+    }
+    assert_true(publish_given_up(p) >= given_up);
+}
+
+static void what_stays_denied_is_given_up(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct config config = {.nats = {.publish_rollups = true}};
+    struct publish *p;
+
+    (void)state;
+    STORES_NEEDED();
+    p = begin(&s, &config);
+    denied = "lectr.v1.alert.acme.cost";
+    add_alerts(s, "cost", ALERTS);
+    turn_until(s, p, 1);
+    assert_true(publish_pending(p) > 0);
+    turn_until(s, p, ALERTS);
+    turn(p, some_bus);
+    assert_int_equal(publish_given_up(p), ALERTS);
+    assert_int_equal(publish_pending(p), 0);
+    assert_null(strstr(told, "cost"));
+    publish_free(&p);
+    /* The next process leaves them. */
+    assert_int_equal(publish_new(&config, s, &p), 0);
+    denied = NULL;
+    turn(p, some_bus);
+    assert_null(strstr(told, "cost"));
+    publish_free(&p);
+}
+
+static void nothing_is_given_up_while_nats_is_away(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct config config = {.nats = {.publish_rollups = true}};
+    struct publish *p;
+
+    (void)state;
+    STORES_NEEDED();
+    p = begin(&s, &config);
+    add_alerts(s, "cost", 2);
+    add_alerts(s, "errors", 1);
+    is_refusing = true;
+    for (int i = 0; i < 500; i++, now_s += HOLD_AWAY_MAX_S)
+        turn(p, some_bus);
+    is_refusing = false;
+    for (int i = 0; i < 5; i++)
+        turn(p, some_bus);
+    assert_int_equal(publish_given_up(p), 0);
+    assert_int_equal(published, 3);
+    publish_free(&p);
+}
+
+static void what_has_no_subject_is_given_up(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct config config = {.nats = {.publish_rollups = true}};
+    char kind[SUBJECT_NAME_BYTES + 2];
+    struct publish *p;
+
+    (void)state;
+    STORES_NEEDED();
+    p = begin(&s, &config);
+    memset(kind, 'k', sizeof(kind) - 1);
+    kind[sizeof(kind) - 1] = '\0';
+    assert_int_equal(store_add_alert(s, &(struct store_alert){.id = "1",
+                                                              .fingerprint = "1",
+                                                              .org = "acme",
+                                                              .kind = kind,
+                                                              .status = 1,
+                                                              .payload = payload}),
+                     0);
+    add_alerts(s, "cost", 1);
+    turn(p, some_bus);
+    turn(p, some_bus);
+    assert_string_equal(told, "cost0 ");
+    assert_int_equal(publish_given_up(p), 1);
+    assert_int_equal(publish_pending(p), 0);
+    publish_free(&p);
+}
+
+/* Its message is not told again, and the next alerts do not wait for it. */
+static void a_cloudevent_that_fails_is_tried_alone(void **state)
+{
+    Lectr__V1__Alert alert = LECTR__V1__ALERT__INIT;
+    uint8_t packed[256];
+    size_t bytes = 0;
+    CLEAN_STORE struct store *s = NULL;
+    struct config config = {.nats = {.publish_rollups = true}};
+    struct publish *p;
+
+    (void)state;
+    STORES_NEEDED();
+    p = begin(&s, &config);
+    alert.id = (char[]){"11111111-1111-8111-8111-111111111111"};
+    assert_int_equal(event_pack(&alert.base, packed, sizeof(packed), &bytes), 0);
+    payload = slice_of(packed, bytes);
+    denied = "lectr.v1.cloudevent.acme.cost";
+    add_alerts(s, "cost", 2);
+    for (int i = 0; i < 3; i++)
+        turn(p, some_bus);
+    assert_string_equal(told, "cost0 cost1 ");
+    assert_int_equal(publish_pending(p), 2);
+    denied = NULL;
+    now_s += 1;
+    for (int i = 0; i < 3; i++)
+        turn(p, some_bus);
+    assert_string_equal(told, "cost0 cost1 cost0.cloudevent cost1.cloudevent ");
     assert_int_equal(publish_pending(p), 0);
     publish_free(&p);
 }
@@ -127,6 +315,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_pending, stores_empty),
+        cmocka_unit_test_teardown(what_is_denied_is_in_nobodys_way, stores_empty),
+        cmocka_unit_test_teardown(what_stays_denied_is_given_up, stores_empty),
+        cmocka_unit_test_teardown(nothing_is_given_up_while_nats_is_away, stores_empty),
+        cmocka_unit_test_teardown(what_has_no_subject_is_given_up, stores_empty),
+        cmocka_unit_test_teardown(a_cloudevent_that_fails_is_tried_alone, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +

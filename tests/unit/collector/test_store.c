@@ -346,7 +346,7 @@ static void test_alerts(void **state)
     assert_int_equal(store_open(stores_where, &s), 0);
     assert_int_equal(store_add_alert(s, &alert), 0);
     assert_int_equal(store_add_alert(s, &alert), 0);
-    assert_int_equal(store_each_unpublished_alert(s, 10, count_alert, &unpublished), 0);
+    assert_int_equal(store_each_unpublished_alert(s, 0, 10, count_alert, &unpublished), 0);
     assert_int_equal(unpublished, 1);
     assert_int_equal(active_alerts(s), 1);
     alert.id = "2";
@@ -355,7 +355,7 @@ static void test_alerts(void **state)
     assert_int_equal(active_alerts(s), 0);
     assert_int_equal(store_set_alert_published(s, 1), 0);
     unpublished = 0;
-    assert_int_equal(store_each_unpublished_alert(s, 10, count_alert, &unpublished), 0);
+    assert_int_equal(store_each_unpublished_alert(s, 0, 10, count_alert, &unpublished), 0);
     assert_int_equal(unpublished, 1);
 }
 
@@ -477,6 +477,7 @@ static void test_old_alerts_are_pruned(void **state)
     assert_int_equal(store_open(stores_where, &s), 0);
     add_old_alert(s, "1", "over", 1, true);
     add_old_alert(s, "2", "over", 3, true);
+    assert_int_equal(store_set_alert_given_up(s, 2), 0);
     add_old_alert(s, "3", "active", 3, true);
     add_old_alert(s, "4", "active", 1, true);
     add_old_alert(s, "5", "waits", 1, true);

@@ -198,7 +198,7 @@ static void assert_rest(struct store *s)
     assert_int_equal(number, NOON_S + 600);
     assert_int_equal(store_each_malformed(s, 0, 10, find_malformed, &malformed), 0);
     assert_int_equal(malformed, 1);
-    assert_int_equal(store_each_unpublished_alert(s, 10, find_alert, &alerts), 0);
+    assert_int_equal(store_each_unpublished_alert(s, 0, 10, find_alert, &alerts), 0);
     assert_int_equal(alerts, 1);
 }
 
