@@ -250,6 +250,7 @@ struct message_list {
     struct buf *out;
     enum event_type type;
     bool is_first;
+    uint64_t unreadable;
 };
 
 static int add_message(struct message_list *list, struct slice payload)
@@ -258,8 +259,10 @@ static int add_message(struct message_list *list, struct slice payload)
     int r = event_unpack(list->type, payload, &message);
 
     /* What cannot be read any more must not hide the rest. */
-    if (r < 0)
+    if (r < 0) {
+        list->unreadable++;
         return r == -ENOMEM ? r : 0;
+    }
     r = list->is_first ? 0 : buf_append_str(list->out, ",\n");
     list->is_first = false;
     return r < 0 ? r : event_json(message, list->out);
@@ -311,14 +314,17 @@ static int answer_calls(const struct api_request *req, struct buf *out)
 {
     struct message_list list = {.out = out, .type = EVENT_CALL, .is_first = true};
     struct range range = {0};
+    uint64_t unreadable = 0;
     int r = read_range(req, "15m", &range, out);
 
     if (r == 0)
         r = buf_append_str(out, "{\"calls\":[");
     if (r == 0)
         r = store_each_call(req->store, (uint64_t)in_ns(range.from_s), (uint64_t)in_ns(range.to_s),
-                            read_limit(req, 1000), add_call, &list);
-    return r < 0 ? r : buf_append_str(out, "]}\n");
+                            read_limit(req, 1000), add_call, &list, &unreadable);
+    return r < 0 ? r
+                 : buf_printf(out, "],\"unreadable\":%llu}\n",
+                              (unsigned long long)(unreadable + list.unreadable));
 }
 
 /* --- coverage --- */

@@ -97,27 +97,46 @@ int call_block_encode(const struct call_block *b, struct buf *out)
     return ZSTD_isError(len) ? -ENOMEM : buf_append(out, slice_of(packed, len));
 }
 
+static int take_call(struct cursor *c, uint64_t *end_ns, struct slice *ret_payload)
+{
+    uint64_t len;
+
+    *end_ns += (uint64_t)unzigzag(get_varint(c));
+    len = get_varint(c);
+    if (c->failed || len > c->rest.len)
+        return -EBADMSG;
+    *ret_payload = cursor_take(c, (size_t)len);
+    return 0;
+}
+
+/* To the end: what comes before the damage is not to be trusted either. */
+static int check_raw(struct slice raw)
+{
+    struct cursor c = cursor_of(raw);
+    struct slice payload;
+    uint64_t end_ns = 0;
+    int r = 0;
+
+    while (c.rest.len > 0 && r == 0)
+        r = take_call(&c, &end_ns, &payload);
+    return r;
+}
+
 static int each_raw(struct slice raw, int (*each)(void *ctx, uint64_t end_ns, struct slice payload),
                     void *ctx)
 {
     struct cursor c = cursor_of(raw);
     uint64_t end_ns = 0;
+    int r = check_raw(raw);
 
-    while (c.rest.len > 0) {
+    while (c.rest.len > 0 && r == 0) {
         struct slice payload;
-        uint64_t len;
-        int r;
 
-        end_ns += (uint64_t)unzigzag(get_varint(&c));
-        len = get_varint(&c);
-        if (c.failed || len > c.rest.len)
-            return -EBADMSG;
-        payload = cursor_take(&c, (size_t)len);
-        r = each(ctx, end_ns, payload);
-        if (r < 0)
-            return r;
+        r = take_call(&c, &end_ns, &payload);
+        if (r == 0)
+            r = each(ctx, end_ns, payload);
     }
-    return 0;
+    return r;
 }
 
 int call_block_each(struct slice encoded,

@@ -33,8 +33,8 @@ void call_block_reset(struct call_block *b);
 int call_block_add(struct call_block *b, uint64_t end_ns, struct slice payload) LECTR_MUST_USE;
 /* Appends the encoded block. */
 int call_block_encode(const struct call_block *b, struct buf *out) LECTR_MUST_USE;
-/* In the order in which they were added. -EBADMSG for a damaged block; stops at
- * the first negative return of `each` and returns it. */
+/* In the order in which they were added. -EBADMSG for a damaged block, of which nothing is
+ * told; stops at the first negative return of `each` and returns it. */
 int call_block_each(struct slice encoded,
                     int (*each)(void *ctx, uint64_t end_ns, struct slice payload),
                     void *ctx) LECTR_MUST_USE;

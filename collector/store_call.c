@@ -46,6 +46,7 @@ struct newest {
     struct kept *kept;
     unsigned count, limit;
     size_t bytes; /* of the payloads */
+    uint64_t unreadable;
 };
 
 static bool is_older(const struct kept *a, const struct kept *b)
@@ -127,7 +128,9 @@ static int read_blocks(struct store *s, struct newest *n)
             (n->limit == 0 || (uint64_t)db_int(stmt, 1) < n->kept[0].end_ns))
             return 0;
         r = call_block_each(db_blob(stmt, 2), keep_call, n);
-        if (r < 0)
+        if (r == -EBADMSG)
+            n->unreadable += (uint64_t)db_int(stmt, 3);
+        else if (r < 0)
             return r;
     }
     return r;
@@ -139,7 +142,8 @@ static int newest_first(const void *a, const void *b)
 }
 
 int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned limit,
-                    int (*each)(void *ctx, struct slice payload), void *ctx)
+                    int (*each)(void *ctx, struct slice payload), void *ctx,
+                    uint64_t *ret_unreadable)
 {
     struct newest n = {.from_ns = from_ns, .to_ns = to_ns, .limit = limit};
     int r;
@@ -154,5 +158,7 @@ int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned 
     for (unsigned i = 0; i < n.count; i++)
         free((void *)(uintptr_t)n.kept[i].payload.data);
     free(n.kept);
+    if (r == 0)
+        *ret_unreadable = n.unreadable;
     return r;
 }

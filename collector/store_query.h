@@ -49,9 +49,12 @@ int store_each_unpriced(struct store *s, int64_t from_s, int64_t to_s, unsigned 
                         int (*each)(void *ctx, const struct store_unpriced_row *row),
                         void *ctx) LECTR_MUST_USE;
 
-/* Single calls as they came (lectr.v1.Call), newest first; `limit` bounds the memory. */
+/* Single calls as they came (lectr.v1.Call), newest first; `limit` bounds the memory.
+ * *ret_unreadable: calls of damaged blocks that reach into the time; which of them belong to it
+ * is not known. */
 int store_each_call(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned limit,
-                    int (*each)(void *ctx, struct slice payload), void *ctx) LECTR_MUST_USE;
+                    int (*each)(void *ctx, struct slice payload), void *ctx,
+                    uint64_t *ret_unreadable) LECTR_MUST_USE;
 
 /* First and last bucket of a resolution; 0, 0 when there is none. */
 int store_span(struct store *s, enum rollup_resolution res, int64_t *ret_first,

@@ -246,7 +246,7 @@ const char *const store_sql[STMT__COUNT] = {
         "calls") " FROM unpriced"
                  " WHERE bucket >= ?1 AND bucket < ?2 GROUP BY 1, 2, 3, 4"
                  " ORDER BY 5 DESC, 1, 2, 3, 4 LIMIT ?3",
-    [STMT_QUERY_CALLS] = "$BIGSCAN SELECT first_ns, last_ns, payload FROM call_block"
+    [STMT_QUERY_CALLS] = "$BIGSCAN SELECT first_ns, last_ns, payload, calls FROM call_block"
                          " WHERE last_ns >= ?1 AND first_ns < ?2 ORDER BY last_ns DESC",
     [STMT_QUERY_SPAN] = "SELECT (SELECT min(bucket) FROM rollup WHERE seconds = ?1),"
                         " (SELECT max(bucket) FROM rollup WHERE seconds = ?1)",

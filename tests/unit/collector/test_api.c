@@ -249,6 +249,41 @@ static void test_far_times(void **state)
     assert_int_equal(alerts_in(later), 0);
 }
 
+static void put_block(const struct call_block *block)
+{
+    assert_int_equal(store_add_call_block(store, 0, block), 0);
+}
+
+/* One call that can be read, one that is no Call, and a block that does not decode. */
+static void test_unreadable_calls(void **state)
+{
+    const uint64_t at_ns = (uint64_t)(NOON_S - 30) * NSEC_PER_SEC;
+    Lectr__V1__Call m = LECTR__V1__CALL__INIT;
+    struct call_block block;
+    uint8_t packed[256];
+    size_t bytes = 0;
+    json_t *root;
+
+    (void)state;
+    m.id = m.agent_instance = (char[]){"00000000-0000-7000-8000-000000000001"};
+    m.has_part = m.has_seq = m.has_start_time_unix_nano = m.has_end_time_unix_nano = true;
+    m.seq = 1;
+    assert_int_equal(event_pack(&m.base, packed, sizeof(packed), &bytes), 0);
+    call_block_init(&block);
+    assert_int_equal(call_block_add(&block, at_ns, slice_of(packed, bytes)), 0);
+    assert_int_equal(call_block_add(&block, at_ns, slice_str("\xff\xff")), 0);
+    put_block(&block);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(call_block_add(&block, at_ns, slice_of(packed, bytes)), 0);
+    block.raw.len--;
+    put_block(&block);
+    call_block_fini(&block);
+    root = ask_json("/api/v1/calls", none);
+    assert_int_equal(json_array_size(json_object_get(root, "calls")), 1);
+    assert_int_equal(number(root, "unreadable"), 1 + 7);
+    json_decref(root);
+}
+
 static void test_coverage(void **state)
 {
     json_t *root = ask_json("/api/v1/coverage", none);
@@ -344,9 +379,13 @@ static void test_probes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_top),       cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_far_times), cmocka_unit_test(test_coverage),
-        cmocka_unit_test(test_metrics),   cmocka_unit_test(test_metrics_fold),
+        cmocka_unit_test(test_top),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_far_times),
+        cmocka_unit_test(test_coverage),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_metrics_fold),
+        cmocka_unit_test(test_unreadable_calls),
         cmocka_unit_test(test_probes),
     };
 

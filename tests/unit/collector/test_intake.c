@@ -257,7 +257,7 @@ static int count_call(void *ctx, struct slice payload)
 static void assert_all_is_there(struct store *s)
 {
     struct store_loss loss;
-    uint64_t unpriced = 0, calls = 0;
+    uint64_t unpriced = 0, calls = 0, unreadable = 0;
 
     for (int i = 0; i < ROLLUP__COUNT; i++) {
         struct totals stored = {0};
@@ -275,7 +275,9 @@ static void assert_all_is_there(struct store *s)
     assert_int_equal(loss.received, letters_count);
     assert_int_equal(store_each_unpriced(s, 0, INT32_MAX, 1000, add_unpriced, &unpriced), 0);
     assert_int_equal(unpriced, sent.unpriced);
-    assert_int_equal(store_each_call(s, 0, INT64_MAX, MESSAGES, count_call, &calls), 0);
+    assert_int_equal(store_each_call(s, 0, INT64_MAX, MESSAGES, count_call, &calls, &unreadable),
+                     0);
+    assert_int_equal(unreadable, 0);
     assert_int_equal(calls, sent.calls);
 }
 

@@ -245,6 +245,7 @@ static void test_lane_state(void **state)
 struct calls {
     unsigned count;
     unsigned first; /* the newest */
+    uint64_t unreadable;
 };
 
 static int next_call(void *ctx, struct slice payload)
@@ -280,12 +281,26 @@ static int count_payload(void *ctx, struct slice payload)
     return 0;
 }
 
+/* Its last call is cut off: what comes before it could be read. */
+static void put_damaged(struct store *s, unsigned first, unsigned calls)
+{
+    struct call_block block;
+
+    call_block_init(&block);
+    for (unsigned i = first; i < first + calls; i++)
+        assert_int_equal(
+            call_block_add(&block, (uint64_t)i * NSEC_PER_SEC, slice_of(&i, sizeof(i))), 0);
+    block.raw.len--;
+    assert_int_equal(store_add_call_block(s, 0, &block), 0);
+    call_block_fini(&block);
+}
+
 static struct calls read_calls(struct store *s, unsigned from, unsigned to, unsigned limit)
 {
     struct calls calls = {0};
 
     assert_int_equal(store_each_call(s, (uint64_t)from * NSEC_PER_SEC, (uint64_t)to * NSEC_PER_SEC,
-                                     limit, next_call, &calls),
+                                     limit, next_call, &calls, &calls.unreadable),
                      0);
     return calls;
 }
@@ -320,6 +335,31 @@ static void test_calls_are_joined(void **state)
     store_close(&s);
 }
 
+/* A block that cannot be read takes its own calls with it, no others, and they are counted. */
+static void test_damaged_blocks_are_counted(void **state)
+{
+    struct store *s;
+    struct calls calls;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    for (unsigned i = 1; i <= 9; i++)
+        put_call(s, i);
+    put_damaged(s, 4, 5);
+    put_damaged(s, 20, 3);
+    put_damaged(s, 200, 100);
+    calls = read_calls(s, 0, 100, 1000);
+    assert_int_equal(calls.count, 9);
+    assert_int_equal(calls.first, 9);
+    assert_int_equal(calls.unreadable, 8);
+    assert_int_equal(read_calls(s, 0, 7, 1000).unreadable, 5);
+    calls = read_calls(s, 9, 20, 1000);
+    assert_int_equal(calls.count, 1);
+    assert_int_equal(calls.unreadable, 0);
+    store_close(&s);
+}
+
 /* --- housekeeping --- */
 
 static void test_what_is_old_goes_bit_by_bit(void **state)
@@ -333,7 +373,7 @@ static void test_what_is_old_goes_bit_by_bit(void **state)
                                .cost_basis = "unknown_model",
                                .end_ns = (uint64_t)NOON_S * NSEC_PER_SEC};
     struct store *s;
-    uint64_t rows = 0, sum = 0;
+    uint64_t rows = 0, sum = 0, unreadable = 0;
     unsigned calls = 0;
     int64_t series, first = 0, last = 0;
 
@@ -361,7 +401,7 @@ static void test_what_is_old_goes_bit_by_bit(void **state)
     assert_int_equal(sum, 64);
     assert_int_equal(store_span(s, ROLLUP_MINUTE, &first, &last), 0);
     assert_true(first == NOON_S + 3600 && last == NOON_S + 69 * 60);
-    assert_int_equal(store_each_call(s, 0, INT64_MAX, 10, count_payload, &calls), 0);
+    assert_int_equal(store_each_call(s, 0, INT64_MAX, 10, count_payload, &calls, &unreadable), 0);
     assert_int_equal(calls, 1);
     store_close(&s);
 }
@@ -447,6 +487,7 @@ int main(void)
         cmocka_unit_test_teardown(test_touched, stores_empty),
         cmocka_unit_test_teardown(test_lane_state, stores_empty),
         cmocka_unit_test_teardown(test_calls_are_joined, stores_empty),
+        cmocka_unit_test_teardown(test_damaged_blocks_are_counted, stores_empty),
         cmocka_unit_test_teardown(test_what_is_old_goes_bit_by_bit, stores_empty),
         cmocka_unit_test_teardown(test_housekeeping, stores_empty),
         cmocka_unit_test_teardown(test_malformed_can_be_tried_again, stores_empty),

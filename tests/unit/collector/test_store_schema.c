@@ -182,6 +182,7 @@ static void assert_rest(struct store *s)
 {
     struct store_loss loss;
     unsigned left = CALLS, malformed = 0, alerts = 0;
+    uint64_t unreadable = 0;
     int64_t number = 0;
     bool is_new = true;
 
@@ -190,7 +191,8 @@ static void assert_rest(struct store *s)
     assert_int_equal(loss.received, CALLS);
     assert_int_equal(store_claim(s, "0198-a", 3, 2, &is_new), 0);
     assert_false(is_new);
-    assert_int_equal(store_each_call(s, 0, INT64_MAX, 100, next_call, &left), 0);
+    assert_int_equal(store_each_call(s, 0, INT64_MAX, 100, next_call, &left, &unreadable), 0);
+    assert_int_equal(unreadable, 0);
     assert_int_equal(left, 0);
     assert_int_equal(store_number_get(s, "duplicates", &number), 0);
     assert_int_equal(number, 4);
