@@ -44,12 +44,12 @@ static int prune(struct housekeep *h, struct store *store, int64_t now_s, uint64
     return r;
 }
 
-static int join(struct housekeep *h, struct store *store, uint64_t wall_ns)
+static int join(struct housekeep *h, struct store *store)
 {
     unsigned fewer = 0;
-    int r = store_join_calls(store, wall_ns - JOIN_WITHIN_NS, wall_ns - JOIN_AFTER_NS, &fewer);
+    int r = store_join_calls(store, &h->join_from_ns, h->join_to_ns, &fewer);
 
-    h->is_joining = r == 0 && fewer > 0;
+    h->is_joining = r == 0 && h->join_from_ns < h->join_to_ns;
     return r == -EAGAIN ? 0 : r;
 }
 
@@ -62,8 +62,10 @@ int housekeep_turn(struct housekeep *h, struct store *store, int64_t now_s, uint
     if (wall_ns >= h->joined_ns + JOIN_EVERY_NS) {
         h->is_joining = true;
         h->joined_ns = wall_ns;
+        h->join_from_ns = wall_ns - JOIN_WITHIN_NS;
+        h->join_to_ns = wall_ns - JOIN_AFTER_NS;
     }
     if (h->is_pruning)
         return prune(h, store, now_s, wall_ns);
-    return h->is_joining ? join(h, store, wall_ns) : 0;
+    return h->is_joining ? join(h, store) : 0;
 }

@@ -12,8 +12,9 @@
 
 struct housekeep {
     const struct config_retention *retention;
-    int64_t pruned_s; /* when it was begun last */
-    uint64_t joined_ns;
+    int64_t pruned_s;                  /* when it was begun last */
+    uint64_t joined_ns;                /* when it was begun last */
+    uint64_t join_from_ns, join_to_ns; /* still to be joined */
     bool is_pruning, is_joining;
 };
 

@@ -9,8 +9,9 @@
 #include <errno.h>
 
 #define BLOCKS_AT_ONCE 64
-/* A block that has as many calls is left alone. */
+/* A block that has as many calls, or bytes in the store, is left alone. */
 #define SMALL_CALLS 1024
+#define SMALL_BYTES (256 * 1024)
 
 /* --- pruning --- */
 
@@ -84,6 +85,10 @@ struct joining {
     int64_t ids[BLOCKS_AT_ONCE];
     int64_t lane;
     unsigned count;
+    uint64_t held_ns; /* latest call of the first that is held */
+    uint64_t seen_ns; /* of the last that was looked at */
+    unsigned seen;
+    bool is_full;
 };
 
 static int add_call(void *ctx, uint64_t end_ns, struct slice payload)
@@ -91,7 +96,49 @@ static int add_call(void *ctx, uint64_t end_ns, struct slice payload)
     return call_block_add(ctx, end_ns, payload);
 }
 
-/* As many as fit: a block that is too much is left where it is. */
+/* All of its calls, or none. */
+static int add_block(struct joining *j, struct db_stmt *stmt)
+{
+    const struct call_block before = j->block;
+    int r = call_block_each(db_blob(stmt, 2), add_call, &j->block);
+
+    if (r < 0) {
+        struct buf raw = j->block.raw;
+
+        raw.len = before.raw.len;
+        j->block = before;
+        j->block.raw = raw;
+        return r;
+    }
+    if (j->count == 0) {
+        j->lane = db_int(stmt, 1);
+        j->held_ns = j->seen_ns;
+    }
+    j->ids[j->count++] = db_int(stmt, 0);
+    return 0;
+}
+
+/* One that is alone when the next has no place finds no company: the next may. */
+static int start_anew(struct joining *j, struct db_stmt *stmt)
+{
+    call_block_reset(&j->block);
+    j->count = 0;
+    return add_block(j, stmt);
+}
+
+static int take_block(struct joining *j, struct db_stmt *stmt)
+{
+    int r;
+
+    j->seen++;
+    j->seen_ns = (uint64_t)db_int(stmt, 3);
+    r = add_block(j, stmt);
+    if (r == -ENOSPC && j->count < 2)
+        r = start_anew(j, stmt);
+    j->is_full = r == -ENOSPC;
+    return r == -ENOSPC || r == -EBADMSG ? 0 : r;
+}
+
 static int read_small(struct store *s, uint64_t from_ns, uint64_t to_ns, struct joining *j)
 {
     CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_BLOCKS_SMALL);
@@ -101,26 +148,21 @@ static int read_small(struct store *s, uint64_t from_ns, uint64_t to_ns, struct 
     db_bind_int(stmt, 2, (int64_t)to_ns);
     db_bind_int(stmt, 3, SMALL_CALLS);
     db_bind_int(stmt, 4, BLOCKS_AT_ONCE);
-    while ((r = db_step(stmt)) > 0) {
-        struct call_block before = j->block;
-        size_t before_len = j->block.raw.len;
-
-        r = call_block_each(db_blob(stmt, 2), add_call, &j->block);
-        if (r == -ENOSPC) {
-            struct buf raw = j->block.raw;
-
-            j->block = before;
-            j->block.raw = raw;
-            j->block.raw.len = before_len;
-            return 0;
-        }
+    db_bind_int(stmt, 5, SMALL_BYTES);
+    while (!j->is_full && (r = db_step(stmt)) > 0) {
+        r = take_block(j, stmt);
         if (r < 0)
             return r;
-        if (j->count == 0)
-            j->lane = db_int(stmt, 1);
-        j->ids[j->count++] = db_int(stmt, 0);
     }
-    return r;
+    return j->is_full ? 0 : r;
+}
+
+/* What was joined, or is alone, may go with what follows. */
+static uint64_t next_ns(const struct joining *j, uint64_t from_ns, uint64_t to_ns)
+{
+    if (!j->is_full && j->seen < BLOCKS_AT_ONCE)
+        return to_ns;
+    return j->count > 1 || (j->count == 1 && j->held_ns > from_ns) ? j->held_ns : j->seen_ns + 1;
 }
 
 /* A block that is gone was joined, or deleted, by somebody else. */
@@ -140,7 +182,7 @@ static int replace(struct store *s, const struct joining *j)
     return r < 0 ? r : store_add_call_block(s, j->lane, &j->block);
 }
 
-int store_join_calls(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned *ret_fewer)
+int store_join_calls(struct store *s, uint64_t *from_ns, uint64_t to_ns, unsigned *ret_fewer)
 {
     struct joining j = {0};
     int r = store_begin(s);
@@ -148,15 +190,17 @@ int store_join_calls(struct store *s, uint64_t from_ns, uint64_t to_ns, unsigned
     if (r < 0)
         return r;
     call_block_init(&j.block);
-    r = read_small(s, from_ns, to_ns, &j);
+    r = read_small(s, *from_ns, to_ns, &j);
     if (r == 0 && j.count > 1)
         r = replace(s, &j);
     if (r == 0)
         r = store_commit(s);
-    if (r < 0)
+    if (r < 0) {
         store_rollback(s);
-    else
+    } else {
         *ret_fewer = j.count > 1 ? j.count - 1 : 0;
+        *from_ns = next_ns(&j, *from_ns, to_ns);
+    }
     call_block_fini(&j.block);
     return r;
 }

@@ -15,9 +15,10 @@ struct store_keep {
 int store_prune_some(struct store *s, const struct store_keep *keep, unsigned rows_max,
                      uint64_t *ret_rows) LECTR_MUST_USE;
 
-/* Joins some small blocks of calls whose latest lies in from_ns <= end < to_ns. How
- * many blocks there are fewer; 0: there is nothing to join. -EAGAIN: another does it. */
-int store_join_calls(struct store *s, uint64_t from_ns, uint64_t to_ns,
+/* Joins some small blocks of calls whose latest lies in *from_ns <= end < to_ns. How many blocks
+ * there are fewer, and in *from_ns where to go on: to_ns when there is no more. Damaged blocks and
+ * those that go with no other stay as they are. -EAGAIN: another joins them. */
+int store_join_calls(struct store *s, uint64_t *from_ns, uint64_t to_ns,
                      unsigned *ret_fewer) LECTR_MUST_USE;
 
 /* Gives free pages back to the file system, some at a time; PostgreSQL does that itself. */

@@ -172,8 +172,9 @@ const char *const store_sql[STMT__COUNT] = {
               " alert.fingerprint AND later.status = 3 AND later.seq >= alert.seq)"
               " ORDER BY at_ns"),
     [STMT_PRUNE_SILENCES] = PRUNE("silence", "id", "until_s < ?2 AND ?1 = 0 ORDER BY until_s"),
-    [STMT_BLOCKS_SMALL] = "SELECT id, lane, payload FROM call_block WHERE last_ns >= ?1"
-                          " AND last_ns < ?2 AND calls < ?3 ORDER BY last_ns LIMIT ?4",
+    [STMT_BLOCKS_SMALL] = "$BIGSCAN SELECT id, lane, payload, last_ns FROM call_block"
+                          " WHERE last_ns >= ?1 AND last_ns < ?2 AND calls < ?3"
+                          " AND length(payload) < ?5 ORDER BY last_ns LIMIT ?4",
     [STMT_BLOCK_DELETE] = "DELETE FROM call_block WHERE id = ?1",
     [STMT_ALERT_ADD] = "INSERT INTO alert(id, fingerprint, status, org, kind, at_ns,"
                        " published, payload, routed) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0)"

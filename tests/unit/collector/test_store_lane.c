@@ -310,6 +310,7 @@ static void test_calls_are_joined(void **state)
 {
     struct store *s;
     unsigned fewer = 0, sum = 0;
+    uint64_t from_ns = 0;
     struct calls calls;
 
     (void)state;
@@ -327,11 +328,138 @@ static void test_calls_are_joined(void **state)
         calls = read_calls(s, 20, 40, 1000);
         assert_int_equal(calls.count, 20);
         assert_int_equal(calls.first, 39);
-        assert_int_equal(store_join_calls(s, 0, 1000 * NSEC_PER_SEC, &fewer), 0);
+        assert_int_equal(store_join_calls(s, &from_ns, 1000 * NSEC_PER_SEC, &fewer), 0);
         sum += fewer;
-    } while (fewer > 0);
+    } while (from_ns < 1000 * NSEC_PER_SEC);
     assert_int_equal(sum, 149);
     assert_int_equal(read_calls(s, 0, 1000, 0).count, 0);
+    store_close(&s);
+}
+
+/* As many bytes as are told, of which little can be saved. */
+static void put_large(struct store *s, unsigned at, size_t bytes)
+{
+    static uint8_t noise[900 * 1024];
+    struct call_block block;
+
+    assert_true(bytes <= sizeof(noise));
+    for (size_t i = 0; i < bytes; i++)
+        noise[i] = (uint8_t)random();
+    call_block_init(&block);
+    assert_int_equal(call_block_add(&block, (uint64_t)at * NSEC_PER_SEC, slice_of(noise, bytes)),
+                     0);
+    assert_int_equal(store_add_call_block(s, 0, &block), 0);
+    call_block_fini(&block);
+}
+
+/* A small call and one of bytes that pack well: few in the store, many when they are read. */
+static void put_even(struct store *s, unsigned at, size_t bytes)
+{
+    static uint8_t zeroes[900 * 1024];
+    struct call_block block;
+
+    assert_true(bytes <= sizeof(zeroes));
+    call_block_init(&block);
+    assert_int_equal(call_block_add(&block, (uint64_t)at * NSEC_PER_SEC, slice_of(zeroes, 9)), 0);
+    assert_int_equal(call_block_add(&block, (uint64_t)at * NSEC_PER_SEC, slice_of(zeroes, bytes)),
+                     0);
+    assert_int_equal(store_add_call_block(s, 0, &block), 0);
+    call_block_fini(&block);
+}
+
+struct total {
+    unsigned calls;
+    uint64_t bytes, unreadable;
+};
+
+static int add_total(void *ctx, struct slice payload)
+{
+    struct total *total = ctx;
+
+    total->calls++;
+    total->bytes += payload.len;
+    return 0;
+}
+
+/* Some seconds at a time: what one reading may hold is bounded. */
+static struct total total_of(struct store *s)
+{
+    struct total total = {0};
+
+    for (uint64_t at_s = 0; at_s < 1000; at_s += 10) {
+        uint64_t unreadable = 0;
+
+        assert_int_equal(store_each_call(s, at_s * NSEC_PER_SEC, (at_s + 10) * NSEC_PER_SEC, 10000,
+                                         add_total, &total, &unreadable),
+                         0);
+        total.unreadable += unreadable;
+    }
+    return total;
+}
+
+static unsigned join_all(struct store *s, unsigned turns_max)
+{
+    const uint64_t to_ns = 1000 * NSEC_PER_SEC;
+    uint64_t from_ns = 0;
+    unsigned sum = 0, fewer = 0;
+
+    for (unsigned turns = 0; from_ns < to_ns; turns++) {
+        assert_true(turns < turns_max);
+        assert_int_equal(store_join_calls(s, &from_ns, to_ns, &fewer), 0);
+        sum += fewer;
+    }
+    return sum;
+}
+
+/* Blocks that do not go together, or that cannot be read, do not keep those behind them apart. */
+static void test_joining_goes_on(void **state)
+{
+    struct store *s;
+    struct total before, after;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    put_large(s, 1, 800 * 1024);
+    put_large(s, 2, 800 * 1024);
+    put_even(s, 3, 800 * 1024);
+    put_even(s, 4, 800 * 1024);
+    put_damaged(s, 5, 3);
+    put_call(s, 10);
+    put_call(s, 11);
+    put_damaged(s, 12, 4);
+    put_even(s, 17, 800 * 1024);
+    for (unsigned i = 20; i < 120; i++)
+        put_call(s, i);
+    before = total_of(s);
+    assert_int_equal(before.calls, 2 + 6 + 102);
+    assert_int_equal(before.unreadable, 7);
+    assert_int_equal(join_all(s, 20), 102);
+    after = total_of(s);
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_int_equal(join_all(s, 20), 0);
+    store_close(&s);
+}
+
+/* More of them than are looked at together. */
+static void test_joining_passes_many(void **state)
+{
+    struct store *s;
+    struct total before, after;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    for (unsigned i = 0; i < 80; i++)
+        put_damaged(s, 1 + i, 3);
+    for (unsigned i = 0; i < 80; i++)
+        put_even(s, 200 + i, 800 * 1024);
+    for (unsigned i = 400; i < 480; i++)
+        put_call(s, i);
+    before = total_of(s);
+    assert_int_equal(join_all(s, 20), 80);
+    after = total_of(s);
+    assert_memory_equal(&before, &after, sizeof(before));
     store_close(&s);
 }
 
@@ -487,6 +615,8 @@ int main(void)
         cmocka_unit_test_teardown(test_touched, stores_empty),
         cmocka_unit_test_teardown(test_lane_state, stores_empty),
         cmocka_unit_test_teardown(test_calls_are_joined, stores_empty),
+        cmocka_unit_test_teardown(test_joining_goes_on, stores_empty),
+        cmocka_unit_test_teardown(test_joining_passes_many, stores_empty),
         cmocka_unit_test_teardown(test_damaged_blocks_are_counted, stores_empty),
         cmocka_unit_test_teardown(test_what_is_old_goes_bit_by_bit, stores_empty),
         cmocka_unit_test_teardown(test_housekeeping, stores_empty),
