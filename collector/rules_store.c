@@ -107,6 +107,8 @@ static void kept_fini(struct kept_list *l)
     for (unsigned i = 0; i < l->count; i++)
         buf_fini(&l->list[i].payload);
     free(l->list);
+    l->list = NULL;
+    l->count = l->capacity = 0;
 }
 
 static int keep(struct kept_list *l, const struct store_alert *row)
@@ -186,15 +188,34 @@ static int keep_unknown(void *ctx, const struct store_alert *row)
     return keep(l, row);
 }
 
-/* All or none of them. */
 static int write_all(struct store *store, const struct kept_list *l, bool ends)
 {
-    int r = l->count ? store_begin(store) : 0;
+    int r = 0;
 
     for (unsigned i = 0; i < l->count && r == 0; i++)
         r = ends ? end_one(store, &l->list[i], l->now_s)
                  : tell_again(store, &l->list[i], l->now_s, "");
-    if (r == 0 && l->count)
+    return r;
+}
+
+/* All or none of them. Looked at twice: nobody is held up when there is nothing to write, and what
+ * a person says meanwhile is not written over. */
+static int rewrite_active(struct store *store, struct kept_list *l,
+                          int (*each)(void *ctx, const struct store_alert *row), bool ends)
+{
+    int r = store_each_alert(store, 0, true, ACTIVE_MAX, each, l);
+
+    if (r < 0 || l->count == 0)
+        return r;
+    kept_fini(l);
+    r = store_begin(store);
+    if (r == 0)
+        r = store_lock_alerts(store);
+    if (r == 0)
+        r = store_each_alert(store, 0, true, ACTIVE_MAX, each, l);
+    if (r == 0)
+        r = write_all(store, l, ends);
+    if (r == 0)
         r = store_commit(store);
     if (r < 0)
         store_rollback(store);
@@ -204,10 +225,8 @@ static int write_all(struct store *store, const struct kept_list *l, bool ends)
 int rules_reconcile(struct store *store, struct ruleset *set, int64_t closed_s)
 {
     struct kept_list l = {.set = set, .now_s = closed_s};
-    int r = store_each_alert(store, 0, true, ACTIVE_MAX, keep_unknown, &l);
+    int r = rewrite_active(store, &l, keep_unknown, true);
 
-    if (r == 0)
-        r = write_all(store, &l, true);
     kept_fini(&l);
     if (r == 0)
         ruleset_drop_untold(set);
@@ -258,10 +277,8 @@ int rules_end_silences(struct store *store, const struct silences *silences, int
                        bool *ret_has_silenced)
 {
     struct kept_list l = {.silences = silences, .now_s = now_s};
-    int r = store_each_alert(store, 0, true, ACTIVE_MAX, keep_unsilenced, &l);
+    int r = rewrite_active(store, &l, keep_unsilenced, false);
 
-    if (r == 0)
-        r = write_all(store, &l, false);
     if (r == 0)
         *ret_has_silenced = l.has_silenced;
     kept_fini(&l);
@@ -270,19 +287,9 @@ int rules_end_silences(struct store *store, const struct silences *silences, int
 
 /* --- feedback --- */
 
-struct search {
-    const char *fingerprint;
-    struct kept_list found;
-};
-
 static int keep_episode(void *ctx, const struct store_alert *row)
 {
-    struct search *s = ctx;
-
-    /* Newest first: the last transition is enough. */
-    if (s->found.count || strcmp(row->fingerprint, s->fingerprint) != 0)
-        return 0;
-    return keep(&s->found, row);
+    return keep(ctx, row);
 }
 
 /* What was planned is not learned; the rest of it is not told to anybody either. Taken back, it
@@ -317,18 +324,19 @@ static int plan_episode(struct store *store, const struct kept *k, int64_t now_s
 int rules_tell_feedback(struct store *store, const char *fingerprint, const char *verdict,
                         int64_t now_s)
 {
-    struct search s = {.fingerprint = fingerprint};
-    int r = store_each_alert(store, 0, false, 1000000, keep_episode, &s);
+    struct kept_list found = {0};
     bool is_planned = strcmp(verdict, "planned") == 0;
     char before[16] = "";
+    int r = store_lock_alerts(store);
 
     if (r == 0)
-        r = s.found.count ? store_get_feedback(store, fingerprint, before, sizeof(before))
-                          : -ENOENT;
+        r = store_last_alert(store, fingerprint, keep_episode, &found);
     if (r == 0)
-        r = tell_again(store, &s.found.list[0], now_s, verdict);
+        r = found.count ? store_get_feedback(store, fingerprint, before, sizeof(before)) : -ENOENT;
+    if (r == 0)
+        r = tell_again(store, &found.list[0], now_s, verdict);
     if (r == 0 && is_planned != (strcmp(before, "planned") == 0))
-        r = plan_episode(store, &s.found.list[0], now_s, is_planned);
-    kept_fini(&s.found);
+        r = plan_episode(store, &found.list[0], now_s, is_planned);
+    kept_fini(&found);
     return r;
 }

@@ -22,6 +22,7 @@ int rules_reconcile(struct store *store, struct ruleset *set, int64_t closed_s) 
 int rules_end_silences(struct store *store, const struct silences *silences, int64_t now_s,
                        bool *ret_has_silenced) LECTR_MUST_USE;
 /* Adds the transition that says what a person said of the episode; of a planned one also the
- * silence, from its beginning to its end or for a day. -ENOENT: there is none. */
+ * silence, from its beginning to its end or for a day. In a transaction; nobody adds a transition
+ * before it ends. -ENOENT: there is none. */
 int rules_tell_feedback(struct store *store, const char *fingerprint, const char *verdict,
                         int64_t now_s) LECTR_MUST_USE;

@@ -132,6 +132,13 @@ int store_each_unpublished_alert(struct store *s, int64_t after_row, unsigned li
                                  int (*each)(void *ctx, const struct store_alert *alert),
                                  void *ctx) LECTR_MUST_USE;
 int store_count_unpublished_alerts(struct store *s, uint64_t *ret_count) LECTR_MUST_USE;
+/* In a transaction, before reading what it will answer: nobody else adds an alert before its end.
+ */
+int store_lock_alerts(struct store *s) LECTR_MUST_USE;
+/* The last transition of an episode; `each` is not called when there is none. */
+int store_last_alert(struct store *s, const char *fingerprint,
+                     int (*each)(void *ctx, const struct store_alert *alert),
+                     void *ctx) LECTR_MUST_USE;
 int store_set_alert_published(struct store *s, int64_t row) LECTR_MUST_USE;
 /* It is not published and never will be. */
 int store_set_alert_given_up(struct store *s, int64_t row) LECTR_MUST_USE;

@@ -61,6 +61,22 @@ int store_count_unpublished_alerts(struct store *s, uint64_t *ret_count)
     return r < 0 ? r : 0;
 }
 
+/* Rows are only added, so that there is none to lock. Who waits for a table has his turn, however
+ * many writers there are; in SQLite the transaction is the only one anyway. */
+int store_lock_alerts(struct store *s)
+{
+    return db_is_shared(s->db) ? db_exec(s->db, "LOCK TABLE alert IN SHARE ROW EXCLUSIVE MODE") : 0;
+}
+
+int store_last_alert(struct store *s, const char *fingerprint,
+                     int (*each)(void *ctx, const struct store_alert *alert), void *ctx)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_LAST);
+
+    db_bind_text(stmt, 1, fingerprint);
+    return store_each_alert_row(stmt, each, ctx);
+}
+
 static int set_published(struct store *s, int64_t row, int how)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_PUBLISHED);

@@ -188,6 +188,8 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_ALERT_ACTIVE] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1 AND seq IN"
                           " (SELECT max(seq) FROM alert GROUP BY fingerprint) AND status != 3"
                           " ORDER BY seq DESC LIMIT ?2",
+    [STMT_ALERT_LAST] = "SELECT " ALERT_COLUMNS " FROM alert WHERE fingerprint = ?1"
+                        " ORDER BY seq DESC LIMIT 1",
     [STMT_ALERT_UNROUTED] = "SELECT " ALERT_COLUMNS " FROM alert WHERE routed = 0"
                             " ORDER BY seq LIMIT ?1",
     [STMT_ALERT_ROUTED] = "UPDATE alert SET routed = 1 WHERE seq = ?1 AND routed = 0",

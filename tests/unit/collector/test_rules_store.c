@@ -20,6 +20,8 @@
 #include "tests/harness/stores.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #define NOON_S INT64_C(1767268800)
 
@@ -432,6 +434,141 @@ static void test_feedback_of_silenced(void **state)
     assert_string_equal(l.silenced_by, "chat");
 }
 
+/* --- two connections --- */
+
+struct person {
+    struct store *store;
+    const char *fingerprint, *verdict;
+    int result;
+    pthread_t thread;
+    atomic_bool is_done;
+};
+
+static void *say(void *ctx)
+{
+    struct person *p = ctx;
+
+    p->result = store_begin(p->store);
+    if (p->result == 0)
+        p->result = rules_tell_feedback(p->store, p->fingerprint, p->verdict, NOON_S + 100);
+    if (p->result == 0)
+        p->result = store_put_feedback(p->store, p->fingerprint, p->verdict, NOON_S + 100);
+    if (p->result == 0)
+        p->result = store_commit(p->store);
+    if (p->result < 0)
+        store_rollback(p->store);
+    p->is_done = true;
+    return NULL;
+}
+
+/* Returns when the person is through, or waits for another's transaction. */
+static void begin_saying(struct person *p)
+{
+    PGconn *conn = PQconnectdb(stores_where);
+    bool waits = false;
+
+    assert_int_equal(pthread_create(&p->thread, NULL, say, p), 0);
+    while (!p->is_done && !waits) {
+        PGresult *result =
+            PQexec(conn, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'");
+
+        waits = PQntuples(result) > 0;
+        PQclear(result);
+        usleep(1000);
+    }
+    PQfinish(conn);
+}
+
+static void end_saying(struct person *p)
+{
+    assert_int_equal(pthread_join(p->thread, NULL), 0);
+    assert_int_equal(p->result, 0);
+}
+
+static int copy_payload(void *ctx, const struct store_alert *row)
+{
+    return buf_append(ctx, row->payload);
+}
+
+/* What the judge writes of an alert that is over. */
+static void resolve(struct store *s, const char *fingerprint)
+{
+    struct buf first, packed;
+    char id[EVENT_UUID_BYTES];
+    int64_t number;
+
+    buf_init(&first, EVENT_MAX_BYTES);
+    buf_init(&packed, EVENT_MAX_BYTES);
+    assert_int_equal(store_each_alert(s, 0, false, 1, copy_payload, &first), 0);
+    assert_int_equal(
+        alert_pack_resolved(buf_slice(&first), NOON_S + 100, "It is over.", &packed, id), 0);
+    assert_int_equal(store_add_alert(s, &(struct store_alert){.id = id,
+                                                              .fingerprint = fingerprint,
+                                                              .status = ALERT_RESOLVED,
+                                                              .org = "acme",
+                                                              .kind = "cost",
+                                                              .payload = buf_slice(&packed)}),
+                     0);
+    /* Writes are not waited for, readings are. */
+    assert_int_equal(store_number_get(s, "x", &number), 0);
+    buf_fini(&first);
+    buf_fini(&packed);
+}
+
+/* What a person says while the judge ends the episode does not begin it anew. */
+static void test_feedback_beside_the_judge(void **state)
+{
+    CLEAN_STORE struct store *judge = NULL;
+    CLEAN_STORE struct store *hand = NULL;
+    struct person person = {.verdict = "true"};
+    char fingerprint[37];
+    struct last l;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &judge), 0);
+    assert_int_equal(store_open(stores_where, &hand), 0);
+    store_alert_of(judge, "", fingerprint);
+    assert_int_equal(store_begin(judge), 0);
+    resolve(judge, fingerprint);
+    person.store = hand;
+    person.fingerprint = fingerprint;
+    begin_saying(&person);
+    assert_int_equal(store_commit(judge), 0);
+    end_saying(&person);
+    l = last_of(judge);
+    assert_int_equal(l.count, 3);
+    assert_int_equal(l.status, ALERT_RESOLVED);
+    assert_string_equal(l.feedback, "true");
+}
+
+/* Of two who say different things at once the second knows what the first has said. */
+static void test_feedback_of_two(void **state)
+{
+    CLEAN_STORE struct store *first = NULL;
+    CLEAN_STORE struct store *second = NULL;
+    struct person person = {.verdict = "false"};
+    char fingerprint[37], text[200] = "";
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &first), 0);
+    assert_int_equal(store_open(stores_where, &second), 0);
+    store_alert_of(first, "", fingerprint);
+    assert_int_equal(store_begin(first), 0);
+    assert_int_equal(rules_tell_feedback(first, fingerprint, "planned", NOON_S + 90), 0);
+    assert_int_equal(store_put_feedback(first, fingerprint, "planned", NOON_S + 90), 0);
+    person.store = second;
+    person.fingerprint = fingerprint;
+    begin_saying(&person);
+    assert_int_equal(store_commit(first), 0);
+    end_saying(&person);
+    assert_string_equal(last_of(first).feedback, "false");
+    /* The silence of what was planned is over. */
+    assert_int_equal(store_each_silence(first, NOON_S + 100, print_silence, text), 0);
+    assert_string_equal(text, "");
+}
+
 static void test_rule_state(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
@@ -466,6 +603,10 @@ int main(void)
         cmocka_unit_test_teardown(test_feedback_of_silenced, stores_empty),
         cmocka_unit_test_teardown(test_rule_state, stores_empty),
     };
+    const struct CMUnitTest shared[] = {
+        cmocka_unit_test_teardown(test_feedback_beside_the_judge, stores_empty),
+        cmocka_unit_test_teardown(test_feedback_of_two, stores_empty),
+    };
     const struct CMUnitTest pure[] = {
         cmocka_unit_test(test_sightings),
         cmocka_unit_test(test_sightings_are_bounded),
@@ -474,5 +615,8 @@ int main(void)
 
     return cmocka_run_group_tests(pure, NULL, NULL) +
            cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +
-           cmocka_run_group_tests_name("PostgreSQL", tests, stores_setup_postgres, stores_teardown);
+           cmocka_run_group_tests_name("PostgreSQL", tests, stores_setup_postgres,
+                                       stores_teardown) +
+           cmocka_run_group_tests_name("Two of PostgreSQL", shared, stores_setup_postgres,
+                                       stores_teardown);
 }
