@@ -259,6 +259,25 @@ static void sum_up(const struct history *h, int64_t first_s, int64_t end_s)
                 (long long)((end_s - first_s) / HOUR_S));
 }
 
+/* What is older than what is kept is not there to be judged, whatever a row of a wrong clock says.
+ */
+static int find_span(struct history *h, int64_t kept_s, int64_t since_s, int64_t *ret_first_s,
+                     int64_t *ret_last_s)
+{
+    int64_t first_s = 0, last_s = 0, end_s;
+    int r = store_span(h->store, ROLLUP_MINUTE, &first_s, &last_s);
+
+    if (r < 0 || !first_s)
+        return r;
+    end_s = last_s + MINUTE_S;
+    if (first_s < end_s - kept_s)
+        first_s = end_s - kept_s;
+    h->from_s = end_s - since_s > first_s ? end_s - since_s : first_s;
+    *ret_first_s = first_s;
+    *ret_last_s = last_s;
+    return 0;
+}
+
 int history_run(const struct config *config, const struct history_args *args, FILE *out)
 {
     struct history h = {.out = out};
@@ -274,8 +293,7 @@ int history_run(const struct config *config, const struct history_args *args, FI
     }
     r = prepare(&h, config, args);
     if (r == 0)
-        r = store_span(h.store, ROLLUP_MINUTE, &first_s, &last_s);
-    h.from_s = last_s + MINUTE_S - since_s;
+        r = find_span(&h, config->retention.minutes_d * INT64_C(86400), since_s, &first_s, &last_s);
     if (r == 0 && first_s)
         r = go_through(&h, first_s, last_s);
     if (r == 0)

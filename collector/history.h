@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lectr-collector replay-history: which alerts the given rules would have fired over the
- * minutes that are stored, by the code that judges live, and which were told at the time.
+ * minutes that are kept (retention.minutes_d), by the code that judges live, and which were told
+ * at the time.
  * Reads the store, changes nothing.
  */
 #pragma once

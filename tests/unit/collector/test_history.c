@@ -95,22 +95,27 @@ static void fill(struct store *s, const struct config_detect *settings)
 }
 
 /* One that nothing stored speaks for. */
-static void put_stray(struct store *s, enum alert_rule rule)
+static void put_stray_at(struct store *s, enum alert_rule rule, int64_t at_s)
 {
     struct alert a = {.status = ALERT_FIRING,
                       .rule = rule,
                       .org = "acme",
                       .feature = "gone",
-                      .window_start_s = START_S + 60 * 1000,
-                      .window_end_s = START_S + 60 * 1005,
-                      .starts_s = START_S + 60 * 1004,
-                      .detected_s = START_S + 60 * 1005,
+                      .window_start_s = at_s - 300,
+                      .window_end_s = at_s,
+                      .starts_s = at_s - 60,
+                      .detected_s = at_s,
                       .method = "m",
                       .confidence = "provisional"};
 
     alert_name(&a);
     alert_number(&a);
     put_alert(s, &a);
+}
+
+static void put_stray(struct store *s, enum alert_rule rule)
+{
+    put_stray_at(s, rule, START_S + 60 * 1005);
 }
 
 static char *run(const struct config *config, const struct history_args *args)
@@ -190,6 +195,58 @@ static void test_history(void **state)
     assert_int_equal(history_run(config, &(struct history_args){.since = "soon"}, stdout), 2);
 }
 
+static void put_cost(struct store *s, int64_t minute_s)
+{
+    const struct record rec = {.org = "acme", .feature = "f", .provider = "p", .model = "m"};
+    struct rollup_cell cell = {.seconds = 60, .bucket = minute_s, .series = fill_series(s, &rec)};
+
+    cell.sums.calls = 1;
+    cell.sums.cost_expected_nanousd = INT64_C(10000000000);
+    assert_int_equal(fill_cell(s, &cell), 0);
+}
+
+/* One call of a clock that was wrong does not make history begin with it, nor is what was told
+ * judged where there are no minutes any more. */
+static void test_history_is_bounded(void **state)
+{
+    const int64_t end_s = START_S + 60 * MINUTES;
+    CLEAN_CONFIG struct config *config = NULL;
+    CLEAN_STORE struct store *s = NULL;
+    struct config_error error;
+    char rules[300], *text;
+    FILE *f;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(config_load(NULL, &config, &error), 0);
+    free(config->store.path);
+    config->store.path = strdup(stores_where);
+    assert_int_equal(store_open(stores_where, &s), 0);
+    put_cost(s, end_s - 20 * INT64_C(86400));
+    put_cost(s, end_s - 13 * INT64_C(86400));
+    put_cost(s, end_s - 60);
+    put_stray_at(s, ALERT_CALLS_DROP, end_s - 20 * INT64_C(86400));
+    put_stray_at(s, ALERT_CALLS_SPIKE, end_s - 13 * INT64_C(86400));
+    snprintf(rules, sizeof(rules), "%s.rules", stores_where);
+    f = fopen(rules, "we");
+    assert_non_null(f);
+    fputs("rules:\n  - {name: daily, kind: budget, usd: 0.5, period: day}\n", f);
+    fclose(f);
+    text = run(config, &(struct history_args){.since = "56d", .rules = rules});
+    assert_int_equal(count(text, "2025-12-13"), 0);
+    assert_int_equal(count(text, "+ 2025-12-20"), 1);
+    assert_int_equal(count(text, "+ 2026-01-02"), 1);
+    assert_int_equal(count(text, "- 2025-12-20"), 1);
+    assert_non_null(strstr(text, "Minutes are kept from 336 h before the end"));
+    free(text);
+    if (getenv("X"))
+        put_cost(s, 60); /* would be half a hundred years */
+    text = run(config, &(struct history_args){.since = "1d", .rules = rules});
+    assert_int_equal(count(text, "+ 2026-01-02"), 1);
+    free(text);
+    unlink(rules);
+}
+
 /* Quiet ones are listed with what it takes; without a snapshot that is said. */
 static void test_baselines(void **state)
 {
@@ -234,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_history, stores_empty),
+        cmocka_unit_test_teardown(test_history_is_bounded, stores_empty),
         cmocka_unit_test_teardown(test_baselines, stores_empty),
     };
 
