@@ -10,6 +10,14 @@
 
 static int put_message(struct buf *out, const ProtobufCMessage *message);
 
+/* C1, U+0080 to U+009F: JSON lets them pass, terminals act on them. 0 for anything else. */
+static unsigned c1_control(const char *s, size_t len)
+{
+    const uint8_t *p = (const uint8_t *)s;
+
+    return len == 2 && p[0] == 0xc2 && p[1] < 0xa0 ? p[1] : 0;
+}
+
 static int put_string(struct buf *out, const char *s)
 {
     const char *run = s;
@@ -17,9 +25,10 @@ static int put_string(struct buf *out, const char *s)
 
     while (r == 0 && *s) {
         size_t len = utf8_sequence((const uint8_t *)s);
+        unsigned c1 = c1_control(s, len);
         uint8_t c = (uint8_t)*s;
 
-        if (len > 0 && c >= 0x20 && c != '"' && c != '\\') {
+        if (len > 0 && !c1 && c >= 0x20 && c != '"' && c != '\\') {
             s += len;
             continue;
         }
@@ -28,11 +37,14 @@ static int put_string(struct buf *out, const char *s)
             return r;
         if (len == 0)
             r = buf_append_str(out, "\\ufffd");
+        else if (c1)
+            r = buf_printf(out, "\\u%04x", c1);
         else if (c < 0x20)
             r = buf_printf(out, "\\u%04x", c);
         else
             r = buf_printf(out, "\\%c", c);
-        run = ++s;
+        s += c1 ? len : 1;
+        run = s;
     }
     if (r == 0)
         r = buf_append(out, slice_of(run, (size_t)(s - run)));

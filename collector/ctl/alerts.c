@@ -34,6 +34,7 @@ static int print_lines(const json_t *list)
 {
     const json_t *alert;
     size_t i;
+    int r;
 
     json_array_foreach(list, i, alert)
     {
@@ -41,8 +42,11 @@ static int print_lines(const json_t *list)
 
         if (!text)
             return -1;
-        puts(text);
+        r = clean_print(stdout, slice_str(text));
+        putchar('\n');
         free(text);
+        if (r < 0)
+            return r;
     }
     return 0;
 }

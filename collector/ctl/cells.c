@@ -108,8 +108,11 @@ void cell_time(json_int_t unix_s, char ret_cell[CELL_BYTES])
     time_t t = (time_t)unix_s;
     struct tm tm;
 
-    gmtime_r(&t, &tm);
-    strftime(ret_cell, CELL_BYTES, "%Y-%m-%d %H:%M", &tm);
+    /* A year that is no int has no date. */
+    if (gmtime_r(&t, &tm))
+        strftime(ret_cell, CELL_BYTES, "%Y-%m-%d %H:%M", &tm);
+    else
+        strcpy(ret_cell, "?");
 }
 
 const char *cell_name(const json_t *row, const char *key)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/ctl/ctl.h"
 
+#include "collector/text.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,10 +170,13 @@ static void print_names(const json_t *root)
 
     json_object_foreach(json_object_get(root, "names"), dimension, g)
     {
+        char name[CELL_BYTES];
+
+        text_copy(name, sizeof(name), dimension);
         if (cell_int(g, "folded"))
             printf(
                 "names: more than %lld (%s) are counted as (other), %lld times since the start\n",
-                (long long)cell_int(g, "limit"), dimension, (long long)cell_int(g, "folded"));
+                (long long)cell_int(g, "limit"), name, (long long)cell_int(g, "folded"));
     }
 }
 

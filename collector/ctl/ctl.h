@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct ctl_options {
     const char *collector; /* base URL of its API */
@@ -31,13 +32,19 @@ int tail_run(const struct ctl_options *o) LECTR_MUST_USE;
 /* --- fetch.c: sole curl user --- */
 
 #define FETCH_BYTES_MAX (64 * 1024 * 1024)
-/* GET; the text of an error goes to stderr. */
-int fetch_text(const struct ctl_options *o, const char *path_and_query,
-               struct buf *out) LECTR_MUST_USE;
+/* GET of an object; an error is told on stderr. Without `json` every string
+ * may be printed as it is. */
 int fetch_json(const struct ctl_options *o, const char *path_and_query,
                json_t **ret_root) LECTR_MUST_USE;
-/* Prints the answer as it is. */
+/* Prints the answer as it is, once it is known to be JSON. */
 int fetch_print(const struct ctl_options *o, const char *path_and_query) LECTR_MUST_USE;
+
+/* --- clean.c: names come from whoever makes calls, and may be made to act on a terminal --- */
+
+/* Every string in it, as text_copy() does, and no longer than a screen has use for. */
+int clean_names(json_t *value) LECTR_MUST_USE;
+/* Valid JSON as it is, but for control characters that JSON lets pass: they are escaped. -EIO. */
+int clean_print(FILE *to, struct slice json) LECTR_MUST_USE;
 
 /* --- cells.c: numbers for people; unknown is "?", never 0 --- */
 

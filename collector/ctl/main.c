@@ -36,6 +36,7 @@ static const struct command {
      "  --window W       how far back, default 24h\n", coverage_run},
 };
 
+#define WORD_LETTERS "0123456789abcdefghijklmnopqrstuvwxyz"
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static void print_help(FILE *to)
@@ -84,13 +85,39 @@ static const struct option long_options[] = {
     {0},
 };
 
+/* It becomes part of an address. */
+static int take_word(const char *name, const char **place)
+{
+    if (!optarg[0] || strlen(optarg) > 16 || strspn(optarg, WORD_LETTERS) != strlen(optarg)) {
+        fprintf(stderr, "lectrctl: --%s: use a number and s, m, h, d or w, or a step's name\n",
+                name);
+        return -EINVAL;
+    }
+    *place = optarg;
+    return 0;
+}
+
+static int take_limit(unsigned *ret_limit)
+{
+    size_t len = strlen(optarg);
+
+    if (len == 0 || len > 9 || strspn(optarg, "0123456789") != len) {
+        fprintf(stderr, "lectrctl: --limit: use 0 to 999999999\n");
+        return -EINVAL;
+    }
+    *ret_limit = (unsigned)strtoul(optarg, NULL, 10);
+    return 0;
+}
+
 static int take_option(struct ctl_options *o, int opt)
 {
     const struct {
         int opt;
         const char **text;
-    } texts[] = {{OPT_COLLECTOR, &o->collector}, {OPT_NATS, &o->nats}, {OPT_CREDS, &o->creds},
-                 {OPT_WINDOW, &o->window},       {OPT_BY, &o->by},     {OPT_ORG, &o->org}};
+    } texts[] = {{OPT_COLLECTOR, &o->collector},
+                 {OPT_NATS, &o->nats},
+                 {OPT_CREDS, &o->creds},
+                 {OPT_ORG, &o->org}};
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (opt == texts[i].opt) {
@@ -99,14 +126,19 @@ static int take_option(struct ctl_options *o, int opt)
         }
     if (opt == OPT_FORMAT) {
         o->json = strcmp(optarg, "json") == 0;
-        return o->json || strcmp(optarg, "table") == 0 ? 0 : -EINVAL;
+        if (o->json || strcmp(optarg, "table") == 0)
+            return 0;
+        fprintf(stderr, "lectrctl: --format: use table or json\n");
+        return -EINVAL;
     }
+    if (opt == OPT_WINDOW || opt == OPT_BY)
+        return opt == OPT_BY ? take_word("by", &o->by) : take_word("window", &o->window);
+    if (opt == OPT_LIMIT)
+        return take_limit(&o->limit);
     if (opt == OPT_ONCE)
         o->once = true;
     else if (opt == OPT_ACTIVE)
         o->active = true;
-    else if (opt == OPT_LIMIT)
-        o->limit = (unsigned)strtoul(optarg, NULL, 10);
     else
         return -EINVAL;
     return 0;

@@ -182,6 +182,17 @@ static void json_prints_every_type(void **state)
     assert_json(&rollup.base, "{}");
 }
 
+static void json_acts_on_no_terminal(void **state)
+{
+    Lectr__V1__Alert alert = LECTR__V1__ALERT__INIT;
+    char reason[] = "\x1b[2J\xc2\x9b"
+                    "2J\xc2\xa0\xc3\xa9";
+
+    (void)state;
+    alert.reason = reason;
+    assert_json(&alert.base, "{\"reason\":\"\\u001b[2J\\u009b2J\xc2\xa0\xc3\xa9\"}");
+}
+
 static void json_stops_at_the_limit(void **state)
 {
     Lectr__V1__Call c = small_call();
@@ -352,6 +363,7 @@ int main(void)
         cmocka_unit_test(an_arena_is_used_again),
         cmocka_unit_test(json_follows_the_mapping),
         cmocka_unit_test(json_prints_every_type),
+        cmocka_unit_test(json_acts_on_no_terminal),
         cmocka_unit_test(json_stops_at_the_limit),
         cmocka_unit_test(text_that_is_not_utf8_is_repaired),
         cmocka_unit_test(foreign_text_that_is_not_utf8_is_refused),
