@@ -331,10 +331,24 @@ static int settle_rule(struct check *c, unsigned index)
 
 /* --- silences, receivers, routes --- */
 
+/* A severity that no alert has would match nothing, without a word. */
+static int check_match(const struct check *c, const struct alerting_match *match)
+{
+    if (!match->severity)
+        return 0;
+    for (int i = ALERTING_INFO; i <= ALERTING_CRITICAL; i++)
+        if (alerting_glob(match->severity, alerting_severity_name((enum alerting_severity)i)))
+            return 0;
+    return refuse(c, "match.severity", "use info, warning or critical");
+}
+
 static int settle_silence(struct check *c, unsigned index)
 {
     struct alerting_silence *s = &c->a->silences[index];
+    int r = check_match(c, &s->match);
 
+    if (r < 0)
+        return r;
     if (!s->from || when_parse(s->from, &s->from_s) < 0)
         return refuse(c, "from", "is needed as in 2026-01-31T12:00:00Z");
     if (!s->until || when_parse(s->until, &s->until_s) < 0)
@@ -416,7 +430,10 @@ static int settle_receiver(struct check *c, unsigned index)
 static int settle_route(struct check *c, unsigned index)
 {
     struct alerting_route *route = &c->a->routes[index];
+    int r = check_match(c, &route->match);
 
+    if (r < 0)
+        return r;
     for (unsigned i = 0; i < route->receivers_count; i++) {
         unsigned at = 0;
         char key[32];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/alerting_priv.h"
+#include "collector/yamlread.h"
 
 #include <cyaml/cyaml.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -202,66 +202,9 @@ static const cyaml_schema_value_t file_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct alerting, file_fields),
 };
 
-/* libcyaml says what is wrong first, then where, from the inside out. */
-struct story {
-    char reason[192];
-    char field[PLACES_FIELD_MAX];
-};
-
-static void prepend(struct story *s, const char *step)
-{
-    char inner[sizeof(s->field)];
-
-    memcpy(inner, s->field, sizeof(inner));
-    snprintf(s->field, sizeof(s->field), "%.63s%s%.63s", step,
-             inner[0] && inner[0] != '[' ? "." : "", inner);
-}
-
-__attribute__((format(printf, 3, 0))) static void story_log(cyaml_log_t level, void *ctx,
-                                                            const char *fmt, va_list args)
-{
-    struct story *s = ctx;
-    char line[256], step[64];
-    unsigned index;
-
-    if (level < CYAML_LOG_ERROR)
-        return;
-    vsnprintf(line, sizeof(line), fmt, args);
-    line[strcspn(line, "\n")] = '\0';
-    if (sscanf(line, "  in mapping field '%63[^']'", step) == 1 ||
-        sscanf(line, "  in mapping field: %63s", step) == 1) {
-        prepend(s, step);
-    } else if (sscanf(line, "  in sequence entry '%u'", &index) == 1 ||
-               sscanf(line, "  in sequence entry: %u", &index) == 1) {
-        /* It counts the entry that is being read already. */
-        snprintf(step, sizeof(step), "[%u]", index ? index - 1 : 0);
-        prepend(s, step);
-    } else if (line[0] != ' ' && !s->reason[0]) {
-        snprintf(s->reason, sizeof(s->reason), "%.191s",
-                 strncmp(line, "Load: ", 6) == 0 ? line + 6 : line);
-    }
-    if (sscanf(s->reason, "Unexpected key: %63s", step) == 1 && !s->field[0])
-        snprintf(s->field, sizeof(s->field), "%s", step);
-}
-
-static const cyaml_config_t *config_of(cyaml_config_t *config, struct story *story)
-{
-    *config = (cyaml_config_t){
-        .log_fn = story_log,
-        .log_ctx = story,
-        .mem_fn = cyaml_mem,
-        .log_level = CYAML_LOG_ERROR,
-        .flags = CYAML_CFG_NO_ALIAS,
-    };
-    return config;
-}
-
 void alerting_free(struct alerting **alerting)
 {
-    cyaml_config_t config;
-
-    if (*alerting)
-        cyaml_free(config_of(&config, NULL), &file_schema, *alerting, 0);
+    yamlread_free(&file_schema, *alerting);
     *alerting = NULL;
 }
 
@@ -273,46 +216,26 @@ static int refuse(const char *name, unsigned line, const char *field, const char
     return -EINVAL;
 }
 
-static int load(const char *name, struct slice text, const struct places *places,
-                struct alerting **ret_alerting, struct alerting_error *ret_error)
-{
-    struct story story = {.field = ""};
-    cyaml_config_t config;
-    cyaml_data_t *data = NULL;
-    cyaml_err_t err;
-
-    if (places_is_empty(places)) {
-        *ret_alerting = calloc(1, sizeof(**ret_alerting));
-        return *ret_alerting ? 0 : -ENOMEM;
-    }
-    err =
-        cyaml_load_data(text.data, text.len, config_of(&config, &story), &file_schema, &data, NULL);
-    if (err == CYAML_ERR_OOM)
-        return -ENOMEM;
-    if (err != CYAML_OK)
-        return refuse(name, places_line(places, story.field), story.field,
-                      story.reason[0] ? story.reason : cyaml_strerror(err), ret_error);
-    *ret_alerting = data;
-    return 0;
-}
-
 int alerting_parse(const char *name, struct slice text, struct alerting **ret_alerting,
                    struct alerting_error *ret_error)
 {
     CLEAN_ALERTING struct alerting *a = NULL;
     CLEAN_PLACES struct places *places = NULL;
     struct places_fault fault = {.line = 0};
+    void *data = NULL;
     int r;
 
     if (text.len > ALERTING_FILE_MAX)
         return refuse(name, 0, "", "the file is too long", ret_error);
-    r = places_read(text, &places, &fault);
+    r = yamlread(text, &file_schema, &places, &data, &fault);
     if (r == -EINVAL)
         return refuse(name, fault.line, fault.field, fault.problem, ret_error);
-    if (r == 0)
-        r = load(name, text, places, &a, ret_error);
-    if (r == 0)
-        r = alerting_settle(a, name, places, ret_error);
+    if (r < 0)
+        return r;
+    a = data ? data : calloc(1, sizeof(*a));
+    if (!a)
+        return -ENOMEM;
+    r = alerting_settle(a, name, places, ret_error);
     if (r == 0)
         *ret_alerting = TAKE_PTR(a);
     return r;

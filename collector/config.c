@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/config.h"
 
+#include "collector/yamlread.h"
+
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -123,68 +124,8 @@ static const cyaml_schema_value_t file_schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file, file_fields),
 };
 
-/* libcyaml tells its reason, then a backtrace of (field, line): both are kept. */
-struct cyaml_story {
-    char reason[256];
-    char field[128]; /* a.b.c, outermost first */
-    int line;
-};
-
-static void story_log(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
-{
-    struct cyaml_story *story = ctx;
-    char text[256], name[64];
-    int line = 0;
-
-    if (level < CYAML_LOG_ERROR)
-        return;
-    vsnprintf(text, sizeof(text), fmt, args);
-    text[strcspn(text, "\n")] = '\0';
-    if (sscanf(text, "  in mapping field '%63[^']' (line: %d", name, &line) == 2) {
-        char inner[64];
-
-        snprintf(inner, sizeof(inner), "%.63s", story->field);
-        snprintf(story->field, sizeof(story->field), "%.63s%s%.63s", name, inner[0] ? "." : "",
-                 inner);
-    } else if (!story->reason[0]) {
-        snprintf(story->reason, sizeof(story->reason), "%s",
-                 strncmp(text, "Load: ", 6) == 0 ? text + 6 : text);
-    }
-    if (!line) {
-        const char *at = strstr(text, "line: ");
-
-        line = at ? atoi(at + 6) : 0;
-    }
-    if (line && !story->line)
-        story->line = line;
-}
-
-/* Where "section.key" (or "key") stands in the text; 0 when it does not. */
-static int find_line(const char *text, const char *field)
-{
-    const char *dot = strchr(field, '.');
-    size_t section_len = dot ? (size_t)(dot - field) : 0;
-    const char *key = dot ? dot + 1 : field;
-    bool inside = !dot;
-    int line = 1;
-
-    for (const char *p = text; *p; line++) {
-        size_t indent = strspn(p, " ");
-        const char *word = p + indent;
-
-        if (indent == 0 && dot && *p != '#' && *p != '\n')
-            inside = strncmp(p, field, section_len) == 0 && p[section_len] == ':';
-        else if (inside && strncmp(word, key, strlen(key)) == 0 && word[strlen(key)] == ':')
-            return line;
-        if (inside && !dot && indent == 0 && strncmp(word, key, strlen(key)) == 0)
-            return line;
-        p += strcspn(p, "\n");
-        p += *p == '\n';
-    }
-    return 0;
-}
-
-static int read_file(const char *path, char **ret_text, struct config_error *ret_error)
+static int read_file(const char *path, char **ret_text, size_t *ret_len,
+                     struct config_error *ret_error)
 {
     CLEAN_FILE FILE *f = fopen(path, "re");
     CLEAN_FREE char *text = calloc(1, FILE_BYTES_MAX + 1);
@@ -203,6 +144,7 @@ static int read_file(const char *path, char **ret_text, struct config_error *ret
         return -EINVAL;
     }
     *ret_text = TAKE_PTR(text);
+    *ret_len = len;
     return 0;
 }
 
@@ -257,7 +199,44 @@ static bool has_batch(const struct config *c)
 
 static bool has_listen(const struct config *c)
 {
-    return !c->http.listen[0] || strrchr(c->http.listen, ':');
+    const char *port = strrchr(c->http.listen, ':');
+    char *end;
+
+    if (!c->http.listen[0])
+        return true;
+    return port && port[1] >= '0' && port[1] <= '9' && strtol(port + 1, &end, 10) <= 65535 &&
+           *end == '\0';
+}
+
+static bool has_nats(const struct config *c)
+{
+    return c->nats.url[0];
+}
+
+static bool has_path(const struct config *c)
+{
+    return c->store.url[0] || c->store.path[0];
+}
+
+static bool has_alerting(const struct config *c)
+{
+    return c->alerting.file[0];
+}
+
+static bool has_waits(const struct config *c)
+{
+    return c->detect.lateness_ms <= 3600000 && c->detect.idle_ms <= 3600000;
+}
+
+static bool has_resolve(const struct config *c)
+{
+    return c->detect.resolve_after_min >= 1 && c->detect.resolve_after_min <= 1440;
+}
+
+/* In nanoseconds it must be less than 64 bits. */
+static bool has_calls(const struct config *c)
+{
+    return c->retention.calls_h <= 87600;
 }
 
 /* Eight bytes a name, of the guard alone: some hundred megabytes at the most. */
@@ -281,7 +260,8 @@ static bool has_metrics(const struct config *c)
 static bool has_minutes(const struct config *c)
 {
     return c->retention.minutes_d >= 3 && c->retention.hours_d >= c->retention.minutes_d &&
-           c->retention.days_d >= c->retention.hours_d && c->retention.alerts_d >= 1;
+           c->retention.days_d >= c->retention.hours_d && c->retention.days_d <= 36500 &&
+           c->retention.alerts_d >= 1 && c->retention.alerts_d <= 36500;
 }
 
 static bool has_url(const struct config *c)
@@ -315,10 +295,12 @@ static bool has_bytes(const struct config *c)
 
 static const struct rule rules[] = {
     {"log_level", "error, warn, info or debug", has_level},
+    {"nats.url", "nats://host:port", has_nats},
     {"nats.stream", "a name without blank, dot, slash or wildcard (durable likewise)", has_stream},
     {"nats.stream_max_age_h", "1 to 87600, or 0 for no limit", has_age},
     {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
     {"store.url", "postgresql://…, or \"\" for SQLite at store.path", has_url},
+    {"store.path", "a path, or say store.url", has_path},
     {"store.lease_ttl_ms", "1000 to 60000", has_ttl},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
@@ -329,19 +311,33 @@ static const struct rule rules[] = {
     {"detect.history_h", "24 to 672: a day must have been seen", has_history},
     {"detect.target_weeks", "at least 1", has_target},
     {"detect.ratio_min", "more than 1", has_ratio},
-    {"retention.minutes_d", "at least 3, minutes_d <= hours_d <= days_d, and alerts_d at least 1",
-     has_minutes},
+    {"detect.lateness_ms", "up to 3600000 (idle_ms likewise)", has_waits},
+    {"detect.resolve_after_min", "1 to 1440", has_resolve},
+    {"retention.calls_h", "up to 87600; 0: none are kept", has_calls},
+    {"retention.minutes_d",
+     "at least 3, minutes_d <= hours_d <= days_d <= 36500, and alerts_d 1 to 36500", has_minutes},
+    {"alerting.file", "a path", has_alerting},
 };
 
-static int check_rules(const struct config *c, const char *path, const char *text,
+/* "file:line: field: problem"; a field that is not there is its section's. */
+static int refuse(const char *path, const struct places *places, const char *field,
+                  const char *problem, struct config_error *ret_error)
+{
+    unsigned line = places_line(places, field);
+    char section[64];
+
+    snprintf(section, sizeof(section), "%.*s", (int)strcspn(field, "."), field);
+    snprintf(ret_error->text, sizeof(ret_error->text), "%.100s:%u: %.100s: use %.200s", path,
+             line ? line : places_line(places, section), field, problem);
+    return -EINVAL;
+}
+
+static int check_rules(const struct config *c, const char *path, const struct places *places,
                        struct config_error *ret_error)
 {
     for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        if (rules[i].holds(c))
-            continue;
-        snprintf(ret_error->text, sizeof(ret_error->text), "%s:%d: %s: use %s", path,
-                 find_line(text, rules[i].field), rules[i].field, rules[i].needs);
-        return -EINVAL;
+        if (!rules[i].holds(c))
+            return refuse(path, places, rules[i].field, rules[i].needs, ret_error);
     }
     return 0;
 }
@@ -421,65 +417,52 @@ static void settle_numbers(const struct file *f, struct config *c)
     c->retention.alerts_d = OR(f->retention.alerts_d, 400);
 }
 
-static int parse(const char *path, const char *text, const cyaml_config_t *cyaml,
-                 struct file **ret_file, struct config_error *ret_error)
+static int settle(const char *path, struct file *file, const struct places *places,
+                  struct config **ret_config, struct config_error *ret_error)
 {
-    struct cyaml_story *story = cyaml->log_ctx;
-    cyaml_data_t *data = NULL;
-    cyaml_err_t err;
-
-    /* An empty document means the defaults; libcyaml refuses it. */
-    if (text[strspn(text, " \n\t")] == '\0')
-        return 0;
-    err = cyaml_load_data((const uint8_t *)text, strlen(text), cyaml, &file_schema, &data, NULL);
-    if (err != CYAML_OK) {
-        snprintf(ret_error->text, sizeof(ret_error->text), "%.100s:%d: %s%s%s", path, story->line,
-                 story->field, story->field[0] ? ": " : "",
-                 story->reason[0] ? story->reason : cyaml_strerror(err));
-        return -EINVAL;
-    }
-    *ret_file = data;
-    return 0;
-}
-
-static int build(const char *path, const char *text, struct config **ret_config,
-                 struct config_error *ret_error)
-{
-    struct cyaml_story story = {.line = 0};
-    const cyaml_config_t cyaml = {
-        .log_fn = story_log,
-        .log_ctx = &story,
-        .mem_fn = cyaml_mem,
-        .log_level = CYAML_LOG_ERROR,
-        .flags = CYAML_CFG_NO_ALIAS,
-    };
     CLEAN_CONFIG struct config *c = calloc(1, sizeof(*c));
-    struct file empty = {0};
-    struct file *file = NULL;
-    int r = c ? parse(path, text, &cyaml, &file, ret_error) : -ENOMEM;
+    int r;
 
-    if (r < 0)
-        return r;
-    settle_numbers(file ? file : &empty, c);
-    r = settle_texts(file ? file : &empty, c);
-    if (file)
-        cyaml_free(&cyaml, &file_schema, file, 0);
+    if (!c)
+        return -ENOMEM;
+    settle_numbers(file, c);
+    r = settle_texts(file, c);
     if (r == 0)
-        r = check_rules(c, path, text, ret_error);
+        r = check_rules(c, path, places, ret_error);
     if (r == 0)
         *ret_config = TAKE_PTR(c);
+    return r;
+}
+
+static int build(const char *path, struct slice text, struct config **ret_config,
+                 struct config_error *ret_error)
+{
+    CLEAN_PLACES struct places *places = NULL;
+    struct places_fault fault = {.line = 0};
+    struct file empty = {0};
+    void *file = NULL;
+    int r = yamlread(text, &file_schema, &places, &file, &fault);
+
+    if (r == -EINVAL)
+        snprintf(ret_error->text, sizeof(ret_error->text), "%.100s:%u: %.100s%s%.200s", path,
+                 fault.line, fault.field, fault.field[0] ? ": " : "", fault.problem);
+    if (r < 0)
+        return r;
+    r = settle(path, file ? file : &empty, places, ret_config, ret_error);
+    yamlread_free(&file_schema, file);
     return r;
 }
 
 int config_load(const char *path, struct config **ret_config, struct config_error *ret_error)
 {
     CLEAN_FREE char *text = NULL;
+    size_t len = 0;
     int r;
 
     if (!path)
-        return build("defaults", "", ret_config, ret_error);
-    r = read_file(path, &text, ret_error);
-    return r < 0 ? r : build(path, text, ret_config, ret_error);
+        return build("defaults", slice_str(""), ret_config, ret_error);
+    r = read_file(path, &text, &len, ret_error);
+    return r < 0 ? r : build(path, slice_of(text, len), ret_config, ret_error);
 }
 
 void config_free(struct config **config)

@@ -239,18 +239,20 @@ static const struct command {
     const char *name;
     const char *help;
     int (*run)(const struct args *args);
+    bool takes_words; /* behind its name */
 } commands[] = {
-    {"serve", "collect, keep, judge, answer (the default)", run_serve},
-    {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config},
-    {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest},
-    {"baselines", "what would be told of each series now, quiet ones too", run_baselines},
-    {"replay-history", "which alerts given rules would have fired over what is stored",
-     run_history},
-    {"dead-letters", "list what receivers would not have, or retry it", run_dead_letters},
-    {"silence", "add, list or remove: alerts nobody is to be told of", run_silence},
-    {"feedback", "say of an alert that it was true, false or planned", run_feedback},
-    {"version", "print the version", run_version},
-    {"help", "print this", run_help},
+    {"serve", "collect, keep, judge, answer (the default)", run_serve, false},
+    {"check-config", "read the settings; tell file, line and field of a mistake", run_check_config,
+     false},
+    {"backtest", "judge a file of timestamp,value as if it came in now", run_backtest, true},
+    {"baselines", "what would be told of each series now, quiet ones too", run_baselines, false},
+    {"replay-history", "which alerts given rules would have fired over what is stored", run_history,
+     false},
+    {"dead-letters", "list what receivers would not have, or retry it", run_dead_letters, true},
+    {"silence", "add, list or remove: alerts nobody is to be told of", run_silence, true},
+    {"feedback", "say of an alert that it was true, false or planned", run_feedback, true},
+    {"version", "print the version", run_version, false},
+    {"help", "print this", run_help, false},
 };
 
 static int run_help(const struct args *args)
@@ -349,9 +351,17 @@ int main(int argc, char **argv)
         name = argv[optind];
         args.operands = argv + optind + 1;
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(&args);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(name, commands[i].name) != 0)
+            continue;
+        /* "check-config FILE" would look at another file and say that it is good. */
+        if (args.operands[0] && !commands[i].takes_words) {
+            fprintf(stderr, "%s: what is '%s'? A file of settings comes behind -c\n", name,
+                    args.operands[0]);
+            return 2;
+        }
+        return commands[i].run(&args);
+    }
     fprintf(stderr, "unknown command '%s'; see lectr-collector help\n", name);
     return 2;
 }

@@ -11,6 +11,7 @@ struct place {
     unsigned line;
     struct place *first, *last, *next; /* children; the next of the same parent */
     const char *name;                  /* behind the last dot */
+    char *text;                        /* of a scalar, NULL: none */
     char field[];
 };
 
@@ -47,6 +48,8 @@ static struct place *find(const struct places *p, const char *field)
 {
     struct place *place;
 
+    if (!field[0])
+        return p->root;
     HASH_FIND_STR(p->all, field, place);
     return place;
 }
@@ -87,6 +90,7 @@ static int begin_value(struct walk *w, unsigned line, struct place **ret_place)
     char field[2 * PLACES_FIELD_MAX];
 
     if (!top) {
+        w->places->root->line = line;
         *ret_place = w->places->root;
         return 0;
     }
@@ -133,10 +137,25 @@ static int open_level(struct walk *w, bool is_mapping, unsigned line)
     return 0;
 }
 
+static int take_scalar(struct walk *w, const yaml_event_t *event, unsigned line)
+{
+    const char *text = (const char *)event->data.scalar.value;
+    struct place *place = NULL;
+    int r;
+
+    if (wants_key(w))
+        return take_key(w, text, line);
+    w->places->has_content |= event->data.scalar.length > 0;
+    r = begin_value(w, line, &place);
+    if (r < 0)
+        return r;
+    place->text = strdup(text);
+    return place->text ? 0 : -ENOMEM;
+}
+
 static int take_event(struct walk *w, const yaml_event_t *event)
 {
     unsigned line = (unsigned)event->start_mark.line + 1;
-    struct place *ignored;
 
     switch (event->type) {
     case YAML_DOCUMENT_START_EVENT:
@@ -151,10 +170,7 @@ static int take_event(struct walk *w, const yaml_event_t *event)
     case YAML_ALIAS_EVENT:
         return refuse(w, line, "", "aliases (*name) are not taken: write it out");
     case YAML_SCALAR_EVENT:
-        if (wants_key(w))
-            return take_key(w, (const char *)event->data.scalar.value, line);
-        w->places->has_content |= event->data.scalar.length > 0;
-        return begin_value(w, line, &ignored);
+        return take_scalar(w, event, line);
     default:
         return 0;
     }
@@ -217,8 +233,11 @@ void places_free(struct places **places)
     HASH_ITER(hh, (*places)->all, place, next)
     {
         HASH_DEL((*places)->all, place);
+        free(place->text);
         free(place);
     }
+    if ((*places)->root)
+        free((*places)->root->text);
     free((*places)->root);
     free(*places);
     *places = NULL;
@@ -239,6 +258,13 @@ const char *places_child(const struct places *p, const char *field, unsigned ind
     while (place && index--)
         place = place->next;
     return place ? place->name : NULL;
+}
+
+const char *places_text(const struct places *p, const char *field)
+{
+    const struct place *place = find(p, field);
+
+    return place ? place->text : NULL;
 }
 
 bool places_is_empty(const struct places *p)

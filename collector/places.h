@@ -22,7 +22,7 @@ struct places;
 struct places_fault {
     unsigned line; /* from 1; 0: none */
     char field[PLACES_FIELD_MAX];
-    char problem[128];
+    char problem[192];
 };
 
 /* -EINVAL with ret_fault filled for a text that is refused; -ENOMEM. */
@@ -35,9 +35,11 @@ static inline void places_cleanup_free(struct places **places)
 }
 #define CLEAN_PLACES __attribute__((cleanup(places_cleanup_free)))
 
-/* 0: no such key. */
+/* 0: no such key. "" is the whole. */
 unsigned places_line(const struct places *p, const char *field);
 /* The keys directly below `field` ("rules[0]"), by index from 0; NULL behind the last. */
 const char *places_child(const struct places *p, const char *field, unsigned index);
+/* The scalar that stands there, NULL where there is none. */
+const char *places_text(const struct places *p, const char *field);
 /* Nothing but blanks and comments. */
 bool places_is_empty(const struct places *p);

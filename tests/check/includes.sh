@@ -27,7 +27,7 @@ owners='
 ^uv\.h$         ^agent/loop\.c$
 ^llhttp         ^agent/http1\.c$
 ^nghttp2/       ^agent/http2\.c$|^tests/
-^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider|price_supplement)[a-z_]*\.c$|^collector/(config|alerting_schema|places)\.c$
+^(cyaml/|yaml\.h$)  ^agent/(config|yamldoc|provider|price_supplement)[a-z_]*\.c$|^collector/(config|alerting_schema|places|yamlread)\.c$
 ^jansson\.h$    ^agent/price_table\.c$|^collector/.*\.[ch]$|^tests/harness/
 ^sqlite3\.h$    ^collector/db_sqlite\.c$
 ^libpq-fe\.h$  ^collector/db_(pg\.[ch]|postgres\.c)$

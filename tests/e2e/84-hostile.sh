@@ -1,10 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Peers that mean ill: an API that lies to lectrctl.
+# Files, words and peers that mean ill: settings, an API that lies to lectrctl.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin hostile
 export LECTR_STACK_LAB=0
 stack_init
+
+# --- settings --------------------------------------------------------------------------------------
+
+"$B/lectr-collector" check-config "$tmp/nothing.yaml" -c "$collector_config" >"$tmp/out" 2>&1
+same "check-config does not call a file good that it did not read" 2 $?
 
 # --- lectrctl: no answer may act on the terminal, and none hangs it or ends it badly -----------
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: collector/alerting.c collector/alerting_schema.c collector/alerting_check.c
- * collector/places.c collector/when.c */
+ * collector/places.c collector/yamlread.c collector/yamlread.c collector/when.c */
 /* Target: alerting_parse(), alerting_route(). A refusal says why. */
 #include "collector/alerting.h"
 

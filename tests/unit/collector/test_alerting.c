@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: collector/alerting.c collector/alerting_schema.c collector/alerting_check.c
- * collector/places.c collector/when.c */
+ * collector/places.c collector/yamlread.c collector/when.c */
 #include "collector/alerting.h"
 #include "collector/when.h"
 
@@ -200,64 +200,72 @@ static void test_period_rule(void **state)
 }
 
 /* A mistake is told with file, line and field. */
+static const struct {
+    const char *text, *told;
+} mistakes[] = {
+    {"rulez: []\n", "a.yaml:1: rulez: "},
+    {"rules: [\n", "a.yaml:2: "},
+    {"rules:\n- {name: a, kind: guess}\n", "a.yaml:2: rules[0].kind: "},
+    {"rules:\n- name: a\n  kind: budget\n  usd: lots\n", "a.yaml:4: rules[0].usd: "},
+    {"rules:\n- name: a\n  kind: budget\n", "a.yaml:2: rules[0].usd: "},
+    {"rules:\n- name: a\n  kind: budget\n  usd: 1\n  ratio: 2\n", "a.yaml:5: rules[0].ratio: "},
+    {"rules:\n- name: a\n  kind: budget\n  usd: .nan\n", "a.yaml:4: rules[0].usd: "},
+    {"rules:\n- {kind: unpriced}\n", "a.yaml:2: rules[0].name: "},
+    {"rules:\n- {name: a}\n", "a.yaml:2: rules[0].kind: "},
+    {"rules:\n- {name: a, kind: unpriced}\n- {name: a, kind: unpriced}\n",
+     "a.yaml:3: rules[1].name: "},
+    {"rules:\n- name: a\n  kind: burn_rate\n  objective: 100\n", "a.yaml:4: rules[0].objective: "},
+    {"rules:\n- name: a\n  kind: burn_rate\n  objective: 99\n  windows:\n"
+     "  - {long_min: 5, short_min: 60, burn: 2}\n",
+     "a.yaml:6: rules[0].windows[0]: "},
+    {"rules:\n- name: a\n  kind: burn_rate\n  objective: 90\n  windows:\n"
+     "  - {long_min: 60, short_min: 5, burn: 14.4}\n",
+     "a.yaml:6: rules[0].windows[0]: burn: "},
+    {"rules:\n- name: a\n  kind: burn_rate\n  objective: 99\n  error: [x]\n"
+     "  latency_above_ms: 9\n",
+     "a.yaml:6: rules[0].latency_above_ms: "},
+    {"rules:\n- {name: a, kind: first_seen}\n", "rules[0].dimension: "},
+    {"rules:\n- {name: a, kind: first_seen, dimension: moon}\n", "rules[0].dimension: "},
+    {"rules:\n- {name: a, kind: silent, dimension: key}\n", "rules[0].dimension: "},
+    {"rules:\n- {name: a, kind: coverage, match: {model: x}}\n", "rules[0].match: "},
+    {"rules:\n- {name: a, kind: retries, ratio: 3}\n", "rules[0].ratio: "},
+    {"rules:\n- {name: a, kind: budget, usd: 1, thresholds: [80, 50]}\n", "rules[0].thresholds: "},
+    {"rules:\n- {name: a, kind: budget, usd: 1, utc_offset: Paris}\n", "rules[0].utc_offset: "},
+    {"rules:\n- {name: a, kind: return_period}\n", "rules[0].metric: "},
+    {"silences:\n- match: {feature: x}\n  from: yesterday\n", "a.yaml:3: silences[0].from: "},
+    {"silences:\n- from: 2026-01-02T00:00:00Z\n  until: 2026-01-01T00:00:00Z\n",
+     "a.yaml:3: silences[0].until: "},
+    {"silences:\n- from: 2026-02-30T00:00:00Z\n", "a.yaml:2: silences[0].from: "},
+    {"receivers:\n- {name: a, type: slack}\n", "receivers[0].url: "},
+    {"receivers:\n- {name: a, url: 'http://x/'}\n", "receivers[0].type: "},
+    {"receivers:\n- {name: a, type: slack, url: 'file:///etc/passwd'}\n", "receivers[0].url: "},
+    {"receivers:\n- {name: a, type: pagerduty}\n", "receivers[0].routing_key_file: "},
+    {"receivers:\n- name: a\n  type: webhook\n  url: 'http://x/'\n  headers:\n"
+     "  - {name: A, value: b, value_file: c}\n",
+     "a.yaml:6: receivers[0].headers[0]: "},
+    {"rules:\n- {name: a, kind: budget, usd: 10k}\n", "a.yaml:2: rules[0].usd: "},
+    {"rules:\n- {name: a, kind: budget, usd: '1,000'}\n", "a.yaml:2: rules[0].usd: "},
+    {"rules:\n- {name: a, kind: budget, usd: nan}\n", "a.yaml:2: rules[0].usd: "},
+    {"rules:\n- name: a\n  kind: unpriced\n  enabled: disabled\n", "a.yaml:4: rules[0].enabled: "},
+    {"rules:\n- {name: a, kind: unpriced, calls_min: 010}\n", "a.yaml:2: rules[0].calls_min: "},
+    {"rules:\n- {name: a, kind: budget, usd: 1, thresholds: [50, 80x]}\n",
+     "a.yaml:2: rules[0].thresholds[1]: "},
+    {"silences:\n- match: {severity: crit}\n", "a.yaml:2: silences[0].match.severity: "},
+    {"routes:\n- match: {severity: page}\n  receivers: []\n",
+     "a.yaml:2: routes[0].match.severity: "},
+    {"routes:\n- receivers: [nobody]\n", "a.yaml:2: routes[0].receivers[0]: "},
+    {"routes:\n- match: {severity: info}\n", "a.yaml:2: routes[0].receivers: "},
+    {"routes:\n- match: {team: x}\n  receivers: []\n", "a.yaml:2: routes[0].match.team: "},
+    {"rules: []\nrules: []\n", "a.yaml:2: rules: "},
+    {"rules: &a []\nroutes: *a\n", "a.yaml:2: "},
+    {"external_url: nowhere\n", "a.yaml:1: external_url: "},
+    {"- a\n", "a.yaml:1: "},
+    {"word\n", "a.yaml:1: "},
+    {"{}\n---\n{}\n", "a.yaml:2: "},
+};
+
 static void test_mistakes(void **state)
 {
-    static const struct {
-        const char *text, *told;
-    } mistakes[] = {
-        {"rulez: []\n", "a.yaml:1: rulez: "},
-        {"rules: [\n", "a.yaml:2: "},
-        {"rules:\n- {name: a, kind: guess}\n", "a.yaml:2: rules[0].kind: "},
-        {"rules:\n- name: a\n  kind: budget\n  usd: lots\n", "a.yaml:4: rules[0].usd: "},
-        {"rules:\n- name: a\n  kind: budget\n", "a.yaml:2: rules[0].usd: "},
-        {"rules:\n- name: a\n  kind: budget\n  usd: 1\n  ratio: 2\n", "a.yaml:5: rules[0].ratio: "},
-        {"rules:\n- name: a\n  kind: budget\n  usd: .nan\n", "a.yaml:4: rules[0].usd: "},
-        {"rules:\n- {kind: unpriced}\n", "a.yaml:2: rules[0].name: "},
-        {"rules:\n- {name: a}\n", "a.yaml:2: rules[0].kind: "},
-        {"rules:\n- {name: a, kind: unpriced}\n- {name: a, kind: unpriced}\n",
-         "a.yaml:3: rules[1].name: "},
-        {"rules:\n- name: a\n  kind: burn_rate\n  objective: 100\n",
-         "a.yaml:4: rules[0].objective: "},
-        {"rules:\n- name: a\n  kind: burn_rate\n  objective: 99\n  windows:\n"
-         "  - {long_min: 5, short_min: 60, burn: 2}\n",
-         "a.yaml:6: rules[0].windows[0]: "},
-        {"rules:\n- name: a\n  kind: burn_rate\n  objective: 90\n  windows:\n"
-         "  - {long_min: 60, short_min: 5, burn: 14.4}\n",
-         "a.yaml:6: rules[0].windows[0]: burn: "},
-        {"rules:\n- name: a\n  kind: burn_rate\n  objective: 99\n  error: [x]\n"
-         "  latency_above_ms: 9\n",
-         "a.yaml:6: rules[0].latency_above_ms: "},
-        {"rules:\n- {name: a, kind: first_seen}\n", "rules[0].dimension: "},
-        {"rules:\n- {name: a, kind: first_seen, dimension: moon}\n", "rules[0].dimension: "},
-        {"rules:\n- {name: a, kind: silent, dimension: key}\n", "rules[0].dimension: "},
-        {"rules:\n- {name: a, kind: coverage, match: {model: x}}\n", "rules[0].match: "},
-        {"rules:\n- {name: a, kind: retries, ratio: 3}\n", "rules[0].ratio: "},
-        {"rules:\n- {name: a, kind: budget, usd: 1, thresholds: [80, 50]}\n",
-         "rules[0].thresholds: "},
-        {"rules:\n- {name: a, kind: budget, usd: 1, utc_offset: Paris}\n", "rules[0].utc_offset: "},
-        {"rules:\n- {name: a, kind: return_period}\n", "rules[0].metric: "},
-        {"silences:\n- match: {feature: x}\n  from: yesterday\n", "a.yaml:3: silences[0].from: "},
-        {"silences:\n- from: 2026-01-02T00:00:00Z\n  until: 2026-01-01T00:00:00Z\n",
-         "a.yaml:3: silences[0].until: "},
-        {"silences:\n- from: 2026-02-30T00:00:00Z\n", "a.yaml:2: silences[0].from: "},
-        {"receivers:\n- {name: a, type: slack}\n", "receivers[0].url: "},
-        {"receivers:\n- {name: a, url: 'http://x/'}\n", "receivers[0].type: "},
-        {"receivers:\n- {name: a, type: slack, url: 'file:///etc/passwd'}\n", "receivers[0].url: "},
-        {"receivers:\n- {name: a, type: pagerduty}\n", "receivers[0].routing_key_file: "},
-        {"receivers:\n- name: a\n  type: webhook\n  url: 'http://x/'\n  headers:\n"
-         "  - {name: A, value: b, value_file: c}\n",
-         "a.yaml:6: receivers[0].headers[0]: "},
-        {"routes:\n- receivers: [nobody]\n", "a.yaml:2: routes[0].receivers[0]: "},
-        {"routes:\n- match: {severity: info}\n", "a.yaml:2: routes[0].receivers: "},
-        {"routes:\n- match: {team: x}\n  receivers: []\n", "a.yaml:2: routes[0].match.team: "},
-        {"rules: []\nrules: []\n", "a.yaml:2: rules: "},
-        {"rules: &a []\nroutes: *a\n", "a.yaml:2: "},
-        {"external_url: nowhere\n", "a.yaml:1: external_url: "},
-        {"- a\n", "a.yaml:"},
-        {"word\n", "a.yaml:"},
-        {"{}\n---\n{}\n", "a.yaml:2: "},
-    };
-
     (void)state;
     for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
         struct alerting *a = NULL;

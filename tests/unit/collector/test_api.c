@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * LINK: collector/api.c collector/guard.c collector/metrics.c collector/exposed.c collector/view.c
- * collector/config.c LINK: @store
+ * collector/config.c collector/places.c collector/yamlread.c LINK: @store
  */
 #include "collector/api.h"
 #include "proto/base/clock.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/config.c */
+/* LINK: collector/config.c collector/places.c collector/yamlread.c */
 #include "collector/config.h"
 
 #include <errno.h>
@@ -108,6 +108,33 @@ static void test_mistakes(void **state)
         {"detect:\n  windows_s: [300, 60]\n", ":2:", "detect.windows_s"},
         {"http:\n  listen: nowhere\n", ":2:", "http.listen"},
         {"nats: [\n", ":", ""},
+        {"nats: {url: ''}\n", ":1:", "nats.url"},
+        {"store:\n  path: ''\n", ":2:", "store.path"},
+        {"alerting:\n  file: ''\n", ":2:", "alerting.file"},
+        {"http:\n  listen: ':99999'\n", ":2:", "http.listen"},
+        {"http:\n  listen: 'a:'\n", ":2:", "http.listen"},
+        {"http:\n  listen: 'a:http'\n", ":2:", "http.listen"},
+        {"http:\n  listen: ':1'\n  listen: ':2'\n", ":3:", "http.listen: is given twice"},
+        {"http:\n  listen: ':1'\nhttp:\n  listen: ':2'\n", ":3:", "http: is given twice"},
+        {"ingest:\n  batch: 10k\n", ":2:", "ingest.batch"},
+        {"ingest:\n  batch: 010\n", ":2:", "ingest.batch"},
+        {"ingest:\n  batch: 0x10\n", ":2:", "ingest.batch"},
+        {"ingest:\n  batch: -1\n", ":2:", "ingest.batch"},
+        {"ingest:\n  batch: 4294967297\n", ":2:", "ingest.batch"},
+        {"detect:\n  target_weeks: nan\n", ":2:", "detect.target_weeks"},
+        {"detect:\n  target_weeks: 1e999\n", ":2:", "detect.target_weeks"},
+        {"detect:\n  target_weeks: 1,5\n", ":2:", "detect.target_weeks"},
+        {"detect:\n  enabled: flase\n", ":2:", "detect.enabled"},
+        {"detect:\n  windows_s: []\n", ":2:", "detect.windows_s"},
+        {"detect:\n  lateness_ms: 4294967295\n", ":2:", "detect.lateness_ms"},
+        {"detect:\n  resolve_after_min: 0\n", ":2:", "detect.resolve_after_min"},
+        {"detect: {target_weeks: 0.1}\n", ":1:", "detect.target_weeks"},
+        {"\"detect\":\n  \"target_weeks\": 0.1\n", ":2:", "detect.target_weeks"},
+        {"retention:\n  calls_h: 1193047\n", ":2:", "retention.calls_h"},
+        {"retention:\n  days_d: 4294967295\n", ":1:", "retention.minutes_d"},
+        {"log_level: info\n---\nlog_level: loud\n", ":2:", "a second document"},
+        {"- a\n", ":1:", "MAPPING"},
+        {"~\n", ":1:", "MAPPING"},
         {"# a\n\nretention:\n  minutes_d: 1\n", ":4:", "retention.minutes_d"},
     };
 
@@ -121,6 +148,36 @@ static void test_mistakes(void **state)
         assert_non_null(strstr(error.text, path));
         assert_non_null(strstr(error.text, mistakes[i].line));
         assert_non_null(strstr(error.text, mistakes[i].field));
+    }
+}
+
+/* All that stands behind it was left out without a word. */
+static void test_nul(void **state)
+{
+    static const char text[] = "log_level: info\n\0\nbogus: x\n";
+    struct config *c = NULL;
+    struct config_error error = {.text = ""};
+    FILE *f = fopen(path, "w");
+
+    (void)state;
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, sizeof(text) - 1, f), sizeof(text) - 1);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(config_load(path, &c, &error), -EINVAL);
+    assert_null(c);
+}
+
+static void test_files_without_content(void **state)
+{
+    static const char *const texts[] = {"", " \n", "# words\n", "---\n", "\xef\xbb\xbf# bom\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        CLEAN_CONFIG struct config *c = NULL;
+        struct config_error error = {.text = ""};
+
+        if (load_text(texts[i], &c, &error) < 0)
+            fail_msg("%zu: %s", i, error.text);
     }
 }
 
@@ -151,9 +208,13 @@ static int remove_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_example_is_the_default),
-        cmocka_unit_test(test_values_are_taken), cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_example_is_the_default),
+        cmocka_unit_test(test_values_are_taken),
+        cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_files_without_content),
     };
 
     return cmocka_run_group_tests(tests, make_file, remove_file);

@@ -8,9 +8,9 @@
  * LINK: collector/rules.c collector/rules_store.c collector/ruleset.c collector/ruleset_alert.c
  * LINK: collector/ruleset_feed.c collector/ruleset_judge.c collector/ruleset_save.c
  * LINK: collector/budget.c collector/burn.c collector/quiet.c collector/share.c
- * LINK: collector/places.c collector/sightings.c collector/silence.c collector/when.c
- * collector/alerting.c collector/alerting_check.c LINK: collector/alerting_schema.c
- * collector/config.c tests/detect/traffic.c LINK: tests/detect/fleet.c
+ * LINK: collector/places.c collector/yamlread.c collector/sightings.c collector/silence.c
+ * collector/when.c collector/alerting.c collector/alerting_check.c LINK:
+ * collector/alerting_schema.c collector/config.c tests/detect/traffic.c LINK: tests/detect/fleet.c
  */
 #include "collector/alerting.h"
 #include "collector/baselines.h"

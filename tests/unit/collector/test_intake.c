@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store collector/intake.c collector/ingest.c collector/region.c collector/seqs.c
  * collector/recent.c collector/cells.c collector/series.c collector/aside.c collector/guard.c
- * collector/hash.c collector/config.c collector/sightings.c collector/again.c */
+ * collector/hash.c collector/config.c collector/places.c collector/yamlread.c collector/sightings.c
+ * collector/again.c */
 #include "collector/intake.h"
 #include "collector/again.h"
 #include "collector/store_lane.h"

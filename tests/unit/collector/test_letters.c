@@ -4,7 +4,7 @@
  *
  * LINK: collector/routing.c collector/retry.c collector/notice.c
  * LINK: collector/alerting.c collector/alerting_check.c collector/alerting_schema.c
- * LINK: collector/places.c collector/when.c
+ * LINK: collector/places.c collector/yamlread.c collector/when.c
  * LINK: @store
  */
 #include "collector/retry.h"

@@ -8,7 +8,7 @@
  * LINK: collector/burn.c collector/budget.c collector/quiet.c collector/share.c
  * LINK: collector/ruling.c collector/alert.c collector/alerting.c
  * LINK: collector/alerting_schema.c collector/alerting_check.c collector/places.c
- * LINK: collector/when.c collector/sightings.c collector/config.c
+ * collector/yamlread.c LINK: collector/when.c collector/sightings.c collector/config.c
  */
 #include "collector/rules.h"
 #include "collector/silence.h"

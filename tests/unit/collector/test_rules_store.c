@@ -7,7 +7,7 @@
  * LINK: collector/ruleset_alert.c collector/ruleset_save.c collector/burn.c
  * LINK: collector/budget.c collector/quiet.c collector/share.c collector/ruling.c
  * LINK: collector/alert.c collector/alerting.c collector/alerting_schema.c
- * LINK: collector/alerting_check.c collector/places.c collector/when.c
+ * LINK: collector/alerting_check.c collector/places.c collector/yamlread.c collector/when.c
  * LINK: collector/sightings.c
  */
 #include "collector/rules_store.h"

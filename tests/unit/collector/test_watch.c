@@ -8,9 +8,9 @@
  * LINK: collector/rules.c collector/rules_store.c collector/ruleset.c collector/ruleset_alert.c
  * LINK: collector/ruleset_feed.c collector/ruleset_judge.c collector/ruleset_save.c
  * LINK: collector/budget.c collector/burn.c collector/quiet.c collector/share.c
- * LINK: collector/places.c collector/sightings.c collector/silence.c collector/when.c
- * LINK: collector/alerting.c collector/alerting_check.c collector/alerting_schema.c
- * LINK: collector/config.c
+ * LINK: collector/places.c collector/yamlread.c collector/sightings.c collector/silence.c
+ * collector/when.c LINK: collector/alerting.c collector/alerting_check.c
+ * collector/alerting_schema.c LINK: collector/config.c
  */
 #include "collector/publish.h"
 #include "collector/watch.h"
