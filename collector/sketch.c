@@ -163,8 +163,8 @@ static int cover_more(struct sketch *s, uint32_t index)
 
 /* --- few --- */
 
-/* Rooms that waste nothing of what the allocator hands out: 3, 7, 15, 31, 63. */
-#define FEW_MAX 63
+/* Rooms that waste nothing of what the allocator hands out: 3, 7, 15, 31. */
+#define FEW_MAX 31
 
 static int room_for_few(struct sketch *s, uint32_t count)
 {

@@ -11,6 +11,7 @@
 /* A name and who has it: tallies that are merged share theirs. */
 struct shared {
     atomic_uint users;
+    uint32_t len;
     char text[];
 };
 
@@ -21,13 +22,14 @@ static struct shared *shared_of(const char *name)
 
 static const char *new_name(const char *text)
 {
-    size_t bytes = strlen(text) + 1;
-    struct shared *s = malloc(sizeof(*s) + bytes);
+    size_t len = strlen(text);
+    struct shared *s = malloc(sizeof(*s) + len + 1);
 
     if (!s)
         return NULL;
     atomic_init(&s->users, 1);
-    memcpy(s->text, text, bytes);
+    s->len = (uint32_t)len;
+    memcpy(s->text, text, len + 1);
     return s->text;
 }
 
@@ -223,7 +225,9 @@ int tally_encode(const struct tally *t, struct buf *b)
     int r = 0;
 
     for (uint32_t i = 0; i < t->count && r == 0; i++) {
-        r = buf_append_str(b, t->items[i].name);
+        const char *name = t->items[i].name;
+
+        r = buf_append(b, slice_of(name, shared_of(name)->len));
         if (r == 0)
             r = buf_append(b, count_text(t->items[i].count, text));
     }
