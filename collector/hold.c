@@ -3,7 +3,6 @@
 
 #include "proto/base/clock.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -113,6 +112,11 @@ enum hold_verdict hold_failed(struct hold *h, const char *subject, int64_t numbe
         return give_up(e, now_ns);
     e->due_ns = now_ns + wait_ns(e->tries, HOLD_WAIT_MAX_S);
     return HOLD_WAIT;
+}
+
+bool hold_has(const struct hold *h, const char *subject)
+{
+    return find(h, subject) >= 0;
 }
 
 unsigned hold_given_up(const struct hold *h, const char *subject)

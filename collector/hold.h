@@ -16,6 +16,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/subject.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define HOLD_MAX 64
@@ -60,6 +61,7 @@ void hold_note_taken(struct hold *h);
 /* HOLD_WAIT, HOLD_FULL or HOLD_GIVE_UP. */
 enum hold_verdict hold_failed(struct hold *h, const char *subject, int64_t number,
                               uint64_t now_ns) LECTR_MUST_USE;
+bool hold_has(const struct hold *h, const char *subject);
 /* Messages of the subject that were given up since the last that was taken. */
 unsigned hold_given_up(const struct hold *h, const char *subject);
 /* The number that has been due longest, or is to be given up; 0: none. */

@@ -95,6 +95,7 @@ void judge_fill_stats(struct judge *j, struct pipeline_stats *stats)
     stats->alerts_given_up = j->stats.alerts_given_up;
     stats->rollups_told = j->stats.rollups_told;
     stats->rollups_revised = j->stats.rollups_revised;
+    stats->rollups_given_up = j->stats.rollups_given_up;
     stats->series = j->stats.series;
     stats->series_refused = j->stats.series_refused;
     stats->watermark_ns = j->stats.watermark_ns;

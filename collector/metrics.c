@@ -288,6 +288,8 @@ static int add_own(const struct api_request *req, struct buf *out)
         {"collectors", "gauge", "Collectors that share the store, alive", s->collectors},
         {"lanes", "gauge", "Lanes that this one writes", s->lanes},
         {"rollups_published_total", "counter", "Roll-ups told on NATS", (double)s->rollups_told},
+        {"rollups_given_up_total", "counter", "Roll-ups that NATS does not take",
+         (double)s->rollups_given_up},
         {"rollups_revised_total", "counter", "Of these: told before, and changed",
          (double)s->rollups_revised},
         {"baseline_series_refused_total", "counter", "Cells of series beyond the detector's limit",

@@ -33,12 +33,13 @@ struct pipeline_stats {
     uint64_t commit_ns_total, commit_ns_max;
     uint64_t alerts, alerts_pending, alerts_given_up;
     uint64_t rollups_told, rollups_revised; /* messages; of them: told before */
-    uint64_t series_refused;                /* beyond what the detector holds */
-    unsigned collectors, lanes;             /* alive; this one's */
-    uint64_t series;                        /* the detector's */
-    uint64_t watermark_ns;                  /* latest end time seen, 0 = none */
-    int64_t closed_s;                       /* minutes before this are closed, 0 = none */
-    uint64_t tick_mono_ns;                  /* last turn of the loop */
+    uint64_t rollups_given_up;
+    uint64_t series_refused;    /* beyond what the detector holds */
+    unsigned collectors, lanes; /* alive; this one's */
+    uint64_t series;            /* the detector's */
+    uint64_t watermark_ns;      /* latest end time seen, 0 = none */
+    int64_t closed_s;           /* minutes before this are closed, 0 = none */
+    uint64_t tick_mono_ns;      /* last turn of the loop */
     uint64_t started_ns;
     struct rules_stats rules;
     struct guard_stats names[GUARD__COUNT]; /* how names are bounded */

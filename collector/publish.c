@@ -15,6 +15,8 @@ struct publish {
     struct publish_alert alerts;
     struct publish_rollup *rollups;
     uint64_t pending;
+    uint64_t taken; /* messages of alerts, as the roll-ups know it */
+    bool is_held;
     bool is_failing;
 };
 
@@ -68,16 +70,21 @@ static void count_pending(struct publish *p, bool is_done)
         p->pending = pending;
 }
 
-static int tell_rollups(struct publish *p, struct bus *bus, int64_t closed_s)
+static int tell_rollups(struct publish *p, struct bus *bus, int64_t closed_s, uint64_t now_ns)
 {
     struct publish_rollup_stats before = {0}, after = {0};
     int r;
 
     publish_rollup_get_stats(p->rollups, &before);
-    r = publish_rollup_turn(p->rollups, p->config->nats.publish_rollups ? bus : NULL, closed_s);
+    if (p->alerts.hold.taken > p->taken)
+        publish_rollup_note_taken(p->rollups);
+    r = publish_rollup_turn(p->rollups, p->config->nats.publish_rollups ? bus : NULL, closed_s,
+                            now_ns);
     publish_rollup_get_stats(p->rollups, &after);
     if (after.told > before.told)
         hold_note_taken(&p->alerts.hold);
+    p->taken = p->alerts.hold.taken;
+    p->is_held = p->alerts.hold.count > 0 || after.subjects_held > 0;
     return r;
 }
 
@@ -91,13 +98,13 @@ void publish_turn(struct publish *p, struct bus *bus, int64_t closed_s, uint64_t
     }
     r = publish_alert_turn(&p->alerts, bus, now_ns);
     count_pending(p, r == 0 && publish_alert_is_done(&p->alerts));
-    rollups = tell_rollups(p, bus, closed_s);
+    rollups = tell_rollups(p, bus, closed_s, now_ns);
     r = r < 0 ? r : rollups;
     if (r < 0 && !p->is_failing)
         log_warn("not published, trying again", "error=%s bus=%s database=%s", strerror(-r),
                  bus_error(bus), store_error(p->store));
     /* What is held goes on to fail, in turns that try it. */
-    p->is_failing = r < 0 || p->alerts.hold.count > 0;
+    p->is_failing = r < 0 || p->is_held;
 }
 
 unsigned publish_take_late(struct publish *p, int64_t *ret_from_s)

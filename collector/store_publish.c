@@ -6,14 +6,17 @@
 #include <errno.h>
 #include <stdio.h>
 
-int store_each_changed(struct store *s, int64_t closed_s, unsigned limit,
+int store_each_changed(struct store *s, const struct store_changed *which,
                        int (*each)(void *ctx, const struct store_bucket *bucket), void *ctx)
 {
     CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_CHANGED_EACH);
     int r;
 
-    db_bind_int(stmt, 1, closed_s);
-    db_bind_int(stmt, 2, limit);
+    db_bind_int(stmt, 1, which->closed_s);
+    db_bind_int(stmt, 2, which->limit);
+    db_bind_int(stmt, 3, which->with_held ? STORE_LANE_HELD : 0);
+    db_bind_int(stmt, 4, which->after.seconds);
+    db_bind_int(stmt, 5, which->after.bucket);
     while ((r = db_step(stmt)) > 0) {
         struct store_bucket bucket = {(uint32_t)db_int(stmt, 0), db_int(stmt, 1)};
 
@@ -98,7 +101,8 @@ static int end_cell(struct merging *m, int (*each)(void *ctx, const struct store
                      });
 }
 
-int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, unsigned limit,
+int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, int64_t after_series,
+                           unsigned limit,
                            int (*each)(void *ctx, const struct store_untold_cell *cell), void *ctx)
 {
     CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_UNTOLD_CELLS);
@@ -107,6 +111,7 @@ int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, u
 
     bind_bucket(stmt, 1, bucket);
     db_bind_int(stmt, 3, limit);
+    db_bind_int(stmt, 4, after_series);
     while ((r = db_step(stmt)) > 0) {
         r = 0;
         if (!m.is_begun || db_int(stmt, STORE_CELL_COLUMNS) != m.cell.series) {

@@ -12,9 +12,17 @@ struct store_bucket {
     int64_t bucket;
 };
 
-/* Buckets that changed and end at or before `closed_s`: the finest resolution first, then the
- * oldest. */
-int store_each_changed(struct store *s, int64_t closed_s, unsigned limit,
+/* Touches the buckets of which something is told later, whoever touched them before. */
+#define STORE_LANE_HELD (-2)
+
+struct store_changed {
+    int64_t closed_s; /* they end at or before this */
+    struct store_bucket after;
+    bool with_held; /* also what only STORE_LANE_HELD touched */
+    unsigned limit;
+};
+/* The finest resolution first, then the oldest. */
+int store_each_changed(struct store *s, const struct store_changed *which,
                        int (*each)(void *ctx, const struct store_bucket *bucket),
                        void *ctx) LECTR_MUST_USE;
 /* Who touched the bucket, and when last: for store_clear_touched(), after all is told. */
@@ -29,8 +37,9 @@ struct store_untold_cell {
     int64_t revision; /* the sum over the lanes: rises when any of them does */
     int64_t told;     /* what of it was told last, 0 = never */
 };
-/* At most `limit` cells, by the number of their series. */
-int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, unsigned limit,
+/* At most `limit` cells, by the number of their series, beyond `after_series`. */
+int store_each_untold_cell(struct store *s, const struct store_bucket *bucket, int64_t after_series,
+                           unsigned limit,
                            int (*each)(void *ctx, const struct store_untold_cell *cell),
                            void *ctx) LECTR_MUST_USE;
 /* Once for a cell in a row of calls with no other statement between them. */

@@ -309,6 +309,7 @@ const char *const store_sql[STMT__COUNT] = {
                             " ON CONFLICT(name) DO UPDATE SET at_s = excluded.at_s,"
                             " payload = excluded.payload",
     [STMT_CHANGED_EACH] = "SELECT seconds, bucket FROM touched WHERE bucket + seconds <= ?1"
+                          " AND lane >= ?3 AND (seconds > ?4 OR seconds = ?4 AND bucket > ?5)"
                           " GROUP BY seconds, bucket ORDER BY seconds, bucket LIMIT ?2",
     [STMT_TOUCHED_BUCKET] = "SELECT lane, revision FROM touched WHERE seconds = ?1 AND bucket = ?2"
                             " ORDER BY lane",
@@ -316,7 +317,7 @@ const char *const store_sql[STMT__COUNT] = {
         "SELECT " CELL_COLUMNS ", series, lane, revision, " TOLD_REVISION ", org, feature,"
         " provider, model, workload FROM rollup JOIN series ON series.id = rollup.series"
         " WHERE seconds = ?1 AND bucket = ?2 AND series IN (SELECT series FROM rollup"
-        "  WHERE seconds = ?1 AND bucket = ?2 GROUP BY series"
+        "  WHERE seconds = ?1 AND bucket = ?2 AND series > ?4 GROUP BY series"
         "  HAVING sum(revision) > " TOLD_REVISION " ORDER BY series LIMIT ?3)"
         " ORDER BY series, lane",
     [STMT_CELL_TOLD] = "$MANY INSERT INTO rollup_told(seconds, bucket, series, revision)"

@@ -330,6 +330,7 @@ void watch_fill_stats(const struct watch *w, struct pipeline_stats *stats)
     publish_get_rollup_stats(w->publish, &told);
     stats->rollups_told = told.told;
     stats->rollups_revised = told.revised;
+    stats->rollups_given_up = told.given_up;
     stats->series = w->detect ? detect_series(w->detect) : 0;
     stats->series_refused = w->detect ? detect_refused(w->detect) : 0;
     stats->watermark_ns = w->minutes.watermark_ns;

@@ -62,8 +62,15 @@ void publish_rollup_free(struct publish_rollup **publish)
     (void)publish;
 }
 
-int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t closed_s)
+void publish_rollup_note_taken(struct publish_rollup *p)
 {
+    (void)p;
+}
+
+int publish_rollup_turn(struct publish_rollup *p, struct bus *bus, int64_t closed_s,
+                        uint64_t now_ns)
+{
+    (void)now_ns;
     (void)p;
     (void)bus;
     (void)closed_s;

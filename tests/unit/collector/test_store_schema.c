@@ -244,7 +244,8 @@ static void assert_untold(struct store *s, int64_t minute_s, int64_t count)
     int64_t found[3] = {0};
 
     assert_int_equal(
-        store_each_untold_cell(s, &(struct store_bucket){60, minute_s}, 10, note_untold, found), 0);
+        store_each_untold_cell(s, &(struct store_bucket){60, minute_s}, 0, 10, note_untold, found),
+        0);
     assert_int_equal(found[0], count);
     if (count) {
         assert_int_equal(found[1], 3);
