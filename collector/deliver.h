@@ -6,7 +6,8 @@
  * An alert becomes letters in one transaction, once. A letter stays until its
  * receiver took it (at least once: a crash between the two sends it again, with
  * the same id), or until it is dead. Letters of one episode go to a receiver in
- * order; receivers do not wait for each other, and nothing else waits for them.
+ * order, and its end waits while Alertmanager is told again that it goes on;
+ * receivers do not wait for each other, and nothing else waits for them.
  */
 #pragma once
 

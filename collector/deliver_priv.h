@@ -25,6 +25,8 @@ struct channel {
     int64_t resend_after;               /* alert row: what comes before was told in this round */
     unsigned letters;                   /* under way */
     bool is_resending, is_failing;
+    unsigned resent[RESEND_AT_ONCE]; /* hashes of the fingerprints, while is_resending */
+    unsigned resent_count;
     struct deliver_receiver_stats stats;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/deliver_priv.h"
 
+#include "collector/hash.h"
 #include "collector/letter.h"
 #include "collector/store_deliver.h"
 #include "collector/text.h"
@@ -68,6 +69,23 @@ static bool is_under_way(const struct deliver *d, int64_t letter)
     return false;
 }
 
+static unsigned hash_of(const char *fingerprint)
+{
+    return hash_bytes(fingerprint, strlen(fingerprint));
+}
+
+/* That it goes on is told again just now, on another connection: the end could arrive first, and
+ * the receiver would take it for begun anew. */
+static bool is_told_again(const struct channel *c, const struct store_letter *l)
+{
+    if (!c->is_resending || l->status != LECTR__V1__ALERT__STATUS__STATUS_RESOLVED)
+        return false;
+    for (unsigned i = 0; i < c->resent_count; i++)
+        if (c->resent[i] == hash_of(l->fingerprint))
+            return true;
+    return false;
+}
+
 static int send_letter(void *ctx, const struct store_letter *l)
 {
     CLEAN_EVENT ProtobufCMessage *message = NULL;
@@ -76,7 +94,7 @@ static int send_letter(void *ctx, const struct store_letter *l)
     struct slot *slot;
     int r;
 
-    if (s->c->letters == LETTERS_AT_ONCE || is_under_way(s->d, l->id))
+    if (s->c->letters == LETTERS_AT_ONCE || is_under_way(s->d, l->id) || is_told_again(s->c, l))
         return 0;
     if (l->is_outdated && s->c->to->send_resolved && letter_is_state(s->c->to->type)) {
         if (s->outdated_count < LETTERS_AT_ONCE)
@@ -108,8 +126,9 @@ int deliver_send_due(struct deliver *d, struct channel *c)
     if (c->stats.pending == 0 || c->letters == LETTERS_AT_ONCE ||
         clock_mono_ns() < c->hold_until_ns)
         return 0;
-    /* Those that are under way are among them. */
-    r = store_each_due_letter(d->store, c->to->name, deliver_now_ms(), 2 * LETTERS_AT_ONCE,
+    /* Those that are under way are among them, and those that wait for what is told again. */
+    r = store_each_due_letter(d->store, c->to->name, deliver_now_ms(),
+                              2 * LETTERS_AT_ONCE + (c->is_resending ? c->resent_count : 0),
                               send_letter, &sending);
     for (unsigned i = 0; i < sending.outdated_count && r == 0; i++)
         r = store_end_letter(d->store, sending.outdated[i]);
@@ -122,13 +141,15 @@ struct resending {
     unsigned count, seen;
     int64_t last_row;
     const struct deliver *d;
+    struct channel *c;
 };
 
 static int take_active(void *ctx, const struct store_alert *alert)
 {
     struct resending *s = ctx;
 
-    s->seen++;
+    s->c->resent[s->seen++] = hash_of(alert->fingerprint);
+    s->c->resent_count = s->seen;
     s->last_row = alert->row;
     if (event_unpack(EVENT_ALERT, alert->payload, &s->messages[s->count]) < 0)
         return 0;
@@ -150,6 +171,7 @@ int deliver_resend(struct deliver *d, struct channel *c)
     if (!s)
         return -ENOMEM;
     s->d = d;
+    s->c = c;
     r = store_each_told(d->store, c->to->name, c->resend_after, RESEND_AT_ONCE, take_active, s);
     slot = r == 0 && s->count > 0 ? take_slot(d, c) : NULL;
     if (slot) {
