@@ -65,6 +65,14 @@ void hold_note_taken(struct hold *h)
     h->taken++;
 }
 
+void hold_skip(struct hold *h, const char *subject, int64_t number)
+{
+    int at = find(h, subject);
+
+    if (at >= 0 && h->entries[at].number == number)
+        h->entries[at].number = 0;
+}
+
 static enum hold_verdict hold_new(struct hold *h, const char *subject, int64_t number,
                                   uint64_t now_ns)
 {

@@ -58,6 +58,8 @@ enum hold_verdict hold_ask(struct hold *h, const char *subject, int64_t number,
 void hold_taken(struct hold *h, const char *subject);
 /* Something else was taken that is not held here. */
 void hold_note_taken(struct hold *h);
+/* The message is not asked for again: the next one is the first. */
+void hold_skip(struct hold *h, const char *subject, int64_t number);
 /* HOLD_WAIT, HOLD_FULL or HOLD_GIVE_UP. */
 enum hold_verdict hold_failed(struct hold *h, const char *subject, int64_t number,
                               uint64_t now_ns) LECTR_MUST_USE;

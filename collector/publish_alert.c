@@ -117,9 +117,11 @@ static enum hold_verdict send_cloudevent(struct turn *turn, const struct store_a
         verdict = send(turn, alert, subject, id, buf_slice(&json));
     buf_fini(&json);
     /* Nowhere to remember that half of it is there. */
-    if (verdict != HOLD_GO && find_half(turn->p, alert->row) < 0)
+    if (r < 0 || (verdict != HOLD_GO && find_half(turn->p, alert->row) < 0)) {
+        hold_skip(&turn->p->hold, subject, alert->row);
         return HOLD_GIVE_UP;
-    return r < 0 ? HOLD_GIVE_UP : verdict;
+    }
+    return verdict;
 }
 
 /* --- a turn --- */

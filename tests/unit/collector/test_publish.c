@@ -19,7 +19,7 @@
 
 /* --- a bus and roll-ups made up --- */
 
-static bool is_connected, is_refusing;
+static bool is_connected, is_refusing, is_prefix_denied;
 static const char *denied; /* subject that nobody may publish */
 static unsigned published, rollup_turns, tries;
 static uint64_t now_s;
@@ -39,7 +39,8 @@ const char *bus_error(const struct bus *b)
 
 int bus_publish(struct bus *b, const char *subject, const char *id, struct slice data)
 {
-    bool is_taken = !is_refusing && (!denied || strcmp(subject, denied) != 0);
+    size_t len = denied && is_prefix_denied ? strlen(denied) : SIZE_MAX;
+    bool is_taken = !is_refusing && (!denied || strncmp(subject, denied, len) != 0);
 
     (void)b;
     (void)data;
@@ -126,6 +127,7 @@ static struct publish *begin(struct store **ret_store, const struct config *conf
     told[0] = '\0';
     now_s = 1000;
     denied = NULL;
+    is_prefix_denied = false;
     payload = slice_str("?");
     is_connected = true;
     is_refusing = false;
@@ -318,6 +320,52 @@ static void a_cloudevent_that_fails_is_tried_alone(void **state)
     publish_free(&p);
 }
 
+/* More of them than are remembered: the rest goes without, and in nobody's way. */
+static void many_cloudevents_that_fail_are_bounded(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    struct config config = {.nats = {.publish_rollups = true}};
+    Lectr__V1__Alert alert = LECTR__V1__ALERT__INIT;
+    uint8_t packed[256];
+    size_t bytes = 0;
+    struct publish *p;
+
+    (void)state;
+    STORES_NEEDED();
+    p = begin(&s, &config);
+    alert.id = (char[]){"11111111-1111-8111-8111-111111111111"};
+    assert_int_equal(event_pack(&alert.base, packed, sizeof(packed), &bytes), 0);
+    payload = slice_of(packed, bytes);
+    for (int i = 0; i < 3; i++) {
+        char kind[] = {'k', (char)('0' + i), '\0'};
+
+        add_alerts(s, kind, 100);
+    }
+    denied = "lectr.v1.cloudevent.acme.k";
+    is_prefix_denied = true;
+    for (int i = 0; i < 20; i++)
+        turn(p, some_bus);
+    assert_int_equal(published, 300);
+    assert_int_equal(publish_pending(p), 256);
+    assert_int_equal(publish_given_up(p), 44);
+    add_alerts(s, "k3", 2);
+    for (int i = 0; i < 5; i++)
+        turn(p, some_bus);
+    assert_int_equal(publish_given_up(p), 46);
+    is_prefix_denied = false;
+    denied = NULL;
+    add_alerts(s, "k3+", 1);
+    for (int i = 0; i < 20; i++, now_s += HOLD_RETRY_S)
+        turn(p, some_bus);
+    assert_int_equal(publish_pending(p), 0);
+    add_alerts(s, "k3", 4); /* two of them are there */
+    for (int i = 0; i < 5; i++)
+        turn(p, some_bus);
+    assert_int_equal(publish_pending(p), 0);
+    assert_non_null(strstr(told, "k33.cloudevent"));
+    publish_free(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +375,7 @@ int main(void)
         cmocka_unit_test_teardown(nothing_is_given_up_while_nats_is_away, stores_empty),
         cmocka_unit_test_teardown(what_has_no_subject_is_given_up, stores_empty),
         cmocka_unit_test_teardown(a_cloudevent_that_fails_is_tried_alone, stores_empty),
+        cmocka_unit_test_teardown(many_cloudevents_that_fail_are_bounded, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +
