@@ -14,7 +14,6 @@
 #define MINUTE_S 60
 #define UNPRICED_MAX 1000
 #define NEWS_MAX 1000
-#define ACTIVE_MAX 10000
 /* How long an episode that somebody says was planned may go on. */
 #define PLANNED_S (24 * 3600)
 
@@ -203,7 +202,7 @@ static int write_all(struct store *store, const struct kept_list *l, bool ends)
 static int rewrite_active(struct store *store, struct kept_list *l,
                           int (*each)(void *ctx, const struct store_alert *row), bool ends)
 {
-    int r = store_each_alert(store, 0, true, ACTIVE_MAX, each, l);
+    int r = store_each_active(store, each, l);
 
     if (r < 0 || l->count == 0)
         return r;
@@ -212,7 +211,7 @@ static int rewrite_active(struct store *store, struct kept_list *l,
     if (r == 0)
         r = store_lock_alerts(store);
     if (r == 0)
-        r = store_each_alert(store, 0, true, ACTIVE_MAX, each, l);
+        r = store_each_active(store, each, l);
     if (r == 0)
         r = write_all(store, l, ends);
     if (r == 0)

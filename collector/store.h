@@ -142,6 +142,10 @@ int store_last_alert(struct store *s, const char *fingerprint,
 int store_set_alert_published(struct store *s, int64_t row) LECTR_MUST_USE;
 /* It is not published and never will be. */
 int store_set_alert_given_up(struct store *s, int64_t row) LECTR_MUST_USE;
+/* The last transition of every episode that is not over, by fingerprint. They are read some at a
+ * time; of transitions `each` may only add such that end an episode. */
+int store_each_active(struct store *s, int (*each)(void *ctx, const struct store_alert *alert),
+                      void *ctx) LECTR_MUST_USE;
 /* Newest first; `active_only`: the last transition of each episode, when not resolved. */
 int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsigned limit,
                      int (*each)(void *ctx, const struct store_alert *alert),

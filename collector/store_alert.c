@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/store_priv.h"
 
+#include "proto/base/cleanup.h"
+
 #include <errno.h>
+#include <string.h>
+
+#define ACTIVE_AT_ONCE 1000
 
 int store_add_alert(struct store *s, const struct store_alert *alert)
 {
@@ -105,4 +110,48 @@ int store_each_alert(struct store *s, int64_t since_ns, bool active_only, unsign
     db_bind_int(stmt, 1, since_ns);
     db_bind_int(stmt, 2, limit);
     return store_each_alert_row(stmt, each, ctx);
+}
+
+/* --- all that are active --- */
+
+struct part {
+    int (*each)(void *ctx, const struct store_alert *alert);
+    void *ctx;
+    char *last; /* fingerprint */
+    unsigned count;
+};
+
+static int tell_part(void *ctx, const struct store_alert *alert)
+{
+    struct part *p = ctx;
+
+    free(p->last);
+    p->last = strdup(alert->fingerprint);
+    p->count++;
+    return p->last ? p->each(p->ctx, alert) : -ENOMEM;
+}
+
+/* Where a part ends is told by the episode: its transitions may be others by then. */
+static int each_part(struct store *s, struct part *p)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_ALERT_ACTIVE_AFTER);
+    CLEAN_FREE char *after = TAKE_PTR(p->last);
+
+    p->count = 0;
+    db_bind_text(stmt, 1, after ? after : "");
+    db_bind_int(stmt, 2, ACTIVE_AT_ONCE);
+    return store_each_alert_row(stmt, tell_part, p);
+}
+
+int store_each_active(struct store *s, int (*each)(void *ctx, const struct store_alert *alert),
+                      void *ctx)
+{
+    struct part part = {.each = each, .ctx = ctx};
+    int r;
+
+    do
+        r = each_part(s, &part);
+    while (r == 0 && part.count == ACTIVE_AT_ONCE);
+    free(part.last);
+    return r;
 }

@@ -188,6 +188,10 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_ALERT_ACTIVE] = "SELECT " ALERT_COLUMNS " FROM alert WHERE at_ns >= ?1 AND seq IN"
                           " (SELECT max(seq) FROM alert GROUP BY fingerprint) AND status != 3"
                           " ORDER BY seq DESC LIMIT ?2",
+    [STMT_ALERT_ACTIVE_AFTER] =
+        "SELECT " ALERT_COLUMNS " FROM alert WHERE fingerprint > ?1 AND status != 3 AND NOT EXISTS"
+        " (SELECT 1 FROM alert AS later WHERE later.fingerprint = alert.fingerprint"
+        " AND later.seq > alert.seq) ORDER BY fingerprint LIMIT ?2",
     [STMT_ALERT_LAST] = "SELECT " ALERT_COLUMNS " FROM alert WHERE fingerprint = ?1"
                         " ORDER BY seq DESC LIMIT 1",
     [STMT_ALERT_UNROUTED] = "SELECT " ALERT_COLUMNS " FROM alert WHERE routed = 0"

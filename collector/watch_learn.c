@@ -16,7 +16,6 @@
 #define LATE_MANY 100
 #define LATE_WAIT_NS (600 * NSEC_PER_SEC)
 #define LEARN_SLICE_NS (100 * NSEC_PER_MSEC)
-#define ALERTS_ACTIVE_MAX 10000
 
 int watch_tell_minute(struct watch *w, int64_t minute_s)
 {
@@ -75,23 +74,22 @@ static int note_told(void *ctx, const struct store_alert *row)
 
 static int reconcile(struct watch *w)
 {
-    int r = w->learns_late
-                ? 0
-                : store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, adopt, w->detect);
+    int r = w->learns_late ? 0 : store_each_active(w->store, adopt, w->detect);
 
     if (r == 0)
         r = store_begin(w->store);
     if (r < 0)
         return r;
-    r = store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, end_unknown, w);
+    r = store_each_active(w->store, end_unknown, w);
     if (r == 0)
         r = store_commit(w->store);
     if (r < 0) {
         store_rollback(w->store);
         return r;
     }
-    r = store_each_alert(w->store, 0, true, ALERTS_ACTIVE_MAX, note_told, w->detect);
-    detect_drop_untold(w->detect);
+    r = store_each_active(w->store, note_told, w->detect);
+    if (r == 0)
+        detect_drop_untold(w->detect);
     return r;
 }
 

@@ -276,12 +276,12 @@ static void test_silences_cover(void **state)
 
 /* --- transitions --- */
 
-static void store_alert_of(struct store *s, const char *silenced_by, char ret_fingerprint[37])
+static void add_alert_of(struct store *s, const char *feature, const char *silenced_by,
+                         char ret_fingerprint[37])
 {
     struct alert a = {.status = ALERT_FIRING,
                       .rule = ALERT_COST_SPIKE,
                       .org = "acme",
-                      .feature = "chat",
                       .provider = "p",
                       .model = "m",
                       .method = "x",
@@ -293,13 +293,13 @@ static void store_alert_of(struct store *s, const char *silenced_by, char ret_fi
                       .window_end_s = NOON_S + 60};
     struct buf packed;
 
+    snprintf(a.feature, sizeof(a.feature), "%s", feature);
     snprintf(a.silenced_by, sizeof(a.silenced_by), "%s", silenced_by);
     alert_name(&a);
     alert_number(&a);
     memcpy(ret_fingerprint, a.fingerprint, sizeof(a.fingerprint));
     buf_init(&packed, EVENT_MAX_BYTES);
     assert_int_equal(alert_pack(&a, &packed), 0);
-    assert_int_equal(store_begin(s), 0);
     assert_int_equal(store_add_alert(s, &(struct store_alert){.id = a.id,
                                                               .fingerprint = a.fingerprint,
                                                               .status = a.status,
@@ -307,8 +307,14 @@ static void store_alert_of(struct store *s, const char *silenced_by, char ret_fi
                                                               .kind = "cost",
                                                               .payload = buf_slice(&packed)}),
                      0);
-    assert_int_equal(store_commit(s), 0);
     buf_fini(&packed);
+}
+
+static void store_alert_of(struct store *s, const char *silenced_by, char ret_fingerprint[37])
+{
+    assert_int_equal(store_begin(s), 0);
+    add_alert_of(s, "chat", silenced_by, ret_fingerprint);
+    assert_int_equal(store_commit(s), 0);
 }
 
 struct last {
@@ -369,6 +375,44 @@ static void test_silence_ends(void **state)
         assert_string_equal(l.silenced_by, "");
     }
     assert_false(has_silenced);
+    silences_free(&list);
+}
+
+static int count_silenced(void *ctx, const struct store_alert *row)
+{
+    CLEAN_EVENT ProtobufCMessage *message = NULL;
+    const Lectr__V1__Alert *m;
+
+    assert_int_equal(event_unpack(EVENT_ALERT, row->payload, &message), 0);
+    m = (const Lectr__V1__Alert *)(const void *)message;
+    *(unsigned *)ctx += m->silenced_by && m->silenced_by[0];
+    return 0;
+}
+
+/* However many a silence holds back. */
+static void test_silence_of_many_ends(void **state)
+{
+    enum { ALERTS = 10050 };
+    CLEAN_STORE struct store *s = NULL;
+    struct silences *list = NULL;
+    char fingerprint[37], feature[32];
+    unsigned silenced = 0;
+    bool has_silenced = false;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_int_equal(silences_new(&list), 0);
+    assert_int_equal(store_begin(s), 0);
+    for (unsigned i = 0; i < ALERTS; i++) {
+        snprintf(feature, sizeof(feature), "f-%u", i);
+        add_alert_of(s, feature, "chat", fingerprint);
+    }
+    assert_int_equal(store_commit(s), 0);
+    assert_int_equal(rules_end_silences(s, list, NOON_S + 600, &has_silenced), 0);
+    assert_true(has_silenced);
+    assert_int_equal(store_each_alert(s, 0, true, 2 * ALERTS, count_silenced, &silenced), 0);
+    assert_int_equal(silenced, 0);
     silences_free(&list);
 }
 
@@ -599,6 +643,7 @@ int main(void)
         cmocka_unit_test_teardown(test_news, stores_empty),
         cmocka_unit_test_teardown(test_silences_are_kept, stores_empty),
         cmocka_unit_test_teardown(test_silence_ends, stores_empty),
+        cmocka_unit_test_teardown(test_silence_of_many_ends, stores_empty),
         cmocka_unit_test_teardown(test_feedback, stores_empty),
         cmocka_unit_test_teardown(test_feedback_of_silenced, stores_empty),
         cmocka_unit_test_teardown(test_rule_state, stores_empty),

@@ -12,9 +12,12 @@
  * collector/when.c LINK: collector/alerting.c collector/alerting_check.c
  * collector/alerting_schema.c LINK: collector/config.c
  */
+#include "collector/alert.h"
 #include "collector/publish.h"
 #include "collector/watch.h"
+#include "proto/base/buf.h"
 #include "proto/base/clock.h"
+#include "proto/event.h"
 #include "tests/harness/stores.h"
 #include "tests/unit/collector/store_fill.h"
 
@@ -139,10 +142,78 @@ static void test_late_and_failed(void **state)
     watch_free(&w);
 }
 
+static int count_alert(void *ctx, const struct store_alert *row)
+{
+    (void)row;
+    ++*(unsigned *)ctx;
+    return 0;
+}
+
+static void put_alerts(struct store *s, unsigned count)
+{
+    struct alert a = {.status = ALERT_FIRING,
+                      .rule = ALERT_CALLS_DROP,
+                      .org = "acme",
+                      .method = "m",
+                      .confidence = "provisional",
+                      .starts_s = START_S,
+                      .detected_s = START_S,
+                      .window_start_s = START_S,
+                      .window_end_s = START_S + 60};
+    struct buf packed;
+
+    buf_init(&packed, EVENT_MAX_BYTES);
+    assert_int_equal(store_begin(s), 0);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(a.feature, sizeof(a.feature), "gone-%u", i);
+        alert_name(&a);
+        alert_number(&a);
+        buf_reset(&packed);
+        assert_int_equal(alert_pack(&a, &packed), 0);
+        assert_int_equal(store_add_alert(s, &(struct store_alert){.id = a.id,
+                                                                  .fingerprint = a.fingerprint,
+                                                                  .status = a.status,
+                                                                  .org = a.org,
+                                                                  .kind = "calls",
+                                                                  .payload = buf_slice(&packed)}),
+                         0);
+    }
+    assert_int_equal(store_commit(s), 0);
+    buf_fini(&packed);
+}
+
+/* Whatever their number, what is not found again after a start is over. */
+static void test_all_active_are_looked_at(void **state)
+{
+    enum { ALERTS = 10050 };
+    CLEAN_CONFIG struct config *config = NULL;
+    CLEAN_STORE struct store *s = NULL;
+    struct config_error error;
+    struct watch *w = NULL;
+    unsigned active = 0, all = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(config_load(NULL, &config, &error), 0);
+    free(config->detect.clock);
+    config->detect.clock = strdup("event");
+    assert_int_equal(store_open(stores_where, &s), 0);
+    put_alerts(s, ALERTS);
+    assert_int_equal(watch_new(config, s, &w), 0);
+    for (int i = 0; i < 10; i++)
+        watch_turn(w, NULL);
+    watch_free(&w);
+    assert_int_equal(store_each_alert(s, 0, true, 2 * ALERTS, count_alert, &active), 0);
+    assert_int_equal(active, 0);
+    assert_int_equal(store_each_alert(s, 0, false, 3 * ALERTS, count_alert, &all), 0);
+    assert_int_equal(all, 2 * ALERTS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_late_and_failed, stores_empty),
+        cmocka_unit_test_teardown(test_all_active_are_looked_at, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +
