@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store */
-/* Files of every version that was released, opened by this one. */
+/* Files of every version that was released, opened by this one, and a PostgreSQL of version 3. */
 #include "collector/store_publish.h"
 #include "proto/base/clock.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <sqlite3.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
+#include "tests/harness/stores.h"
 
-#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sqlite3.h>
 
 #define NOON_S INT64_C(1767268800)
 #define CALLS 24
@@ -56,17 +52,28 @@ static void run_sql(const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static void write_version(int version)
+/* The caller's to free. */
+static char *read_sql(const char *name)
 {
     CLEAN_FILE FILE *f = NULL;
-    CLEAN_FREE char *sql = calloc(1, 64 * 1024);
-    char name[64];
+    char *sql = calloc(1, 64 * 1024);
+    char place[96];
 
-    snprintf(name, sizeof(name), "tests/unit/collector/store-v%d.sql", version);
-    f = fopen(name, "re");
+    snprintf(place, sizeof(place), "tests/unit/collector/store-%s.sql", name);
+    f = fopen(place, "re");
     assert_non_null(f);
     assert_non_null(sql);
     assert_true(fread(sql, 1, 64 * 1024 - 1, f) > 0);
+    return sql;
+}
+
+static void write_version(int version)
+{
+    CLEAN_FREE char *sql = NULL;
+    char name[16];
+
+    snprintf(name, sizeof(name), "v%d", version);
+    sql = read_sql(name);
     run_sql(sql);
 }
 
@@ -373,6 +380,186 @@ static void test_moved_is_like_new(void **state)
     assert_string_equal(fresh, moved);
 }
 
+/* --- PostgreSQL --- */
+
+static void load_version_3(void)
+{
+    CLEAN_FREE char *sql = read_sql("v3-postgres");
+
+    stores_sql(sql);
+}
+
+/* The rows of one column, one a line; the caller's to free. */
+static char *ask(const char *sql)
+{
+    PGconn *conn = PQconnectdb(stores_where);
+    PGresult *result = PQexec(conn, sql);
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&text, &bytes);
+
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        print_message("%s", PQerrorMessage(conn));
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    assert_non_null(f);
+    for (int i = 0; i < PQntuples(result); i++)
+        fprintf(f, "%s\n", PQgetvalue(result, i, 0));
+    fclose(f);
+    PQclear(result);
+    PQfinish(conn);
+    return text;
+}
+
+static void assert_answer(const char *sql, const char *expected)
+{
+    CLEAN_FREE char *answer = ask(sql);
+
+    assert_string_equal(answer, expected);
+}
+
+/* Every row of every table that was there, without the column that went. */
+static char *ask_rows(void)
+{
+    static const char *const tables[] = {
+        "alert",  "baseline_state", "call_block", "collector",    "coverage", "coverage_told",
+        "gap",    "feedback",       "lane_state", "lease",        "letter",   "malformed",
+        "number", "rollup",         "rule_state", "seq_interval", "seen",     "series",
+        "told",   "silence",        "unpriced",   "touched",
+    };
+    char *all = NULL;
+    size_t bytes = 0;
+    FILE *f = open_memstream(&all, &bytes);
+
+    assert_non_null(f);
+    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+        CLEAN_FREE char *rows = NULL;
+        char sql[160];
+
+        snprintf(sql, sizeof(sql),
+                 "SELECT CAST(to_jsonb(t) - 'published' AS TEXT) FROM %s t"
+                 " ORDER BY 1",
+                 tables[i]);
+        rows = ask(sql);
+        fprintf(f, "%s:\n%s", tables[i], rows);
+    }
+    fclose(f);
+    return all;
+}
+
+#define TOLD "SELECT CAST(to_jsonb(t) AS TEXT) FROM "
+#define AS_TOLD " AS t ORDER BY seconds, bucket, series"
+
+/* What was told of a cell is the sum over its lanes, and nothing else has changed. */
+static void test_postgres_version_3(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    CLEAN_FREE char *before = NULL;
+    CLEAN_FREE char *after = NULL;
+    CLEAN_FREE char *published = NULL;
+    struct store_series_name name = {"acme", "new", "p", "m", "w"};
+    int64_t series = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    load_version_3();
+    before = ask_rows();
+    published = ask(TOLD "(SELECT seconds, bucket, series, CAST(sum(published) AS BIGINT) AS"
+                         " revision FROM rollup GROUP BY 1, 2, 3)" AS_TOLD);
+    assert_non_null(strstr(published, "\"revision\": 3"));
+    assert_int_equal(store_open(stores_where, &s), 0);
+    after = ask_rows();
+    assert_string_equal(before, after);
+    assert_answer("SELECT version FROM schema_version", "4\n");
+    assert_answer(TOLD "rollup_told" AS_TOLD, published);
+    assert_rollups(s);
+    assert_untold(s, NOON_S, 0);
+    assert_untold(s, NOON_S + 660, 1);
+    assert_rest(s);
+    assert_int_equal(store_add_series(s, &name, &series), 0);
+    assert_int_equal(series, 7);
+}
+
+#define SCHEMA                                                                                     \
+    "SELECT table_name || ' ' || string_agg(column_name || ' ' || data_type || ' ' || is_nullable" \
+    " || ' ' || is_identity, ', ' ORDER BY ordinal_position) FROM information_schema.columns"      \
+    " WHERE table_schema = 'public' GROUP BY table_name UNION ALL"                                 \
+    " SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL"                       \
+    " SELECT relname || CAST(reloptions AS TEXT) FROM pg_class WHERE reloptions IS NOT NULL"       \
+    " AND relnamespace = CAST('public' AS regnamespace) ORDER BY 1"
+
+static void test_postgres_moved_is_like_new(void **state)
+{
+    CLEAN_FREE char *fresh = NULL;
+    CLEAN_FREE char *moved = NULL;
+    struct store *s = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    store_close(&s);
+    fresh = ask(SCHEMA);
+    assert_int_equal(stores_empty(NULL), 0);
+    load_version_3();
+    assert_int_equal(store_open(stores_where, &s), 0);
+    store_close(&s);
+    moved = ask(SCHEMA);
+    assert_non_null(strstr(fresh, "rollup_told seconds bigint NO NO, bucket"));
+    assert_string_equal(fresh, moved);
+}
+
+static void test_postgres_failed_migration_changes_nothing(void **state)
+{
+    CLEAN_STORE struct store *s = NULL;
+    CLEAN_FREE char *before = NULL;
+    CLEAN_FREE char *after = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    load_version_3();
+    stores_sql("CREATE VIEW looks AS SELECT published FROM rollup");
+    before = ask(SCHEMA);
+    assert_true(store_open(stores_where, &s) < 0);
+    assert_non_null(strstr(store_error(NULL), "published"));
+    after = ask(SCHEMA);
+    assert_string_equal(before, after);
+    assert_answer("SELECT version FROM schema_version", "3\n");
+    stores_sql("DROP VIEW looks");
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_rollups(s);
+}
+
+static void *open_store(void *ctx)
+{
+    struct store *s = NULL;
+    int *result = ctx;
+
+    *result = store_open(stores_where, &s);
+    store_close(&s);
+    return NULL;
+}
+
+/* Collectors that start together. */
+static void test_postgres_moves_once(void **state)
+{
+    enum { COLLECTORS = 4 };
+    pthread_t threads[COLLECTORS];
+    int results[COLLECTORS];
+    CLEAN_STORE struct store *s = NULL;
+
+    (void)state;
+    STORES_NEEDED();
+    load_version_3();
+    for (int i = 0; i < COLLECTORS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, open_store, &results[i]), 0);
+    for (int i = 0; i < COLLECTORS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(results[i], 0);
+    }
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_rollups(s);
+    assert_untold(s, NOON_S + 660, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,5 +573,14 @@ int main(void)
         cmocka_unit_test_teardown(test_moved_is_like_new, empty_folder),
     };
 
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    const struct CMUnitTest shared[] = {
+        cmocka_unit_test_teardown(test_postgres_version_3, stores_empty),
+        cmocka_unit_test_teardown(test_postgres_moved_is_like_new, stores_empty),
+        cmocka_unit_test_teardown(test_postgres_failed_migration_changes_nothing, stores_empty),
+        cmocka_unit_test_teardown(test_postgres_moves_once, stores_empty),
+    };
+
+    return cmocka_run_group_tests_name("SQLite", tests, make_folder, remove_folder) +
+           cmocka_run_group_tests_name("PostgreSQL", shared, stores_setup_postgres,
+                                       stores_teardown);
 }
