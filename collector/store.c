@@ -37,6 +37,7 @@ void store_close(struct store **store)
     if (!*store)
         return;
     db_close(&(*store)->db);
+    store_forget_reasons(*store);
     free(*store);
     *store = NULL;
 }

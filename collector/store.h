@@ -32,6 +32,9 @@
 /* Malformed messages that are remembered; all are counted. */
 #define STORE_MALFORMED_MAX 1000
 #define STORE_MALFORMED_BYTES_MAX (64 * 1024)
+/* Reasons of gaps that are told apart in an organisation, first come, first kept; the rest are
+ * "(other)". */
+#define STORE_REASONS_MAX 64
 /* Models without a cost that are told apart in a minute; the rest are "(other)". */
 #define STORE_UNPRICED_MAX 200
 

@@ -25,6 +25,7 @@ enum store_stmt {
     STMT_CELL_PUT,
     STMT_CELLS_LANE,
     STMT_GAP_ADD,
+    STMT_REASONS_EACH,
     STMT_COVERAGE_ADD,
     STMT_UNPRICED_ADD,
     STMT_UNPRICED_HAS,
@@ -139,9 +140,16 @@ struct store {
     void *fence_ctx;
     struct db *db;
     struct store_room rooms[STORE_ROOMS];
+    struct reason *reasons; /* of gaps, see store_reason.c */
+    bool knows_reasons;     /* those that are stored */
 };
 
 extern const char *const store_sql[STMT__COUNT];
+
+/* The reason of a gap, or that of all beyond the limit. */
+int store_pass_reason(struct store *s, const struct record *rec, int64_t at_s,
+                      const char **ret_reason) LECTR_MUST_USE;
+void store_forget_reasons(struct store *s);
 
 /* Rows of ALERT_COLUMNS. */
 int store_each_alert_row(struct db_stmt *stmt,

@@ -102,7 +102,7 @@ static int64_t bucket_of(const struct record *rec, enum rollup_resolution res)
     return end_s - end_s % rollup_seconds[res];
 }
 
-static int add_gap(struct store *s, int64_t lane, const struct record *rec,
+static int add_gap(struct store *s, int64_t lane, const struct record *rec, const char *reason,
                    enum rollup_resolution res)
 {
     struct db_stmt *stmt = db_stmt(s->db, STMT_GAP_ADD);
@@ -113,7 +113,7 @@ static int add_gap(struct store *s, int64_t lane, const struct record *rec,
     db_bind_text(stmt, 4, rec->org);
     db_bind_text(stmt, 5, rec->workload);
     db_bind_text(stmt, 6, rec->provider);
-    db_bind_text(stmt, 7, rec->reason);
+    db_bind_text(stmt, 7, reason);
     db_bind_int(stmt, 8, (int64_t)rec->connections);
     db_bind_int(stmt, 9, (int64_t)rec->calls_in_flight);
     db_bind_int(stmt, 10, (int64_t)rec->events_lost);
@@ -136,25 +136,23 @@ static int add_coverage(struct store *s, int64_t lane, const struct record *rec,
     return db_run(stmt);
 }
 
-static int at_each_resolution(struct store *s, int64_t lane, const struct record *rec,
-                              int (*add)(struct store *s, int64_t lane, const struct record *rec,
-                                         enum rollup_resolution res))
-{
-    int r = 0;
-
-    for (int res = 0; res < ROLLUP__COUNT && r == 0; res++)
-        r = add(s, lane, rec, (enum rollup_resolution)res);
-    return r;
-}
-
 int store_add_gap(struct store *s, int64_t lane, const struct record *rec)
 {
-    return at_each_resolution(s, lane, rec, add_gap);
+    const char *reason = NULL;
+    int r = store_pass_reason(s, rec, (int64_t)(rec->end_ns / NSEC_PER_SEC), &reason);
+
+    for (int res = 0; res < ROLLUP__COUNT && r == 0; res++)
+        r = add_gap(s, lane, rec, reason, (enum rollup_resolution)res);
+    return r;
 }
 
 int store_add_coverage(struct store *s, int64_t lane, const struct record *rec)
 {
-    return at_each_resolution(s, lane, rec, add_coverage);
+    int r = 0;
+
+    for (int res = 0; res < ROLLUP__COUNT && r == 0; res++)
+        r = add_coverage(s, lane, rec, (enum rollup_resolution)res);
+    return r;
 }
 
 /* --- unpriced --- */

@@ -114,6 +114,8 @@ const char *const store_sql[STMT__COUNT] = {
                      " DO UPDATE SET connections = gap.connections + excluded.connections,"
                      " calls_in_flight = gap.calls_in_flight + excluded.calls_in_flight,"
                      " events_lost = gap.events_lost + excluded.events_lost",
+    [STMT_REASONS_EACH] = "SELECT DISTINCT org, reason FROM gap WHERE seconds = 86400"
+                          " AND bucket >= ?1 AND reason <> '(other)'",
     [STMT_COVERAGE_ADD] = "INSERT INTO coverage(seconds, bucket, lane, org, workload, provider,"
                           " seen, metered) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
                           " ON CONFLICT(seconds, bucket, lane, org, workload, provider)"
