@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/api.h"
 
+#include "collector/api_query.h"
 #include "collector/store_query.h"
 #include "collector/view.h"
 #include "proto/base/clock.h"
@@ -13,48 +14,10 @@
 
 #define DAY_S 86400
 #define LIMIT_MAX 10000
+#define LIMIT_DEFAULT 1000
 #define UNPRICED_MAX 1000
+#define BUCKETS_MAX 50000
 #define TIME_MAX_S INT64_C(253402300799) /* the last of year 9999 */
-
-/* --- parameters --- */
-
-/* "90s", "15m", "24h", "7d", "2w". */
-static int parse_span(const char *text, int64_t *ret_seconds)
-{
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', DAY_S}, {'w', 7 * DAY_S}};
-    char *end;
-    long n = strtol(text, &end, 10);
-
-    if (end == text || n <= 0 || n > 1000000)
-        return -EINVAL;
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (*end == units[i].unit && end[1] == '\0') {
-            *ret_seconds = n * units[i].seconds;
-            return 0;
-        }
-    return -EINVAL;
-}
-
-static int parse_time(const char *text, int64_t *ret_s)
-{
-    char *end;
-    long long s = strtoll(text, &end, 10);
-
-    if (end == text || *end || s < 0 || s > TIME_MAX_S)
-        return -EINVAL;
-    *ret_s = s;
-    return 0;
-}
-
-static int complain(struct buf *out, const char *text)
-{
-    int r = buf_append_str(out, text);
-
-    return r < 0 ? r : -EINVAL;
-}
 
 struct range {
     enum rollup_resolution res;
@@ -71,32 +34,23 @@ static int read_range(const struct api_request *req, const char *fallback, struc
     uint64_t now_ns = event_clock ? req->stats->watermark_ns : req->wall_ns;
     int64_t to_s = (int64_t)(now_ns / NSEC_PER_SEC), span_s = 0, step_s;
 
-    if (parse_span(window && *window ? window : fallback, &span_s) < 0)
-        return complain(out, "window: use a number and s, m, h, d or w, as in 15m\n");
-    if (to && *to && parse_time(to, &to_s) < 0)
-        return complain(out, "to: use Unix seconds\n");
+    if (api_span(window && *window ? window : fallback, &span_s) < 0)
+        return api_complain(out, "window",
+                            "use a number and s, m, h, d or w, as in 15m, 3660d at most");
+    if (to && *to && api_number(to, TIME_MAX_S, &to_s) < 0)
+        return api_complain(out, "to", "use Unix seconds");
     ret_range->res = span_s <= DAY_S * 2    ? ROLLUP_MINUTE
                      : span_s <= DAY_S * 60 ? ROLLUP_HOUR
                                             : ROLLUP_DAY;
     step_s = rollup_seconds[ret_range->res];
     ret_range->to_s = to_s - to_s % step_s + step_s;
     ret_range->from_s = ret_range->to_s - (span_s + step_s - 1) / step_s * step_s;
+    if (ret_range->from_s < 0)
+        ret_range->from_s = 0;
     return 0;
 }
 
 /* --- JSON --- */
-
-static int finish(json_t *root, struct buf *out)
-{
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    int r = text ? buf_append_str(out, text) : -ENOMEM;
-
-    if (r == 0)
-        r = buf_append_str(out, "\n");
-    free(text);
-    json_decref(root);
-    return r;
-}
 
 static json_t *number_or_null(bool known, double value)
 {
@@ -170,12 +124,24 @@ static json_t *row_json(const struct view_row *row)
     return o;
 }
 
+/* Their number is bounded as that of the other rows is. */
+struct error_list {
+    json_t *list;
+    bool is_cut;
+};
+
 static int add_error_row(void *ctx, const struct store_error_row *row)
 {
-    json_array_append_new(ctx, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "type", row->type, "org",
-                                         row->name.org, "feature", row->name.feature, "provider",
-                                         row->name.provider, "model", row->name.model, "calls",
-                                         (json_int_t)row->calls));
+    struct error_list *errors = ctx;
+
+    errors->is_cut = json_array_size(errors->list) == VIEW_ROWS_MAX;
+    if (errors->is_cut)
+        return 0;
+    json_array_append_new(errors->list,
+                          json_pack("{s:s, s:s, s:s, s:s, s:s, s:I}", "type", row->type, "org",
+                                    row->name.org, "feature", row->name.feature, "provider",
+                                    row->name.provider, "model", row->name.model, "calls",
+                                    (json_int_t)row->calls));
     return 0;
 }
 
@@ -183,23 +149,24 @@ static int answer_rows(const struct api_request *req, const struct range *range,
                        struct buf *out)
 {
     const struct view_row *rows;
-    json_t *root = json_object(), *list = json_array(), *errors = json_array();
+    json_t *root = json_object(), *list = json_array();
+    struct error_list errors = {.list = json_array()};
     unsigned count = 0;
     int r = store_each_cell(req->store, range->res, range->from_s, range->to_s, view_add, view);
 
     if (r == 0)
         r = store_each_error(req->store, range->res, range->from_s, range->to_s, add_error_row,
-                             errors);
+                             &errors);
     rows = view_rows(view, &count);
     for (unsigned i = 0; i < count && r == 0; i++)
         json_array_append_new(list, row_json(&rows[i]));
     json_object_set_new(root, "from", json_integer(range->from_s));
     json_object_set_new(root, "to", json_integer(range->to_s));
     json_object_set_new(root, "rows", list);
-    json_object_set_new(root, "errors_by_type", errors);
-    json_object_set_new(root, "cut", json_boolean(view_is_cut(view)));
+    json_object_set_new(root, "errors_by_type", errors.list);
+    json_object_set_new(root, "cut", json_boolean(view_is_cut(view) || errors.is_cut));
     if (r == 0)
-        return finish(root, out);
+        return api_finish(root, out);
     json_decref(root);
     return r;
 }
@@ -238,10 +205,12 @@ static int answer_report(const struct api_request *req, struct buf *out)
             return r;
         range.res = steps[i].res;
         range.from_s -= range.from_s % step_s;
+        if ((range.to_s - range.from_s) / step_s > BUCKETS_MAX)
+            return api_complain(out, "window", "is too long for this step: 50000 of them at most");
         r = view_new(true, (uint32_t)step_s, &view);
         return r < 0 ? r : answer_rows(req, &range, view, out);
     }
-    return complain(out, "by: use minute, hour or day\n");
+    return api_complain(out, "by", "use minute, hour or day");
 }
 
 /* --- single messages, as proto3 JSON --- */
@@ -278,12 +247,26 @@ static int add_call(void *ctx, struct slice payload)
     return add_message(ctx, payload);
 }
 
-static unsigned read_limit(const struct api_request *req, unsigned fallback)
+/* 0 and "" are as none. */
+static int read_limit(const struct api_request *req, unsigned *ret_limit, struct buf *out)
 {
     const char *text = req->param(req->param_ctx, "limit");
-    long n = text ? atol(text) : 0;
+    int64_t n = 0;
 
-    return n > 0 && n <= LIMIT_MAX ? (unsigned)n : fallback;
+    if (text && *text && api_number(text, LIMIT_MAX, &n) < 0)
+        return api_complain(out, "limit", "use 1 to 10000");
+    *ret_limit = n ? (unsigned)n : LIMIT_DEFAULT;
+    return 0;
+}
+
+static int read_active(const struct api_request *req, bool *ret_active, struct buf *out)
+{
+    const char *text = req->param(req->param_ctx, "active");
+
+    *ret_active = text && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
+    if (!text || !*text || *ret_active || strcmp(text, "0") == 0 || strcmp(text, "false") == 0)
+        return 0;
+    return api_complain(out, "active", "use 0 or 1");
 }
 
 /* What nanoseconds have no room for is as good as the last they have. */
@@ -297,16 +280,19 @@ static int64_t in_ns(int64_t s)
 static int answer_alerts(const struct api_request *req, struct buf *out)
 {
     struct message_list list = {.out = out, .type = EVENT_ALERT, .is_first = true};
-    const char *active = req->param(req->param_ctx, "active");
-    bool active_only = active && strcmp(active, "1") == 0;
+    bool active_only = false;
+    unsigned limit = 0;
     struct range range = {0};
     int r = read_range(req, "30d", &range, out);
 
     if (r == 0)
+        r = read_active(req, &active_only, out);
+    if (r == 0)
+        r = read_limit(req, &limit, out);
+    if (r == 0)
         r = buf_append_str(out, "{\"alerts\":[");
     if (r == 0)
-        r = store_each_alert(req->store, in_ns(range.from_s), active_only, read_limit(req, 1000),
-                             add_alert, &list);
+        r = store_each_alert(req->store, in_ns(range.from_s), active_only, limit, add_alert, &list);
     return r < 0 ? r : buf_append_str(out, "]}\n");
 }
 
@@ -315,13 +301,16 @@ static int answer_calls(const struct api_request *req, struct buf *out)
     struct message_list list = {.out = out, .type = EVENT_CALL, .is_first = true};
     struct range range = {0};
     uint64_t unreadable = 0;
+    unsigned limit = 0;
     int r = read_range(req, "15m", &range, out);
 
+    if (r == 0)
+        r = read_limit(req, &limit, out);
     if (r == 0)
         r = buf_append_str(out, "{\"calls\":[");
     if (r == 0)
         r = store_each_call(req->store, (uint64_t)in_ns(range.from_s), (uint64_t)in_ns(range.to_s),
-                            read_limit(req, 1000), add_call, &list, &unreadable);
+                            limit, add_call, &list, &unreadable);
     return r < 0 ? r
                  : buf_printf(out, "],\"unreadable\":%llu}\n",
                               (unsigned long long)(unreadable + list.unreadable));
@@ -409,7 +398,7 @@ static int answer_coverage(const struct api_request *req, struct buf *out)
                      (json_int_t)loss.streams, "received", (json_int_t)loss.received, "missing",
                      (json_int_t)loss.missing, "holes", holes, "names", names_json(req->stats));
     if (r == 0)
-        return finish(root, out);
+        return api_finish(root, out);
     json_decref(root);
     return r;
 }
@@ -434,7 +423,7 @@ static int answer_status(const struct api_request *req, struct buf *out)
         r = store_number_get(req->store, "duplicates", &duplicates);
     if (r < 0)
         return r;
-    return finish(
+    return api_finish(
         json_pack(
             "{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o}",
             "version", LECTR_VERSION, "nats_connected", s->connected, "store_ok", s->store_ok,
@@ -467,16 +456,18 @@ static int answer_readyz(const struct api_request *req, struct buf *out)
     return buf_append_str(out, why) < 0 ? -ENOMEM : -EAGAIN;
 }
 
+#define JSON "application/json"
+
 static const struct api_route routes[] = {
-    {"/api/v1/top", "application/json", answer_top, false},
-    {"/api/v1/report", "application/json", answer_report, false},
-    {"/api/v1/alerts", "application/json", answer_alerts, false},
-    {"/api/v1/calls", "application/json", answer_calls, false},
-    {"/api/v1/coverage", "application/json", answer_coverage, false},
-    {"/api/v1/status", "application/json", answer_status, false},
-    {"/healthz", "text/plain", answer_healthz, true},
-    {"/readyz", "text/plain", answer_readyz, true},
-    {"/metrics", "text/plain; version=0.0.4", metrics_answer, false},
+    {"/api/v1/top", JSON, answer_top, false, false, {"window", "to"}},
+    {"/api/v1/report", JSON, answer_report, false, false, {"by", "window", "to"}},
+    {"/api/v1/alerts", JSON, answer_alerts, false, false, {"window", "to", "active", "limit"}},
+    {"/api/v1/calls", JSON, answer_calls, false, false, {"window", "to", "limit"}},
+    {"/api/v1/coverage", JSON, answer_coverage, false, false, {"window", "to"}},
+    {"/api/v1/status", JSON, answer_status, false, false, {NULL}},
+    {"/healthz", "text/plain", answer_healthz, true, true, {NULL}},
+    {"/readyz", "text/plain", answer_readyz, true, true, {NULL}},
+    {"/metrics", "text/plain; version=0.0.4", metrics_answer, false, true, {NULL}},
 };
 
 const struct api_route *api_find(const char *path)

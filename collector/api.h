@@ -22,16 +22,31 @@ struct api_request {
     void *param_ctx;
 };
 
+#define API_PARAMS_MAX 4
+
 struct api_route {
     const char *path;
     const char *content_type;
-    /* 0, or -EINVAL with the complaint as text in `out`, or -errno. */
+    /* 0, or -EINVAL with the complaint as api_complain() makes it in `out`, or -errno. */
     int (*answer)(const struct api_request *req, struct buf *out);
-    bool is_probe; /* looks at nothing but config, stats and wall_ns */
+    bool is_probe;                      /* looks at nothing but config, stats and wall_ns */
+    bool is_loose;                      /* takes any parameter, and looks at none */
+    const char *params[API_PARAMS_MAX]; /* that it knows, NULL behind the last */
+};
+
+/* A parameter as it was sent; a value may be empty. */
+struct api_param {
+    struct slice name, value;
 };
 
 /* NULL: no such path. */
 const struct api_route *api_find(const char *path);
+
+/* The complaint as JSON, {"error":…,"parameter":…}: -EINVAL. `parameter` "" is left out. */
+int api_complain(struct buf *out, const char *parameter, const char *problem) LECTR_MUST_USE;
+/* What no route looks at: names it does not know, the same twice, NUL. 0 or a complaint. */
+int api_check_params(const struct api_route *route, const struct api_param *params, unsigned count,
+                     struct buf *out) LECTR_MUST_USE;
 
 /* In metrics.c: the Prometheus text format. */
 int metrics_answer(const struct api_request *req, struct buf *out) LECTR_MUST_USE;

@@ -2,6 +2,7 @@
 #include "collector/serve.h"
 
 #include "collector/api.h"
+#include "collector/callers.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 
@@ -15,12 +16,14 @@
 #include <sys/socket.h>
 
 #define CONNECTION_IDLE_S 30
+#define QUERY_PARAMS_MAX 8
 
 struct serve {
     const struct config *config;
     struct pipeline *pipeline;
     struct deliver *deliver; /* may be NULL */
     struct MHD_Daemon *daemon;
+    struct callers *callers;
     pthread_mutex_t lock; /* of what follows */
     struct exposed *exposed;
     struct deliver_stats letters; /* of the answer that is being made */
@@ -32,21 +35,34 @@ static const char *query_param(void *ctx, const char *name)
     return MHD_lookup_connection_value(ctx, MHD_GET_ARGUMENT_KIND, name);
 }
 
+/* Takes the body: an answer is in memory once, until its reader has it. */
 static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, const char *type,
-                               struct slice body)
+                               struct buf *body)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        body.len, (void *)(uintptr_t)body.data, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_FREE);
     enum MHD_Result r;
 
-    if (!response)
+    if (!response) {
+        buf_fini(body);
         return MHD_NO;
+    }
+    *body = (struct buf){0};
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     r = MHD_queue_response(c, status, response);
     MHD_destroy_response(response);
     return r;
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, const char *problem)
+{
+    struct buf out;
+
+    buf_init(&out, SERVE_ANSWER_BYTES_MAX);
+    (void)!api_complain(&out, "", problem);
+    return respond(c, status, "application/json", &out);
 }
 
 static unsigned status_of(int error)
@@ -56,6 +72,8 @@ static unsigned status_of(int error)
         return MHD_HTTP_OK;
     case -EINVAL:
         return MHD_HTTP_BAD_REQUEST;
+    case -ENOSPC:
+        return MHD_HTTP_CONTENT_TOO_LARGE;
     case -EAGAIN:
         return MHD_HTTP_SERVICE_UNAVAILABLE;
     default:
@@ -77,7 +95,6 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
         .param_ctx = c,
     };
     struct buf out;
-    enum MHD_Result result;
     int r;
 
     buf_init(&out, SERVE_ANSWER_BYTES_MAX);
@@ -90,19 +107,81 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
         req.deliver = &s->letters;
     }
     r = route->answer(&req, &out);
-    if (r < 0 && r != -EINVAL && r != -EAGAIN) {
+    if (r == -ENOSPC)
+        (void)!api_complain(&out, "", "the answer is too long: ask for less of it");
+    else if (r < 0 && r != -EINVAL && r != -EAGAIN) {
         log_error("request failed", "path=%s error=%s database=%s", route->path, strerror(-r),
                   store_error(s->store));
-        buf_reset(&out);
-        if (buf_append_str(&out, "internal error\n") < 0)
-            buf_reset(&out);
+        (void)!api_complain(&out, "", "internal error");
     }
     if (!route->is_probe)
         pthread_mutex_unlock(&s->lock);
-    result = respond(c, status_of(r), r == 0 ? route->content_type : "text/plain; charset=utf-8",
-                     buf_slice(&out));
+    /* Probes tell in words what is wrong. */
+    return respond(c, status_of(r),
+                   r == 0 || route->is_probe ? route->content_type : "application/json", &out);
+}
+
+struct query {
+    struct api_param params[QUERY_PARAMS_MAX];
+    unsigned count;
+    bool is_long;
+};
+
+static enum MHD_Result take_param(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                  size_t name_len, const char *value, size_t value_len)
+{
+    struct query *q = ctx;
+
+    (void)kind;
+    q->is_long = q->count == QUERY_PARAMS_MAX;
+    if (q->is_long)
+        return MHD_NO;
+    q->params[q->count++] = (struct api_param){
+        .name = slice_of(name, name_len),
+        .value = value ? slice_of(value, value_len) : slice_str(""),
+    };
+    return MHD_YES;
+}
+
+static enum MHD_Result answer_checked(struct serve *s, struct MHD_Connection *c,
+                                      const struct api_route *route)
+{
+    struct query query = {.count = 0};
+    struct buf out;
+    int r;
+
+    MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, take_param, &query);
+    if (query.is_long && !route->is_loose)
+        return refuse(c, MHD_HTTP_BAD_REQUEST, "too many parameters");
+    buf_init(&out, SERVE_ANSWER_BYTES_MAX);
+    r = api_check_params(route, query.params, query.count, &out);
+    if (r < 0)
+        return respond(c, status_of(r), "application/json", &out);
     buf_fini(&out);
-    return result;
+    return answer_route(s, c, route);
+}
+
+static struct caller *caller_of(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info ? info->socket_context : NULL;
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *c, void **caller,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct serve *s = ctx;
+    const union MHD_ConnectionInfo *info;
+
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        callers_go(s->callers, *caller);
+        return;
+    }
+    info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info)
+        *caller = callers_come(s->callers, info->connect_fd, clock_mono_ns());
 }
 
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const char *url,
@@ -111,6 +190,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
 {
     static int seen_headers;
     const struct api_route *route = api_find(url);
+    struct serve *s = ctx;
+    enum MHD_Result r;
 
     (void)version;
     (void)upload;
@@ -124,10 +205,13 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
         return MHD_YES;
     }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-        return respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", slice_str("GET only\n"));
+        return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only");
     if (!route)
-        return respond(c, MHD_HTTP_NOT_FOUND, "text/plain", slice_str("no such path\n"));
-    return answer_route(ctx, c, route);
+        return refuse(c, MHD_HTTP_NOT_FOUND, "no such path");
+    callers_begin(s->callers, caller_of(c));
+    r = answer_checked(s, c, route);
+    callers_end(s->callers, caller_of(c), clock_mono_ns());
+    return r;
 }
 
 /* "host:port", "[v6]:port" or ":port". */
@@ -163,7 +247,8 @@ static int start_daemon(struct serve *s)
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, info->ai_addr,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)CONNECTION_IDLE_S, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+        (unsigned)CONNECTION_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
     r = s->daemon ? 0 : errno ? -errno : -EIO;
     freeaddrinfo(info);
     return r;
@@ -186,6 +271,8 @@ int serve_start(const struct config *config, struct pipeline *pipeline, struct d
     pthread_mutex_init(&s->lock, NULL);
     r = exposed_new(config->http.metrics_series, &s->exposed);
     if (r == 0)
+        r = callers_new(SERVE_CONNECTIONS_MAX, &s->callers);
+    if (r == 0)
         r = store_open_reader(config_store_where(config), &s->store);
     if (r == 0)
         r = start_daemon(s);
@@ -205,6 +292,7 @@ void serve_stop(struct serve **serve)
         return;
     if ((*serve)->daemon)
         MHD_stop_daemon((*serve)->daemon);
+    callers_free(&(*serve)->callers);
     exposed_free(&(*serve)->exposed);
     store_close(&(*serve)->store);
     pthread_mutex_destroy(&(*serve)->lock);

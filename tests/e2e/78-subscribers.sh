@@ -84,7 +84,6 @@ same "the collector: events received, twice, missing" "$((sent + 8)) 1 2" \
 # --- from the roll-ups -------------------------------------------------------------------------
 
 # Without the running buckets: those are not told yet.
-top() { curl -s "$collector_url/api/v1/top?from=$((end - day))&to=$end"; }
 for language in "${languages[@]}"; do
     for window in 1m 1h 1d; do
         subscriber "$language" rollups --once $window >"$tmp/$language-$window" || not_ok "$language: rollups ended with $?"

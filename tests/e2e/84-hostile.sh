@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Files, words and peers that mean ill: settings, an API that lies to lectrctl.
+# Files, words and peers that mean ill: settings, an API that lies to lectrctl, queries that mean
+# nothing, clients that are slow for ever.
 source "$(dirname "$0")/../harness/e2e-lib.sh"
 e2e_begin hostile
 export LECTR_STACK_LAB=0
@@ -44,3 +45,40 @@ ctl alerts --limit -1 --collector "$api/evil"
 same "and so is a limit that is none" 2 $?
 ctl top --once --collector http://127.0.0.1:1
 same "an absent API is exit 1" 1 $?
+
+# --- the collector's own API ------------------------------------------------------------------------
+
+stack_start nats collector
+
+# refused STATUS PARAMETER QUERY: in JSON that names the parameter.
+refused() {
+    local got
+    got=$(curl -s -g -o "$tmp/out" -w '%{http_code} %{content_type}' "$collector_url$3")
+    same "$(cut -c1-80 <<<"$3")" "$1 application/json $2" "$got $(jq -r '.parameter // "-"' "$tmp/out")" || note "$(head -c 300 "$tmp/out")"
+}
+refused 400 window '/api/v1/top?window=15m%00junk'
+refused 400 window '/api/v1/top?window=%2015m'
+refused 400 window '/api/v1/top?window=-1m'
+refused 400 window '/api/v1/top?window=99999999999999999999w'
+refused 400 window '/api/v1/top?window=3661d'
+refused 400 window '/api/v1/top?window=1m&window=2m'
+refused 400 window "/api/v1/top?window=$(head -c 20000 /dev/zero | tr '\0' a)"
+refused 400 windw '/api/v1/top?windw=7d'
+refused 400 window '/api/v1/report?by=minute&window=60d'
+refused 400 by '/api/v1/report?by=day%00'
+refused 400 to '/api/v1/top?to=1e9'
+refused 400 limit '/api/v1/alerts?limit=-1'
+refused 400 limit '/api/v1/calls?limit=10001'
+refused 400 active '/api/v1/alerts?active=yes'
+refused 400 - "/api/v1/top?$(printf 'a%d=1&' {1..20})"
+refused 404 - '/api/v2'
+same "POST" "405 application/json" "$(curl -s -o /dev/null -w '%{http_code} %{content_type}' -d x "$collector_url/api/v1/top")"
+same "HEAD has no body" 200 "$(curl -s -I -o /dev/null -w '%{http_code}' "$collector_url/api/v1/top")"
+same "metrics are scraped whatever is added" 200 "$(curl -s -o /dev/null -w '%{http_code}' "$collector_url/metrics?a=1&a=2")"
+
+# Slow clients hold all places, and more of them come; a probe is heard nevertheless.
+background slow /usr/bin/python3 -B "$top/tests/e2e/tools/slow_clients.py" "${collector_url##*:}" 40
+wait_for 30 grep -q 40 "$log/slow" || not_ok "the slow clients are not there"
+for path in /healthz /metrics /api/v1/status; do
+    same "$path while 40 slow clients hang on" 200 "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "$collector_url$path")"
+done
