@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 struct caller {
@@ -40,6 +41,14 @@ void callers_free(struct callers **callers)
     *callers = NULL;
 }
 
+/* What it sent has not been read yet: it is it that waits. */
+static bool waits_for_us(const struct caller *k)
+{
+    int unread = 0;
+
+    return k->is_served || (ioctl(k->fd, FIONREAD, &unread) == 0 && unread > 0);
+}
+
 /* Its thread sees the end and lets go of the place. */
 static void hang_up(struct callers *c, const struct caller *but)
 {
@@ -48,7 +57,7 @@ static void hang_up(struct callers *c, const struct caller *but)
     for (unsigned i = 0; i < c->places; i++) {
         struct caller *k = &c->list[i];
 
-        if (!k->is_there || k == but || k->is_served || k->is_hung_up)
+        if (!k->is_there || k == but || k->is_hung_up || waits_for_us(k))
             continue;
         if (!longest || k->since_ns < longest->since_ns)
             longest = k;

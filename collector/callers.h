@@ -23,7 +23,8 @@ void callers_free(struct callers **callers);
  */
 struct caller *callers_come(struct callers *c, int fd, uint64_t now_ns);
 void callers_go(struct callers *c, struct caller *caller);
-/* While an answer is made nobody is waited for; after that, from `now_ns` on. NULL-safe. */
+/* While an answer is made, or what was sent is still unread, nobody is waited for; after that, from
+ * `now_ns` on. NULL-safe. */
 void callers_begin(struct callers *c, struct caller *caller);
 void callers_end(struct callers *c, struct caller *caller, uint64_t now_ns);
 /* How many were hung up on. */

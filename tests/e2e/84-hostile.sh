@@ -48,6 +48,12 @@ same "an absent API is exit 1" 1 $?
 
 # --- the collector's own API ------------------------------------------------------------------------
 
+cat >"$tmp/alerting.yaml" <<'YAML'
+receivers:
+- {name: "quote\" back\\slash\nline \u009b é", type: webhook, url: "http://127.0.0.1:1/"}
+- {name: "\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d\u540d\u524d", type: slack, url: "http://127.0.0.1:1/"}
+YAML
+printf 'alerting:\n  file: %s\n' "$tmp/alerting.yaml" >>"$collector_config"
 stack_start nats collector
 
 # refused STATUS PARAMETER QUERY: in JSON that names the parameter.
@@ -82,3 +88,36 @@ wait_for 30 grep -q 40 "$log/slow" || not_ok "the slow clients are not there"
 for path in /healthz /metrics /api/v1/status; do
     same "$path while 40 slow clients hang on" 200 "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "$collector_url$path")"
 done
+
+kill "$started"
+
+# --- names in /metrics ---------------------------------------------------------------------------
+
+# Quotes, ends of lines, what is no UTF-8 when it is cut, nothing at all; and the longest of each.
+/usr/bin/python3 -B - >"$tmp/names" <<'PY'
+import json, time
+names = ['"', '\\', 'a\nb', 'a" 1\n# TYPE x counter', '\x1b[2J\u009b', 'é' * 200, '"' * 400, '"' * 95, '"' * 94,
+         'x' * 94 + 'é', '', ' ', '{}', 'a,b="c"', '\U0001f600' * 60, '(other)', 'a\rb', '\u2028', '\ufeff', '\ufffe']
+now = time.time()
+for i, name in enumerate(names):
+    print(json.dumps({"seq": i + 1, "at": now, "org": "e2e", "provider": name[:8] or "p", "model_requested": name,
+                      "feature": {"value": name}, "outcome": "OUTCOME_OK", "status_code": 200}))
+print(json.dumps({"seq": len(names) + 1, "at": now, "org": '"\\\n' * 5, "provider": "p", "outcome": "OUTCOME_OK"}))
+PY
+tool tell.py "$NATS_PORT" <"$tmp/names" >/dev/null || not_ok "tell.py failed"
+count=$(wc -l <"$tmp/names")
+told() { [ "$(curl -s "$collector_url/api/v1/status" | jq .events_received)" = "$count" ]; }
+wait_for 20 told || not_ok "the collector has $(curl -s "$collector_url/api/v1/status" | jq -c '[.events_received, .malformed]') of $count"
+curl -s "$collector_url/metrics" >"$tmp/metrics"
+if command -v promtool >/dev/null; then
+    promtool check metrics <"$tmp/metrics" >"$tmp/out" 2>&1
+    same "promtool on /metrics with such names" 0 $? || note "$(head -n 5 "$tmp/out")"
+else
+    skip "promtool is not installed"
+fi
+same "series that are told twice" 0 "$(grep -v '^#' "$tmp/metrics" | sed 's/ [^ ]*$//' | sort | uniq -d | wc -l)"
+check "all calls are in them" [ "$(awk '/^lectr_calls_total/ { n += $NF } END { print n }' "$tmp/metrics")" = "$count" ]
+for path in top report coverage calls alerts; do
+    check "$path with such names is JSON" holds 'type == "object"' < <(curl -s "$collector_url/api/v1/$path?window=1h")
+done
+same "the rows of top have all of them" "$count" "$(curl -s "$collector_url/api/v1/top?window=1h" | jq '[.rows[].calls] | add')"

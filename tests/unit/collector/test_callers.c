@@ -90,11 +90,30 @@ static void who_is_served_stays(void **state)
     callers_free(&c);
 }
 
+/* It has asked, and its thread has not come to it. */
+static void who_waits_for_us_stays(void **state)
+{
+    struct callers *c = NULL;
+    struct caller *k[3];
+
+    (void)state;
+    assert_int_equal(callers_new(PLACES, &c), 0);
+    assert_int_equal(send(ends[0][1], "GET", 3, 0), 3);
+    for (unsigned i = 0; i < 3; i++)
+        k[i] = callers_come(c, ends[i][0], i);
+    assert_true(is_shut(1));
+    assert_int_equal(send(ends[0][1], " /", 2, MSG_NOSIGNAL), 2);
+    for (int i = 0; i < 3; i++)
+        callers_go(c, k[i]);
+    callers_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(who_is_waited_for_longest_goes, prepare, clean),
         cmocka_unit_test_setup_teardown(who_is_served_stays, prepare, clean),
+        cmocka_unit_test_setup_teardown(who_waits_for_us_stays, prepare, clean),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
