@@ -19,6 +19,8 @@
  * ones, so that no sampling noise is assumed. */
 #define PIECE 1e-6
 #define STEP_ROWS 1000
+/* The baseline counts in floats: one infinite minute would be an alert for ever. */
+#define AMOUNT_MAX 1e18
 
 struct backtest {
     struct baseline_settings settings;
@@ -87,7 +89,7 @@ static int learn(struct backtest *b, double amount)
 /* The minutes from the row before to where this one is judged. */
 static int learn_row(struct backtest *b, int64_t minute, double value)
 {
-    double amount = value / b->step_min;
+    double amount = fmin(value / b->step_min, AMOUNT_MAX);
     int r = 0;
 
     if (b->piece <= 0)

@@ -3,10 +3,14 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define TIME_MAX_S INT64_C(253402300799) /* the last of year 9999 */
+#define BOM "\xef\xbb\xbf"
 
 void points_fini(struct points *p)
 {
@@ -22,8 +26,9 @@ static int zone_of(const char *text, long *ret_offset_s)
     *ret_offset_s = 0;
     if (!*text || strcmp(text, "Z") == 0)
         return 0;
-    if ((*text != '+' && *text != '-') ||
-        sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &length) != 2 || text[1 + length])
+    if ((*text != '+' && *text != '-') || strspn(text + 1, "0123456789:") != strlen(text + 1) ||
+        sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &length) != 2 || text[1 + length] ||
+        hours > 14 || minutes > 59)
         return -1;
     *ret_offset_s = (*text == '-' ? -1 : 1) * (hours * 3600L + minutes * 60L);
     return 0;
@@ -43,7 +48,7 @@ static int time_of(const char *text, int64_t *ret_time_s)
     if (!rest) {
         errno = 0;
         seconds = strtoll(text, &end, 10);
-        if (end == text || *end || errno)
+        if (end == text || *end || errno || seconds < -TIME_MAX_S || seconds > TIME_MAX_S)
             return -1;
         *ret_time_s = seconds;
         return 0;
@@ -93,23 +98,56 @@ static int append(struct points *p, size_t *room, const struct point *point)
     return 0;
 }
 
+/* 1: a line, without its end, 0: there is none any more; *ret_wrong for one that is none. */
+static int next_line(FILE *file, char *ret_line, size_t size, const char **ret_wrong)
+{
+    size_t len = 0;
+    int c;
+
+    while ((c = getc_unlocked(file)) != EOF && c != '\n') {
+        if (c == 0 || len + 1 == size) {
+            *ret_wrong = c == 0 ? "a NUL byte" : "the line is too long";
+            return 1;
+        }
+        ret_line[len++] = (char)c;
+    }
+    if (len && ret_line[len - 1] == '\r')
+        len--;
+    ret_line[len] = '\0';
+    return len || c != EOF;
+}
+
+/* The first one may be a heading, and begin with what Windows puts there. */
+static bool is_heading(const char *line)
+{
+    static const char *const headings[] = {"timestamp,", "\"timestamp\","};
+
+    for (size_t i = 0; i < sizeof(headings) / sizeof(headings[0]); i++)
+        if (strncmp(line, headings[i], strlen(headings[i])) == 0)
+            return true;
+    return false;
+}
+
 static int load_lines(FILE *file, struct points *p, size_t *ret_line, const char **ret_wrong)
 {
-    char line[256];
+    char buffer[256];
     size_t room = 0;
 
-    for (*ret_line = 1; fgets(line, sizeof(line), file); ++*ret_line) {
+    for (*ret_line = 1; next_line(file, buffer, sizeof(buffer), ret_wrong) > 0; ++*ret_line) {
+        const size_t skip = *ret_line == 1 && strncmp(buffer, BOM, 3) == 0 ? 3 : 0;
+        char *line = buffer + skip;
         struct point point;
         int r;
 
-        line[strcspn(line, "\r\n")] = 0;
-        if (!line[0] || (*ret_line == 1 && strncmp(line, "timestamp", 9) == 0))
+        if (*ret_wrong)
+            return -EINVAL;
+        if (!line[0] || (*ret_line == 1 && is_heading(line)))
             continue;
         *ret_wrong = parse_line(line, &point);
         if (!*ret_wrong && p->count && point.time_s < p->list[p->count - 1].time_s)
             *ret_wrong = "timestamps must not go back";
         if (!*ret_wrong && p->count >= POINTS_MAX)
-            *ret_wrong = "too many lines";
+            *ret_wrong = "more than 10000000 lines";
         if (*ret_wrong)
             return -EINVAL;
         r = append(p, &room, &point);

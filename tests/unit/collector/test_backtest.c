@@ -154,6 +154,24 @@ static int run(const char *text, bool as_json, char *ret_out, size_t size, char 
     return r;
 }
 
+static void test_an_absurd_value_is_over_when_it_is(void **state)
+{
+    struct backtest *b = fresh(STEP_S);
+    struct backtest_row row;
+
+    (void)state;
+    for (int i = 0; i < 288 * 6; i++) {
+        double value = i == 288 * 3 ? 1e308 : usual(i);
+
+        assert_int_equal(backtest_feed(b, START_S + (int64_t)i * STEP_S, value, &row), 0);
+        if (i == 288 * 3)
+            assert_true(row.return_period_weeks > 100);
+    }
+    assert_true(row.return_period_weeks < 1);
+    assert_true(row.baseline > 0 && row.upper < 1000);
+    backtest_free(&b);
+}
+
 static void test_files(void **state)
 {
     char out[512], error[256];
@@ -164,6 +182,10 @@ static void test_files(void **state)
                      0);
     assert_string_equal(out, "timestamp,value,baseline,lower,upper,score,return_period_weeks\n"
                              "2026-01-31 12:00:00,1.5,,,,0,\n2026-01-31T12:05:00Z,2,,,,0,\n");
+    assert_int_equal(
+        run("\xef\xbb\xbf\"timestamp\",\"value\"\n1767225600,3\n", false, out, sizeof(out), error),
+        0);
+    assert_non_null(strstr(out, "\n1767225600,3,"));
     assert_int_equal(run("1767225600,3\n", true, out, sizeof(out), error), 0);
     assert_string_equal(out, "{\"timestamp\":\"1767225600\",\"value\":3,\"baseline\":null,"
                              "\"lower\":null,\"upper\":null,\"score\":0,"
@@ -181,7 +203,15 @@ static void test_bad_files(void **state)
         {"2026-01-31 12:00:00,nan\n", ":1: the value is not finite"},
         {"31.01.2026,1\n", ":1: not a timestamp"},
         {"2026-01-31 12:00:00+02:00x,1\n", ":1: not a timestamp"},
+        {"2026-01-31 12:00:00+99:99,1\n", ":1: not a timestamp"},
+        {"2026-01-31 12:00:00+-5:00,1\n", ":1: not a timestamp"},
+        {"-9223372036854775807,1\n9223372036854775807,2\n", ":1: not a timestamp"},
+        {"1767225600,inf\n", ":1: the value is not finite"},
+        {"1767225600,1e309\n", ":1: the value is not finite"},
+        {"1767225600,1,2\n", ":1: the value is not a number"},
+        {"timestamps,value\n1,1\n", ":1: not a timestamp"},
         {"timestamp,value\n", ":1: no line"},
+        {"", ":1: no line"},
     };
     char out[512], error[256];
 
@@ -193,6 +223,25 @@ static void test_bad_files(void **state)
     assert_int_equal(backtest_file("/nonexistent", &settings, false, stdout, error, sizeof(error)),
                      -ENOENT);
     assert_non_null(strstr(error, "/nonexistent"));
+}
+
+static void test_bytes(void **state)
+{
+    static const char nul[] = "1,1\n2,2\0hidden\n3,3\n";
+    char path[] = "/tmp/lectr-points-XXXXXX", error[256], wide[400] = "1,1\n2,";
+    struct points points = {0};
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_int_equal(write(fd, nul, sizeof(nul) - 1), (ssize_t)sizeof(nul) - 1);
+    assert_int_equal(points_load(path, &points, error, sizeof(error)), -EINVAL);
+    assert_non_null(strstr(error, ":2: a NUL"));
+    memset(wide + strlen(wide), '1', sizeof(wide) - strlen(wide));
+    assert_int_equal(pwrite(fd, wide, sizeof(wide), 0), (ssize_t)sizeof(wide));
+    assert_int_equal(points_load(path, &points, error, sizeof(error)), -EINVAL);
+    assert_non_null(strstr(error, ":2: the line is too long"));
+    close(fd);
+    unlink(path);
 }
 
 static void test_zones(void **state)
@@ -221,6 +270,8 @@ int main(void)
         cmocka_unit_test(test_does_not_look_ahead),
         cmocka_unit_test(test_any_step),
         cmocka_unit_test(test_what_it_cannot_judge),
+        cmocka_unit_test(test_an_absurd_value_is_over_when_it_is),
+        cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_zones),
