@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "collector/hush.h"
 
+#include "collector/alerting.h"
 #include "collector/rules_store.h"
 #include "collector/store_rules.h"
+#include "collector/text.h"
 #include "collector/when.h"
 #include "proto/base/clock.h"
 
@@ -12,6 +14,8 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+
+#define TEXT_BYTES 512
 
 #define USAGE                                                                                      \
     "usage: lectr-collector silence add --match NAME=VALUE... --for 2h | --until TIME\n"           \
@@ -47,13 +51,39 @@ static int finish(struct store *store, int r)
     if (r == 0)
         r = store_commit(store);
     if (r < 0) {
-        fprintf(stderr, "not written: %s\n", r == -ENOENT ? "there is none" : store_error(store));
+        const char *why = r == -ENOENT ? "there is none" : store_error(store);
+
+        fprintf(stderr, "not written: %s\n", why[0] ? why : strerror(-r));
         store_rollback(store);
     }
     return r == -ENOENT ? 2 : r < 0 ? 1 : 0;
 }
 
 /* --- silences --- */
+
+/* It is shown to whoever lists silences, and goes into a database that wants UTF-8. */
+static int check_text(const char *option, const char *text)
+{
+    char clean[TEXT_BYTES];
+
+    text_copy(clean, sizeof(clean), text);
+    if (strcmp(clean, text) == 0)
+        return 0;
+    text_copy(clean, 64, text);
+    fprintf(stderr, "%s %s: use UTF-8 without control characters, %d bytes at most\n", option,
+            clean, TEXT_BYTES - 1);
+    return -EINVAL;
+}
+
+/* One that no alert has would silence nothing, and say nothing. */
+static int check_severity(const char *pattern)
+{
+    for (int i = ALERTING_INFO; i <= ALERTING_CRITICAL; i++)
+        if (alerting_glob(pattern, alerting_severity_name((enum alerting_severity)i)))
+            return 0;
+    fprintf(stderr, "--match severity=%s: use info, warning or critical\n", pattern);
+    return -EINVAL;
+}
 
 static int take_match(const char *text, struct store_silence *silence)
 {
@@ -70,12 +100,20 @@ static int take_match(const char *text, struct store_silence *silence)
     };
     const char *equals = strchr(text, '=');
 
+    if (check_text("--match", text) < 0)
+        return -EINVAL;
     for (size_t i = 0; equals && equals[1] && i < sizeof(names) / sizeof(names[0]); i++) {
         if (strlen(names[i].name) != (size_t)(equals - text) ||
             strncmp(names[i].name, text, (size_t)(equals - text)) != 0)
             continue;
-        *(const char **)(void *)((char *)silence + names[i].offset) = equals + 1;
-        return 0;
+        const char **place = (const char **)(void *)((char *)silence + names[i].offset);
+
+        if ((*place)[0]) {
+            fprintf(stderr, "--match %s is given twice: every --match must hold\n", names[i].name);
+            return -EINVAL;
+        }
+        *place = equals + 1;
+        return strcmp(names[i].name, "severity") == 0 ? check_severity(*place) : 0;
     }
     fprintf(stderr, "--match %s: use org, feature, provider, model, severity or rule=VALUE\n",
             text);
@@ -138,13 +176,14 @@ static int add(const struct config *config, const struct hush_args *args)
     int r;
 
     if (args->matches_count == 0) {
-        fprintf(stderr, "say what is to be silent: --match feature=chat; '*' for everything\n");
+        fprintf(stderr,
+                "say what is to be silent: --match feature=chat; --match 'org=*' for everything\n");
         return 2;
     }
     for (unsigned i = 0; i < args->matches_count; i++)
         if (take_match(args->matches[i], &silence) < 0)
             return 2;
-    if (take_times(args, &silence) < 0)
+    if (take_times(args, &silence) < 0 || check_text("--comment", silence.comment) < 0)
         return 2;
     if (make_id(id) < 0 || open_store(config, &store) < 0)
         return 1;
@@ -155,6 +194,15 @@ static int add(const struct config *config, const struct hush_args *args)
     if (r == 0)
         printf("%s\n", id);
     return r;
+}
+
+/* Who wrote it may have used another program. */
+static void print_text(const char *before, const char *name, const char *between, const char *text)
+{
+    char clean[TEXT_BYTES];
+
+    text_copy(clean, sizeof(clean), text);
+    printf("%s%s%s%s", before, name, between, clean);
 }
 
 static int print_silence(void *ctx, const struct store_silence *s)
@@ -171,8 +219,10 @@ static int print_silence(void *ctx, const struct store_silence *s)
     printf("%s %s %s %s", s->id, from, until, s->is_planned ? "planned" : "silence");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (names[i].value[0])
-            printf(" %s=%s", names[i].name, names[i].value);
-    printf("%s%s\n", s->comment[0] ? " # " : "", s->comment);
+            print_text(" ", names[i].name, "=", names[i].value);
+    if (s->comment[0])
+        print_text(" ", "#", " ", s->comment);
+    putchar('\n');
     return 0;
 }
 

@@ -12,6 +12,32 @@ stack_init
 "$B/lectr-collector" check-config "$tmp/nothing.yaml" -c "$collector_config" >"$tmp/out" 2>&1
 same "check-config does not call a file good that it did not read" 2 $?
 
+# --- silences and feedback by word ---------------------------------------------------------------
+
+# bad WORDS...: refused with exit 2 and a reason, before anything is written.
+bad() {
+    local status
+    "$B/lectr-collector" "$@" -c "$collector_config" >"$tmp/out" 2>"$tmp/err"
+    status=$?
+    same "$(printf '%.60q ' "$@" | tr -d '\n')" "2 0" "$status $(wc -c <"$tmp/out")"
+    [ -s "$tmp/err" ] || not_ok "and says nothing"
+    LC_ALL=C grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$tmp/err" && not_ok "and acts on the terminal"
+}
+bad silence add --match $'feature=x\e[2J' --for 2h
+bad silence add --match $'feature=\xff\xfe' --for 2h
+bad silence add --match "feature=$(head -c 5000 /dev/zero | tr '\0' x)" --for 2h
+bad silence add --match feature=a --match feature=b --for 2h
+bad silence add --match severity=crit --for 2h
+bad silence add --match feature=a --for 2h --comment $'a\nb'
+bad silence add --match feature= --for 2h
+bad silence add --match feature=a --for 2h --until 2030-01-01T00:00:00Z
+bad silence add --match feature=a --from 2030-01-01T00:00:00Z --until 2029-01-01T00:00:00Z
+bad silence add --match feature=a --for 99999999999d
+bad silence remove ''
+bad feedback '' true
+bad feedback nobody maybe
+same "no silence was written" "" "$("$B/lectr-collector" silence list -c "$collector_config")"
+
 # --- lectrctl: no answer may act on the terminal, and none hangs it or ends it badly -----------
 
 background api /usr/bin/python3 -B "$top/tests/e2e/tools/hostile_api.py" "$tmp/api-port"
@@ -83,10 +109,10 @@ same "HEAD has no body" 200 "$(curl -s -I -o /dev/null -w '%{http_code}' "$colle
 same "metrics are scraped whatever is added" 200 "$(curl -s -o /dev/null -w '%{http_code}' "$collector_url/metrics?a=1&a=2")"
 
 # Slow clients hold all places, and more of them come; a probe is heard nevertheless.
-background slow /usr/bin/python3 -B "$top/tests/e2e/tools/slow_clients.py" "${collector_url##*:}" 40
-wait_for 30 grep -q 40 "$log/slow" || not_ok "the slow clients are not there"
+background slow /usr/bin/python3 -B "$top/tests/e2e/tools/slow_clients.py" "${collector_url##*:}" 100
+wait_for 30 grep -q 100 "$log/slow" || not_ok "the slow clients are not there"
 for path in /healthz /metrics /api/v1/status; do
-    same "$path while 40 slow clients hang on" 200 "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "$collector_url$path")"
+    same "$path while 100 slow clients hang on" 200 "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "$collector_url$path")"
 done
 
 kill "$started"
