@@ -11,7 +11,9 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -24,6 +26,7 @@ struct serve {
     struct deliver *deliver; /* may be NULL */
     struct MHD_Daemon *daemon;
     struct callers *callers;
+    atomic_size_t held_bytes;
     pthread_mutex_t lock; /* of what follows */
     struct exposed *exposed;
     struct deliver_stats letters; /* of the answer that is being made */
@@ -35,19 +38,49 @@ static const char *query_param(void *ctx, const char *name)
     return MHD_lookup_connection_value(ctx, MHD_GET_ARGUMENT_KIND, name);
 }
 
-/* Takes the body: an answer is in memory once, until its reader has it. */
-static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, const char *type,
-                               struct buf *body)
+/* An answer, until its reader has it or is gone. */
+struct held {
+    struct serve *serve;
+    struct buf body;
+};
+
+static void let_go(void *ctx)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_FREE);
+    struct held *held = ctx;
+
+    atomic_fetch_sub(&held->serve->held_bytes, held->body.cap);
+    buf_fini(&held->body);
+    free(held);
+}
+
+static struct MHD_Response *hold(struct serve *s, struct buf *body)
+{
+    struct held *held = calloc(1, sizeof(*held));
+    struct MHD_Response *response;
+
+    if (!held) {
+        buf_fini(body);
+        return NULL;
+    }
+    *held = (struct held){.serve = s, .body = *body};
+    *body = (struct buf){0};
+    atomic_fetch_add(&s->held_bytes, held->body.cap);
+    response = MHD_create_response_from_buffer_with_free_callback_cls(
+        held->body.len, held->body.data, let_go, held);
+    if (!response)
+        let_go(held);
+    return response;
+}
+
+/* Takes the body. */
+static enum MHD_Result respond(struct serve *s, struct MHD_Connection *c, unsigned status,
+                               const char *type, struct buf *body)
+{
+    struct MHD_Response *response = hold(s, body);
     enum MHD_Result r;
 
-    if (!response) {
-        buf_fini(body);
+    if (!response)
         return MHD_NO;
-    }
-    *body = (struct buf){0};
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
@@ -56,13 +89,14 @@ static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, const 
     return r;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *c, unsigned status, const char *problem)
+static enum MHD_Result refuse(struct serve *s, struct MHD_Connection *c, unsigned status,
+                              const char *problem)
 {
     struct buf out;
 
     buf_init(&out, SERVE_ANSWER_BYTES_MAX);
     (void)!api_complain(&out, "", problem);
-    return respond(c, status, "application/json", &out);
+    return respond(s, c, status, "application/json", &out);
 }
 
 static unsigned status_of(int error)
@@ -117,7 +151,7 @@ static enum MHD_Result answer_route(struct serve *s, struct MHD_Connection *c,
     if (!route->is_probe)
         pthread_mutex_unlock(&s->lock);
     /* Probes tell in words what is wrong. */
-    return respond(c, status_of(r),
+    return respond(s, c, status_of(r),
                    r == 0 || route->is_probe ? route->content_type : "application/json", &out);
 }
 
@@ -152,11 +186,13 @@ static enum MHD_Result answer_checked(struct serve *s, struct MHD_Connection *c,
 
     MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, take_param, &query);
     if (query.is_long && !route->is_loose)
-        return refuse(c, MHD_HTTP_BAD_REQUEST, "too many parameters");
+        return refuse(s, c, MHD_HTTP_BAD_REQUEST, "too many parameters");
+    if (!route->is_probe && atomic_load(&s->held_bytes) > SERVE_HELD_BYTES_MAX)
+        return refuse(s, c, MHD_HTTP_SERVICE_UNAVAILABLE, "too much is still to be read");
     buf_init(&out, SERVE_ANSWER_BYTES_MAX);
     r = api_check_params(route, query.params, query.count, &out);
     if (r < 0)
-        return respond(c, status_of(r), "application/json", &out);
+        return respond(s, c, status_of(r), "application/json", &out);
     buf_fini(&out);
     return answer_route(s, c, route);
 }
@@ -205,9 +241,9 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c, const cha
         return MHD_YES;
     }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-        return refuse(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only");
+        return refuse(s, c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only");
     if (!route)
-        return refuse(c, MHD_HTTP_NOT_FOUND, "no such path");
+        return refuse(s, c, MHD_HTTP_NOT_FOUND, "no such path");
     callers_begin(s->callers, caller_of(c));
     r = answer_checked(s, c, route);
     callers_end(s->callers, caller_of(c), clock_mono_ns());
@@ -246,9 +282,9 @@ static int start_daemon(struct serve *s)
     errno = 0;
     s->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, info->ai_addr,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)CONNECTION_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)(CALLERS_LEAVING * SERVE_CONNECTIONS_MAX),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_IDLE_S, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, s, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
     r = s->daemon ? 0 : errno ? -errno : -EIO;
     freeaddrinfo(info);
     return r;

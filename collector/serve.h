@@ -11,8 +11,10 @@
 #include "collector/pipeline.h"
 #include "proto/base/cleanup.h"
 
-#define SERVE_CONNECTIONS_MAX 16
+#define SERVE_CONNECTIONS_MAX 64
 #define SERVE_ANSWER_BYTES_MAX (32 * 1024 * 1024)
+/* With so much in answers that are still to be read no further one is made, but 503. */
+#define SERVE_HELD_BYTES_MAX (128 * 1024 * 1024)
 
 struct serve;
 
