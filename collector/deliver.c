@@ -59,12 +59,14 @@ static int reload(struct deliver *d)
 {
     struct alerting_error error = {.text = ""};
     struct alerting *alerting = NULL;
-    int r = alerting_load(d->path, &alerting, &error);
+    const bool is_absent = d->may_be_absent && access(d->path, F_OK) < 0;
+    int r = alerting_load(is_absent ? NULL : d->path, &alerting, &error);
 
     if (r < 0) {
         log_error("receivers not read", "error=%s", error.text[0] ? error.text : strerror(-r));
         return r;
     }
+    d->may_be_absent = is_absent;
     set_channels(d, alerting);
     return 0;
 }
@@ -192,7 +194,9 @@ int deliver_start(const struct deliver_settings *settings, struct deliver **ret_
     if (!d)
         return -ENOMEM;
     pthread_mutex_init(&d->lock, NULL);
-    if (settings->alerting && !(d->path = strdup(settings->alerting)))
+    d->may_be_absent = settings->may_be_absent;
+    d->path = strdup(settings->alerting);
+    if (!d->path)
         r = -ENOMEM;
     if (r == 0)
         r = reload(d);

@@ -25,7 +25,8 @@ struct deliver;
 
 struct deliver_settings {
     const char *store;    /* where it is, as for store_open() */
-    const char *alerting; /* file of receivers and routes, NULL: none */
+    const char *alerting; /* file of receivers and routes */
+    bool may_be_absent;   /* as long as it was never there: there are no receivers then */
 };
 
 struct deliver_receiver_stats {

@@ -43,7 +43,8 @@ struct slot {
 
 struct deliver {
     struct store *store;
-    char *path; /* of the file of rules, NULL: none */
+    char *path;         /* of the file of rules */
+    bool may_be_absent; /* until it was read once */
     struct alerting *alerting;
     struct webhook *webhook;
     struct channel channels[DELIVER_RECEIVERS_MAX];

@@ -76,7 +76,8 @@ static int start_deliver(const struct config *config, struct deliver **ret_deliv
 {
     const struct deliver_settings settings = {
         .store = config_store_where(config),
-        .alerting = config_alerting_file(config),
+        .alerting = config->alerting.file,
+        .may_be_absent = !config_alerting_file(config),
     };
 
     return deliver_start(&settings, ret_deliver);

@@ -43,6 +43,8 @@ struct rules {
     struct ruleset *set;
     struct silences *silences;
     struct stat file; /* as read last; st_ino 0: there was none */
+    struct stat seen; /* as it was at the last look */
+    bool has_file;    /* the rules in use are a file's */
     enum step step;
     int64_t hours_s, hours_end_s; /* told up to here; up to where */
     int64_t minute_s;             /* next one to tell while catching up */
@@ -63,9 +65,11 @@ void rules_request_reload(void)
 
 /* --- the file --- */
 
+/* The default file may be absent, but not go: whoever takes it away or is about to replace it has
+ * not said that nobody is to be told any more. */
 static const char *path_of(const struct rules *r, struct stat *ret_stat)
 {
-    const char *path = config_alerting_file(r->config);
+    const char *path = r->has_file ? r->config->alerting.file : config_alerting_file(r->config);
 
     *ret_stat = (struct stat){0};
     (void)(path && stat(path, ret_stat));
@@ -129,21 +133,30 @@ static int read_file(struct rules *r)
         log_error("rules cannot be used", "error=%s", error.text);
     else if (ret == 0)
         ret = adopt(r, &alerting);
-    if (ret == 0)
+    if (ret == 0) {
         r->looked_mono_ns = 0;
-    else if (ret != -EINVAL)
+        r->has_file = path;
+    } else if (ret != -EINVAL)
         log_error("rules not read", "error=%s", strerror(-ret));
     return ret;
 }
 
-static bool has_changed(const struct rules *r)
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* And is the same at two looks: one that is being written may be good YAML up to there. */
+static bool has_changed(struct rules *r)
 {
     struct stat now;
+    bool is_settled;
 
     (void)path_of(r, &now);
-    return now.st_ino != r->file.st_ino || now.st_size != r->file.st_size ||
-           now.st_mtim.tv_sec != r->file.st_mtim.tv_sec ||
-           now.st_mtim.tv_nsec != r->file.st_mtim.tv_nsec;
+    is_settled = is_same(&now, &r->seen);
+    r->seen = now;
+    return is_settled && !is_same(&now, &r->file);
 }
 
 static void reload(struct rules *r)

@@ -147,3 +147,27 @@ for path in top report coverage calls alerts; do
     check "$path with such names is JSON" holds 'type == "object"' < <(curl -s "$collector_url/api/v1/$path?window=1h")
 done
 same "the rows of top have all of them" "$count" "$(curl -s "$collector_url/api/v1/top?window=1h" | jq '[.rows[].calls] | add')"
+
+# --- the default file of rules comes late, and goes ------------------------------------------------
+
+# /etc of its own, in a mount namespace.
+cp -a /etc "$tmp/etc" 2>/dev/null
+mkdir -p "$tmp/etc/lectr"
+rm -f "$tmp"/etc/lectr/*
+read -r -a ports < <(LECTR_STACK_DIR=$tmp/other LECTR_STACK_PORTS='' stack init >/dev/null 2>&1 && cat "$tmp/other/ports")
+cat >"$tmp/etc/late.yaml" <<YAML
+nats: {url: "nats://127.0.0.1:1"}
+store: {path: "$tmp/late.db"}
+http: {listen: "127.0.0.1:${ports[2]}"}
+YAML
+# shellcheck disable=SC2016
+background late unshare -m bash -c 'mount --bind "$1/etc" /etc && exec "$2" serve -c /etc/late.yaml' - "$tmp" "$B/lectr-collector"
+late() { curl -s "http://127.0.0.1:${ports[2]}/metrics" | awk -v name="lectr_collector_$1" '$1 ~ name { print $2 }'; }
+is_late() { [ "$(late "$1")" = "$2" ]; }
+wait_for 20 is_late 'alerting_rules$' 0 || not_ok "the collector without a file of rules does not start"
+printf 'rules: [{name: a, kind: unpriced}]\nreceivers: [{name: hook, type: webhook, url: "http://127.0.0.1:1/"}]\n' >"$tmp/etc/lectr/alerting.yaml"
+check "a file that comes later is taken" wait_for 20 is_late 'alerting_rules$' 1
+check "and its receivers as well" wait_for 20 is_late 'letters_pending.*hook' 0
+rm "$tmp/etc/lectr/alerting.yaml"
+check "that it is gone is counted as a failure" wait_for 20 is_late alerting_reload_failures_total 1
+same "and the rules stay" 1 "$(late 'alerting_rules$')"

@@ -159,6 +159,49 @@ static void test_large_state(void **state)
     rules_free(&r);
 }
 
+/* One look at the file. */
+static struct rules_stats look(struct rules *r)
+{
+    struct rules_stats stats;
+
+    usleep(1100000);
+    catch_up(r, NOON_S + 600);
+    rules_get_stats(r, &stats);
+    return stats;
+}
+
+/* A file that is empty for a moment, or gone, leaves the rules as they are. */
+static void test_file_is_being_written(void **state)
+{
+    static const char more[] = DAILY "- {name: slo, kind: burn_rate, objective: 99}\n";
+    struct rules *r = NULL;
+    struct rules_stats stats;
+
+    (void)state;
+    STORES_NEEDED();
+    write_file(DAILY);
+    assert_int_equal(rules_new(config, store, &r), 0);
+    close_minutes(r, NOON_S, NOON_S + 600);
+    write_file("");
+    assert_int_equal(look(r).rules, 1);
+    write_file(more);
+    assert_int_equal(look(r).rules, 1);
+    stats = look(r);
+    assert_int_equal(stats.rules, 2);
+    assert_int_equal(stats.reloads, 1);
+    unlink(config->alerting.file);
+    look(r);
+    stats = look(r);
+    assert_int_equal(stats.rules, 2);
+    assert_int_equal(stats.reload_failures, 1);
+    write_file(DAILY);
+    look(r);
+    stats = look(r);
+    assert_int_equal(stats.rules, 1);
+    assert_int_equal(stats.reload_failures, 1);
+    rules_free(&r);
+}
+
 /* What a rule holds back is not told when a silence that covers it too is over. */
 static void test_held_back_and_silenced(void **state)
 {
@@ -223,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_rule_is_added, prepare, clean),
         cmocka_unit_test_setup_teardown(test_large_state, prepare, clean),
+        cmocka_unit_test_setup_teardown(test_file_is_being_written, prepare, clean),
         cmocka_unit_test_setup_teardown(test_held_back_and_silenced, prepare, clean),
         cmocka_unit_test_setup_teardown(test_silences_that_are_over, prepare, clean),
     };
