@@ -52,9 +52,14 @@ static bool is_notable(const struct detect *d, enum alert_rule rule, const struc
            f->return_weeks >= part * d->settings.target_weeks;
 }
 
+static double departure_of(struct stats_amount a)
+{
+    return a.usual > 0 && a.observed > 0 ? fabs(log(a.observed / a.usual)) : INFINITY;
+}
+
 static double departure(const struct finding *f)
 {
-    return f->baseline > 0 && f->observed > 0 ? fabs(log(f->observed / f->baseline)) : INFINITY;
+    return departure_of((struct stats_amount){f->observed, f->baseline});
 }
 
 /* Does a part of something departing explain it? The rest must be much as usual. */
@@ -67,6 +72,48 @@ static bool does_explain(struct stats_amount whole, struct stats_amount part)
 
     return (part.observed - part.usual) / excess >= CHILD_HOLDS &&
            fabs(rest) <= REST_DEPARTS * fabs(all);
+}
+
+/* What two nodes have in common: the models of a feature at a provider. */
+static struct stats_amount amount_shared(const struct detect *d, const struct node *feature,
+                                         const struct node *provider, enum alert_rule rule,
+                                         const struct turn *turn, const struct finding *f)
+{
+    struct stats_amount sum = {0};
+
+    for (const struct node *c = node_next(feature, 0, NULL); c; c = node_next(feature, 0, c))
+        if (c->parents[1] == provider) {
+            struct stats_amount a = judge_amount(d, c, rule, turn, f);
+
+            sum.observed += a.observed;
+            sum.usual += a.usual;
+        }
+    return sum;
+}
+
+/* A feature is below no provider, and may yet be what departs there: more than the provider does.
+ */
+static struct node *find_across(struct detect *d, const struct node *provider, enum alert_rule rule,
+                                const struct turn *turn, const struct finding *f)
+{
+    struct stats_amount whole = judge_amount(d, provider, rule, turn, f);
+    const struct node *org = provider->parents[0];
+    double furthest = departure_of(whole);
+    struct node *holder = NULL;
+
+    for (struct node *c = node_next(org, 0, NULL); c; c = node_next(org, 0, c)) {
+        struct stats_amount part = amount_shared(d, c, provider, rule, turn, f);
+        struct finding own;
+
+        if (!does_explain(whole, part) || departure_of(part) <= furthest)
+            continue;
+        judge_node(d, node_source(c), rule, turn, &own);
+        if (is_notable(d, rule, &own, NOTABLE_BELOW)) {
+            furthest = departure_of(part);
+            holder = node_source(c);
+        }
+    }
+    return holder;
 }
 
 /* The child that explains it; of two (a feature, a provider) the one that departs more. */
@@ -90,7 +137,7 @@ static struct node *find_holder(struct detect *d, struct node *n, enum alert_rul
                 holder = source;
             }
         }
-    return holder;
+    return !holder && n->level == ALERT_LEVEL_PROVIDER ? find_across(d, n, rule, turn, f) : holder;
 }
 
 /* Which node below (or the same) explains a deviation of `n`? Each is asked once. */
