@@ -174,6 +174,30 @@ static void test_intervals(void **state)
     store_close(&s);
 }
 
+/* Four messages with such a number were the end of every answer about loss. */
+static void test_absurd_numbers(void **state)
+{
+    const uint64_t absurd = UINT64_C(1) << 62;
+    static const char *const instances[] = {"a", "b", "c", "d"};
+    struct store_loss loss;
+    struct store *s;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    assert_int_equal(store_begin(s), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(
+            store_put_interval(s, &(struct store_interval){instances[i], 5, absurd, absurd}), 0);
+    assert_int_equal(store_put_interval(s, &(struct store_interval){"e", 6, 4, 6}), 0);
+    assert_int_equal(store_commit(s), 0);
+    assert_int_equal(store_loss(s, &loss), 0);
+    assert_int_equal(loss.streams, 5);
+    assert_int_equal(loss.received, 7);
+    assert_true(loss.missing == 4 * (UINT64_C(1) << 40) + 3);
+    store_close(&s);
+}
+
 static int take_touched(void *ctx, const struct store_touched *touched)
 {
     *(struct store_touched *)ctx = *touched;
@@ -612,6 +636,7 @@ int main(void)
         cmocka_unit_test_teardown(test_lanes_are_merged, stores_empty),
         cmocka_unit_test_teardown(test_a_lane_is_loaded, stores_empty),
         cmocka_unit_test_teardown(test_intervals, stores_empty),
+        cmocka_unit_test_teardown(test_absurd_numbers, stores_empty),
         cmocka_unit_test_teardown(test_touched, stores_empty),
         cmocka_unit_test_teardown(test_lane_state, stores_empty),
         cmocka_unit_test_teardown(test_calls_are_joined, stores_empty),
