@@ -130,7 +130,7 @@ static const char schema_2_aside[] =
 #define RESOLUTIONS "(SELECT 60 AS s UNION ALL SELECT 3600 UNION ALL SELECT 86400)"
 
 /* Version 2 told no source of tokens: usage begins empty. What it had is published
- * as far as it ever will be. */
+ * as far as it ever will be. A sum that no integer holds would be an error, for ever. */
 static const char schema_2_copy[] =
     "INSERT INTO number SELECT name, 0, value FROM old_number;"
     "INSERT INTO seq_interval SELECT part, instance, lo, hi FROM old_seq_interval"
@@ -140,10 +140,12 @@ static const char schema_2_copy[] =
     "  coalesce(latency, x''), coalesce(ttft, x''), coalesce(added, x''), '', '' FROM old_rollup;"
     "INSERT INTO rollup_told SELECT seconds, bucket, series, revision FROM old_rollup;"
     "INSERT INTO gap SELECT s, bucket - bucket % s, 0, org, workload, provider, reason,"
-    "  sum(connections), sum(calls_in_flight), sum(events_lost) FROM old_gap, " RESOLUTIONS
+    "  sum(min(connections, 1 << 40)), sum(min(calls_in_flight, 1 << 40)),"
+    "  sum(min(events_lost, 1 << 40)) FROM old_gap, " RESOLUTIONS
     "  GROUP BY 1, 2, org, workload, provider, reason;"
-    "INSERT INTO coverage SELECT s, bucket - bucket % s, 0, org, workload, provider, sum(seen),"
-    "  sum(metered) FROM old_coverage, " RESOLUTIONS " GROUP BY 1, 2, org, workload, provider;"
+    "INSERT INTO coverage SELECT s, bucket - bucket % s, 0, org, workload, provider,"
+    "  sum(min(seen, 1 << 40)), sum(min(metered, 1 << 40)) FROM old_coverage, " RESOLUTIONS
+    "  GROUP BY 1, 2, org, workload, provider;"
     "INSERT INTO unpriced SELECT bucket, 0, org, provider, model, basis, calls FROM old_unpriced;"
     "INSERT INTO malformed SELECT stream_seq, subject, reason, bytes, x'' FROM old_malformed;"
     /* Long known: the numbers are those of enum alerting_dimension. */
@@ -256,6 +258,9 @@ static int convert_calls(struct db *db)
             r = put_block(db, &block);
             if (r == 0)
                 r = call_block_add(&block, end_ns, db_blob(rows, 1));
+            /* One that no block has room for is left out: it must not keep all the others. */
+            if (r == -ENOSPC)
+                r = 0;
         }
         if (r < 0)
             break;
@@ -311,7 +316,7 @@ static int migrate_locked(struct db *db, bool *ret_is_moved)
     /* Another process may have done it meanwhile. */
     if (r == 0)
         r = db_get_version(db, &version);
-    if (r == 0 && version > STORE_SCHEMA_VERSION)
+    if (r == 0 && (version < 0 || version > STORE_SCHEMA_VERSION))
         r = -ENOTSUP;
     if (r < 0 || version == STORE_SCHEMA_VERSION)
         return r;

@@ -320,6 +320,44 @@ static void test_failed_migration_changes_nothing(void **state)
     assert_rest(s);
 }
 
+/* What no later version would write keeps nobody from the rest. */
+static void take_odd_rows(int version)
+{
+    CLEAN_STORE struct store *s = NULL;
+    static const char *const odd[] = {
+        "INSERT INTO gap VALUES(1767268800, 'o', 'w', 'p', 'x', 0, 1, 9223372036854775807)",
+        "INSERT INTO gap VALUES(1767268860, 'o', 'w', 'p', 'x', 0, 1, 9223372036854775807)",
+        "INSERT INTO coverage VALUES(1767268800, 'o', 'w', 'p', 0, 9223372036854775807)",
+        "INSERT INTO coverage VALUES(1767268860, 'o', 'w', 'p', 0, 9223372036854775807)",
+        "INSERT INTO call VALUES('x', 1, 1, 1767268800000000000, zeroblob(3000000))",
+        "INSERT INTO rollup_error SELECT seconds, bucket, series, char(9) || 'a' || char(10), 1"
+        " FROM rollup WHERE seconds = 86400 LIMIT 1",
+        "INSERT INTO seq_interval VALUES(999, 1, 5)",
+        "INSERT INTO stream VALUES(998, 'far', 500)",
+        "INSERT INTO seq_interval VALUES(998, 1, 5)",
+        "INSERT INTO number VALUES('of another', -1)",
+    };
+
+    write_version(version);
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
+        run_sql(odd[i]);
+    if (store_open(path, &s) < 0)
+        fail_msg("version %d: %s", version, store_error(NULL));
+    assert_rollups(s);
+}
+
+static void test_odd_rows(void **state)
+{
+    (void)state;
+    take_odd_rows(1);
+}
+
+static void test_odd_rows_of_2(void **state)
+{
+    (void)state;
+    take_odd_rows(2);
+}
+
 static void test_newer_version_is_refused(void **state)
 {
     CLEAN_STORE struct store *s = NULL;
@@ -330,6 +368,8 @@ static void test_newer_version_is_refused(void **state)
     run_sql(sql);
     assert_int_equal(store_open(path, &s), -ENOTSUP);
     assert_string_equal(store_error(NULL), "written by a newer version");
+    run_sql("PRAGMA user_version = -1");
+    assert_int_equal(store_open(path, &s), -ENOTSUP);
 }
 
 /* All that CREATE said, and whether pages can be given back. */
@@ -569,6 +609,8 @@ int main(void)
         cmocka_unit_test_teardown(test_version_3, empty_folder),
         cmocka_unit_test_teardown(test_opened_again, empty_folder),
         cmocka_unit_test_teardown(test_failed_migration_changes_nothing, empty_folder),
+        cmocka_unit_test_teardown(test_odd_rows, empty_folder),
+        cmocka_unit_test_teardown(test_odd_rows_of_2, empty_folder),
         cmocka_unit_test_teardown(test_newer_version_is_refused, empty_folder),
         cmocka_unit_test_teardown(test_moved_is_like_new, empty_folder),
     };
