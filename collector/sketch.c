@@ -378,14 +378,13 @@ int sketch_encode(const struct sketch *s, struct buf *b)
     return r < 0 ? r : buf_append(b, slice_of(bytes, len));
 }
 
-int sketch_decode_merge(struct sketch *into, struct slice data)
+/* `into` NULL: looks only. */
+static int decode(struct slice data, struct sketch *into)
 {
     struct cursor c = cursor_of(data);
     uint64_t index = 0, sum;
     bool first = true;
 
-    if (data.len == 0)
-        return 0;
     if (get_varint(&c) != ENCODING_VERSION)
         return -EBADMSG;
     sum = get_varint(&c);
@@ -400,12 +399,23 @@ int sketch_decode_merge(struct sketch *into, struct slice data)
         index += step;
         if (index >= SKETCH_BUCKETS)
             return -EBADMSG;
-        r = add_calls(into, (uint32_t)index, count);
+        r = into ? add_calls(into, (uint32_t)index, count) : 0;
         if (r < 0)
             return r;
     }
     if (c.failed)
         return -EBADMSG;
-    into->sum += sum;
+    if (into)
+        into->sum += sum;
     return 0;
+}
+
+int sketch_decode_merge(struct sketch *into, struct slice data)
+{
+    int r;
+
+    if (data.len == 0)
+        return 0;
+    r = decode(data, NULL);
+    return r < 0 ? r : decode(data, into);
 }

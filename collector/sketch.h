@@ -67,6 +67,6 @@ bool sketch_walk(const struct sketch *s, struct sketch_walk *w);
 
 /* Appends the encoding; an empty sketch encodes to nothing. */
 int sketch_encode(const struct sketch *s, struct buf *b) LECTR_MUST_USE;
-/* Adds what `data` encodes. -EBADMSG for a damaged encoding; `into` may then
+/* Adds what `data` encodes. -EBADMSG for a damaged encoding: unchanged. -ENOMEM: `into` may
  * hold part of it. */
 int sketch_decode_merge(struct sketch *into, struct slice data) LECTR_MUST_USE;

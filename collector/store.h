@@ -116,6 +116,10 @@ int store_number_set(struct store *s, const char *name, int64_t value) LECTR_MUS
 int store_number_add_lane(struct store *s, int64_t lane, const char *name,
                           int64_t by) LECTR_MUST_USE;
 
+/* Sketches and tallies of roll-ups that this process could not read, and passed over: the sums
+ * beside them stand. */
+uint64_t store_damaged(void);
+
 /* --- alerts: one row per transition --- */
 
 struct store_alert {

@@ -4,6 +4,7 @@
 #include "collector/store_priv.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stddef.h>
 
 /* The integer columns of a cell, in the order of the statements. */
@@ -34,6 +35,22 @@ static const size_t sum_columns[] = {
 #define BLOBS (SKETCHES + TALLIES)
 _Static_assert(SUMS + 1 + BLOBS == STORE_CELL_COLUMNS, "sums, squares, sketches, tallies");
 
+static atomic_uint_fast64_t damaged;
+
+uint64_t store_damaged(void)
+{
+    return atomic_load(&damaged);
+}
+
+/* The sums of a row stand without what is damaged of it; and all other rows. */
+int store_pass_damage(int r)
+{
+    if (r != -EBADMSG)
+        return r;
+    atomic_fetch_add(&damaged, 1);
+    return 0;
+}
+
 int store_read_cell(struct db_stmt *stmt, struct rollup_cell *into)
 {
     struct sketch *const sketches[] = {&into->latency, &into->ttft, &into->added};
@@ -47,9 +64,10 @@ int store_read_cell(struct db_stmt *stmt, struct rollup_cell *into)
     }
     into->sums.cost_squares += db_real(stmt, SUMS);
     for (int i = 0; i < SKETCHES && r == 0; i++)
-        r = sketch_decode_merge(sketches[i], db_blob(stmt, SUMS + 1 + i));
+        r = store_pass_damage(sketch_decode_merge(sketches[i], db_blob(stmt, SUMS + 1 + i)));
     for (int i = 0; i < TALLIES && r == 0; i++)
-        r = tally_decode_merge(tallies[i], db_blob(stmt, SUMS + 1 + SKETCHES + i));
+        r = store_pass_damage(
+            tally_decode_merge(tallies[i], db_blob(stmt, SUMS + 1 + SKETCHES + i)));
     return r;
 }
 

@@ -79,7 +79,7 @@ static int add_row(struct sum **sums, struct db_stmt *stmt)
     const char *const name[] = {db_text(stmt, 1), db_text(stmt, 2), db_text(stmt, 3),
                                 db_text(stmt, 4)};
     struct tally tally = {0};
-    int r = tally_decode_merge(&tally, db_blob(stmt, 0));
+    int r = store_pass_damage(tally_decode_merge(&tally, db_blob(stmt, 0)));
 
     for (uint32_t i = 0; i < tally.count && r == 0; i++)
         r = add(sums, &tally.items[i], name);

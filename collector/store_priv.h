@@ -159,6 +159,8 @@ int store_each_alert_row(struct db_stmt *stmt,
 /* Creates the tables or brings them forward. -ENOTSUP: written by a newer version. */
 int store_migrate(struct db *db, struct db_error_text *ret_error) LECTR_MUST_USE;
 
+/* 0 for the -EBADMSG of a part of a roll-up, which is counted; all else as it is. */
+int store_pass_damage(int r) LECTR_MUST_USE;
 /* Adds the columns of a cell that begin at column 0; their number is STORE_CELL_COLUMNS. */
 #define STORE_CELL_COLUMNS 24
 int store_read_cell(struct db_stmt *stmt, struct rollup_cell *into) LECTR_MUST_USE;

@@ -271,7 +271,7 @@ static int read_line(struct tally *into, struct slice line)
     return r < 0 ? r : tally_add(into, name, count);
 }
 
-int tally_decode_merge(struct tally *into, struct slice text)
+static int decode(struct tally *into, struct slice text)
 {
     while (text.len > 0) {
         const uint8_t *end = memchr(text.data, '\n', text.len);
@@ -287,4 +287,23 @@ int tally_decode_merge(struct tally *into, struct slice text)
         text = slice_of(end + 1, text.len - len - 1);
     }
     return 0;
+}
+
+int tally_decode_merge(struct tally *into, struct slice text)
+{
+    struct tally told = {0};
+    int r;
+
+    /* Nothing is there that half of a text could be mixed with. */
+    if (into->count == 0) {
+        r = decode(into, text);
+        if (r == -EBADMSG)
+            tally_fini(into);
+        return r;
+    }
+    r = decode(&told, text);
+    if (r == 0)
+        r = tally_merge(into, &told);
+    tally_fini(&told);
+    return r;
 }

@@ -48,5 +48,6 @@ uint64_t tally_get(const struct tally *t, const char *name);
 uint64_t tally_sum(const struct tally *t);
 
 int tally_encode(const struct tally *t, struct buf *b) LECTR_MUST_USE;
-/* Adds what the text says. -EBADMSG for a damaged text; `into` may then hold part of it. */
+/* Adds what the text says. -EBADMSG for a damaged text: unchanged. -ENOMEM: `into` may hold part of
+ * it. */
 int tally_decode_merge(struct tally *into, struct slice text) LECTR_MUST_USE;

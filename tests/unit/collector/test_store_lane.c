@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LINK: @store collector/housekeep.c */
 /* What owners of lanes write, and how it is merged, joined and deleted. */
+#include "collector/db.h"
 #include "collector/housekeep.h"
 #include "collector/store_lane.h"
 #include "collector/store_prune.h"
@@ -139,6 +140,52 @@ static void test_a_lane_is_loaded(void **state)
                      0);
     assert_int_equal(sum[0], 8);
     assert_int_equal(sum[1], 6);
+    rollup_cell_fini(&cell);
+    store_close(&s);
+}
+
+static void damage(const char *sql)
+{
+    struct db_error_text error;
+    struct db *db = NULL;
+
+    assert_int_equal(db_open(stores_where, DB_WRITER, NULL, 0, &db, &error), 0);
+    assert_int_equal(db_exec(db, sql), 0);
+    db_close(&db);
+}
+
+/* Of one row that is damaged the sums are left, and all others are as they were. */
+static void test_damaged_cells_hide_nothing(void **state)
+{
+    struct store *s;
+    struct rollup_cell cell = {.seconds = 60, .bucket = NOON_S};
+    struct seen seen = {0};
+    uint64_t sum[2] = {0}, before = store_damaged();
+    int64_t revision = 0;
+
+    (void)state;
+    STORES_NEEDED();
+    s = open_store();
+    cell.series = add_series(s, "a");
+    put_cell(s, 1, NOON_S, cell.series, 3, 5);
+    put_cell(s, 3, NOON_S, cell.series, 4, 6);
+    put_cell(s, 1, NOON_S + 60, cell.series, 8, 7);
+    damage("UPDATE rollup SET latency = 'x', usage = 'damaged' WHERE revision = 5");
+    assert_int_equal(store_load_cell(s, 1, &cell, &revision), 0);
+    assert_int_equal(revision, 5);
+    assert_int_equal(cell.sums.calls, 3);
+    assert_int_equal(cell.latency.count, 0);
+    assert_int_equal(tally_sum(&cell.usage), 0);
+    assert_int_equal(tally_get(&cell.error_types, "timeout"), 3);
+    assert_int_equal(store_damaged() - before, 2);
+    assert_int_equal(store_load_cells(s, 1, ROLLUP_MINUTE, NOON_S, NOON_S + 120, note_loaded, sum),
+                     0);
+    assert_int_equal(sum[0], 11);
+    assert_int_equal(store_each_cell(s, ROLLUP_MINUTE, NOON_S, NOON_S + 120, note_cell, &seen), 0);
+    assert_int_equal(seen.calls, 15);
+    assert_int_equal(seen.latencies, 12);
+    assert_int_equal(seen.timeouts, 15);
+    assert_int_equal(seen.input, 120);
     rollup_cell_fini(&cell);
     store_close(&s);
 }
@@ -635,6 +682,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_lanes_are_merged, stores_empty),
         cmocka_unit_test_teardown(test_a_lane_is_loaded, stores_empty),
+        cmocka_unit_test_teardown(test_damaged_cells_hide_nothing, stores_empty),
         cmocka_unit_test_teardown(test_intervals, stores_empty),
         cmocka_unit_test_teardown(test_absurd_numbers, stores_empty),
         cmocka_unit_test_teardown(test_touched, stores_empty),
