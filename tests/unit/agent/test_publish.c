@@ -491,12 +491,16 @@ static int publish_until_killed(char **args)
             usleep(1000);
         }
     }
-    pause();
-    return 0;
+    for (;;) {
+        progress->acked = stats_of(p).events_acked;
+        usleep(1000);
+    }
 }
 
-/* Returns how many events the process had appended when it died. */
-static uint64_t run_and_kill(uint64_t first, unsigned after_us, uint64_t *ret_acked)
+/* Returns how many events the process had appended when it died; `until_acked`: not before one
+ * was acknowledged. */
+static uint64_t run_and_kill(uint64_t first, unsigned after_us, bool until_acked,
+                             uint64_t *ret_acked)
 {
     char path[96], first_text[24];
     struct progress *progress;
@@ -517,6 +521,8 @@ static uint64_t run_and_kill(uint64_t first, unsigned after_us, uint64_t *ret_ac
     while (progress->appended == 0)
         usleep(1000);
     usleep(after_us);
+    for (unsigned ms = 0; until_acked && progress->acked == 0 && ms < WAIT_MS; ms++)
+        usleep(1000);
     assert_int_equal(waitpid(child, NULL, WNOHANG), 0);
     kill(child, SIGKILL);
     assert_int_equal(waitpid(child, NULL, 0), child);
@@ -540,7 +546,7 @@ static void a_killed_publisher_loses_and_doubles_nothing(void **state)
             server_start();
         if (round == 4)
             server_stop(SIGKILL);
-        told += run_and_kill(first, 20000 + 40000 * round, &acked[round]);
+        told += run_and_kill(first, 20000 + 40000 * round, round == 3, &acked[round]);
         first += 20000;
     }
     assert_int_equal(acked[0], 0);
