@@ -101,12 +101,12 @@ struct baseline {
     int16_t step_states[BASELINE_STEPS]; /* after each step */
     float hour_sum, hour_count;          /* the running hour */
     uint8_t hour_minutes, hour_held;
-    bool is_ragged;     /* times of the day differ by factors: one day is no proof of them */
-    uint32_t has_first; /* hours of the day, bit by bit */
-    int16_t of_day[24]; /* in 1/1024; on the first day the log rates themselves */
-    float level;
-    float departure;                     /* from it and the rest, lately: no hour's own */
-    float highest, lowest;               /* log rate that any time of the day has */
+    bool is_ragged;           /* times of the day differ by factors: one day is no proof of them */
+    uint32_t has_first;       /* hours of the day, bit by bit */
+    int16_t of_day[24];       /* in 1/1024; on the first day the log rates themselves */
+    float level, level_first; /* of the first day */
+    float departure;          /* from it and the rest, lately: no hour's own */
+    float highest, lowest;    /* log rate that any time of the day has */
     float marks, mark_sum, mark_squares; /* of single calls, forgotten slowly */
     struct baseline_hour hour;
     struct baseline_local local;

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define WEEK_MIN 10080.0
 #define WEEK_HOURS 168
@@ -22,8 +24,10 @@
 #define RAGGED_WEEKS 2
 #define UNLIKE_SHARE 0.05
 /* Hours to either side; so many of them wander as one. */
-#define WEEK_REACH 9
+#define WEEK_REACH 6
 #define WEEK_ALIKE 4.0
+#define DAY_REACH 2
+#define REST_DAYS 2
 #define LEVEL_STEP_LEAST 0.015
 #define DEPARTURE_STEP 0.1
 #define SHARE_MISSING 0.25
@@ -32,6 +36,7 @@
 #define WEEK_MAX 12.0
 #define WEEK_LINEAR 0.1
 #define WEEK_CODES 127.0
+#define WEEK_UNKNOWN INT8_MIN
 
 static int hour_of_day(int64_t minute)
 {
@@ -74,7 +79,7 @@ static double week_scale(void)
 
 static double week_decoded(int8_t code)
 {
-    return code ? WEEK_LINEAR * sinh(code / week_scale()) : 0;
+    return code && code != WEEK_UNKNOWN ? WEEK_LINEAR * sinh(code / week_scale()) : 0;
 }
 
 /* What lies between two codes becomes either, in proportion: means stay true. */
@@ -126,13 +131,43 @@ static double beyond_error_of_many(double value, double variance)
     return value * value <= least ? 0 : value - least / value;
 }
 
+/* Hours of the day near by say what one is like, too. */
+static double around_day(const struct baseline *b, int64_t now, int64_t minute, double here)
+{
+    double sum = 0, weights = 0;
+
+    for (int i = -DAY_REACH; i <= DAY_REACH; i++) {
+        double there = b->of_day[hour_of_day(minute + BASELINE_DAY_MIN + 60 * i)] / UNIT,
+               weight = DAY_REACH + 1 - abs(i);
+
+        if (fabs(there - here) > UNLIKE || !days_seen(b, now, minute + 60 * i))
+            continue;
+        sum += weight * there;
+        weights += weight;
+    }
+    return sum / weights;
+}
+
+/* How much of the hours of the day is no error of theirs. */
+static double share_of_day(const struct baseline *b, double variance)
+{
+    double squares = 0;
+
+    for (int h = 0; h < 24; h++)
+        squares += pow(b->of_day[h] / UNIT, 2) / 24;
+    return squares > 0 ? fmax(1 - variance / squares, 0) : 0;
+}
+
 static double of_day(const struct baseline *b, int64_t now, int64_t minute)
 {
-    uint32_t seen = days_seen(b, now, minute);
+    double seen = fmin(days_seen(b, now, minute), 10), here, around;
 
-    return seen ? beyond_error(b->of_day[hour_of_day(minute)] / UNIT, (double)b->local.wander,
-                               fmin(seen, 10))
-                : 0;
+    if (seen == 0)
+        return 0;
+    here = b->of_day[hour_of_day(minute)] / UNIT;
+    around = around_day(b, now, minute, here);
+    return around * share_of_day(b, (double)b->local.wander / seen) +
+           beyond_error(here - around, (double)b->local.wander, seen);
 }
 
 /* Hours of the week near by: a weekend is told by all of them sooner than by each. */
@@ -145,12 +180,14 @@ static double around_week(const struct baseline *b, int64_t now, int64_t minute,
     for (int64_t i = -WEEK_REACH; i <= WEEK_REACH; i++) {
         double there = week_decoded(b->of_week[hour_of_week(minute + 60 * i)]);
 
-        if (fabs(there - here) > UNLIKE || !visits(b, now, minute + 60 * i, WEEK_HOURS))
+        if (fabs(there - here) > UNLIKE ||
+            b->of_week[hour_of_week(minute + 60 * i)] == WEEK_UNKNOWN ||
+            !visits(b, now, minute + 60 * i, WEEK_HOURS))
             continue;
         sum += there;
         ++*ret_hours;
     }
-    return sum / *ret_hours;
+    return *ret_hours > 0 ? sum / *ret_hours : 0;
 }
 
 static double of_week(const struct baseline *b, int64_t now, int64_t minute)
@@ -377,15 +414,16 @@ int profile_fit_first_day(struct baseline *b, int64_t minute)
     double sum = 0;
     int count = 0;
 
-    b->of_week = calloc(WEEK_HOURS, sizeof(*b->of_week));
+    b->of_week = malloc(WEEK_HOURS * sizeof(*b->of_week));
     if (!b->of_week)
         return -ENOMEM;
+    memset(b->of_week, WEEK_UNKNOWN, WEEK_HOURS * sizeof(*b->of_week));
     for (int h = 0; h < 24; h++)
         if (b->has_first >> h & 1) {
             sum += b->of_day[h] / UNIT;
             count++;
         }
-    b->level = (float)(sum / count);
+    b->level = b->level_first = (float)(sum / count);
     for (int h = 0; h < 24; h++)
         if (b->has_first >> h & 1)
             b->of_day[h] = in_units(b->of_day[h] / UNIT - (double)b->level);
@@ -394,17 +432,88 @@ int profile_fit_first_day(struct baseline *b, int64_t minute)
     return 0;
 }
 
+/* What the days of the first week were at this hour, the least first. */
+static int days_of(const struct baseline *b, int hour, double *days)
+{
+    int count = 0;
+
+    for (int h = hour; h < WEEK_HOURS; h += 24) {
+        double value = week_decoded(b->of_week[h]);
+        int at = count;
+
+        if (b->of_week[h] == WEEK_UNKNOWN)
+            continue;
+        for (; at > 0 && days[at - 1] > value; at--)
+            days[at] = days[at - 1];
+        days[at] = value;
+        count++;
+    }
+    return count;
+}
+
+/* Where most of them are: a weekend is not of them. */
+static double most_days(const double *days, int count)
+{
+    int most = count - (count > REST_DAYS + 2 ? REST_DAYS : 0), best = 0;
+    double sum = 0;
+
+    for (int from = 1; from + most <= count; from++)
+        if (days[from + most - 1] - days[from] < days[best + most - 1] - days[best])
+            best = from;
+    for (int i = 0; i < most; i++)
+        sum += days[best + i];
+    return sum / most;
+}
+
+/* The first week, all of it relative to one level, becomes level, hours of the day and of
+ * the week: what was learned meanwhile had followed the weekend. */
+static void fit_first_week(struct baseline *b, int64_t minute)
+{
+    double hours[24], days[7], level = 0, moved;
+
+    for (int h = 0; h < 24; h++) {
+        int count = days_of(b, h, days);
+
+        hours[h] = count ? (double)b->level_first + most_days(days, count)
+                         : (double)b->level + b->of_day[h] / UNIT;
+        level += hours[h] / 24;
+    }
+    moved = level - (double)b->level_first;
+    b->level = (float)level;
+    for (int h = 0; h < 24; h++)
+        b->of_day[h] = in_units(hours[h] - level);
+    for (int64_t then = minute + 1; then <= minute + WEEK_HOURS * 60; then += 60) {
+        int8_t *place = &b->of_week[hour_of_week(then)];
+
+        if (*place != WEEK_UNKNOWN)
+            *place = week_coded(week_decoded(*place) - moved - of_day(b, minute + 1, then), then);
+    }
+}
+
+static void learn_week(int8_t *place, uint32_t weeks, double value, int64_t minute)
+{
+    double by = value - week_decoded(*place);
+
+    if (*place == WEEK_UNKNOWN) {
+        *place = week_coded(value, minute);
+        return;
+    }
+    if (weeks >= 2)
+        by = fmin(fmax(by, -1), 1);
+    *place = week_coded(week_decoded(*place) + fmax(1.0 / (weeks + 1.0), 0.2) * by, minute);
+}
+
 static void learn_later_hour(struct baseline *b, int64_t minute, double value)
 {
     int h = hour_of_day(minute);
     uint32_t weeks = profile_weeks_seen(b, minute), days = days_seen(b, minute, minute);
     int8_t *place = &b->of_week[hour_of_week(minute)];
     double d = value - (double)b->hour.here;
-    double week = value - (double)b->level - of_day(b, minute, minute) - week_decoded(*place);
 
-    if (weeks >= 2)
-        week = fmin(fmax(week, -1), 1);
-    *place = week_coded(week_decoded(*place) + fmax(1.0 / (weeks + 1.0), 0.2) * week, minute);
+    if (weeks == 0)
+        *place = week_coded(value - (double)b->level_first, minute);
+    else
+        learn_week(place, weeks, value - (double)b->level - of_day(b, minute, minute), minute);
     /* What is quite unlike, a weekend say, is the week's before it is the level's. */
     d = fmin(fmax(d, -0.5), 0.5) * (fabs(d) > UNLIKE ? UNLIKE_SHARE : 1.0);
     b->level += (float)(fmax(1.0 / (b->hours + 1.0), LEVEL_STEP_LEAST) * d);
@@ -429,6 +538,8 @@ void profile_close_hour(struct baseline *b, int64_t minute)
         }
         b->hours++;
     }
+    if (b->fitted_hour && minute / 60 + 1 == b->fitted_hour + WEEK_HOURS)
+        fit_first_week(b, minute);
     b->hour.number = 0;
 }
 

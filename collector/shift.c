@@ -10,6 +10,7 @@
 #define FAST_MIN 120.0
 #define SLOW_MIN 900.0
 #define SLOW_SHARE 0.1
+#define SLOW_LEAST 0.004  /* what no profile is known better than */
 #define SAMPLING_MOST 0.1 /* a part that is surer than this is long enough */
 #define PART_MIN_MOST 120
 #define PARTS_LEAST 4 /* a short burst is no shift */
@@ -76,14 +77,14 @@ static void end_part(struct shift *s)
 static void pass_time(struct shift *s)
 {
     double fast = exp(-s->minutes / FAST_MIN), slow = exp(-s->minutes / SLOW_MIN);
-    double variance = (double)s->variance;
+    double variance = (double)s->variance, unknown = fmax(variance * SLOW_SHARE, SLOW_LEAST);
 
     s->fast *= (float)fast;
     s->slow *= (float)slow;
     s->fast_variance = (float)(fast * fast * (double)s->fast_variance +
                                (1 - fast * fast) * variance * (1 - SLOW_SHARE));
     s->slow_variance =
-        (float)(slow * slow * (double)s->slow_variance + (1 - slow * slow) * variance * SLOW_SHARE);
+        (float)(slow * slow * (double)s->slow_variance + (1 - slow * slow) * unknown);
     s->covariance *= (float)(fast * slow);
     for (int i = 0; i < SHIFT_STARTS; i++) {
         struct shift_start *r = &s->starts[i];

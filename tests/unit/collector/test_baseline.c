@@ -92,6 +92,52 @@ static void test_knows_the_day(void **state)
     }
 }
 
+/* Saturday and Sunday have less than half: after one week they are known, and the days
+ * beside them are what they were. */
+static void test_knows_the_weekend(void **state)
+{
+    struct baseline *b = NULL;
+    int64_t minute = MIDNIGHT_MIN; /* a Thursday */
+
+    (void)state;
+    assert_int_equal(baseline_new(NULL, &b), 0);
+    for (; minute < MIDNIGHT_MIN + 14 * 1440; minute++) {
+        int64_t day = (minute - MIDNIGHT_MIN) / 1440, time = minute % 1440;
+        bool is_rest = day % 7 == 2 || day % 7 == 3;
+        struct baseline_minute m = minute_of(round((is_rest ? 0.4 : 1.0) * daily(minute)));
+        double expected;
+
+        assert_int_equal(baseline_learn(b, &settings, minute, &m, false), 0);
+        expected = (double)b->expected.minutes[minute % BASELINE_MINUTES];
+        if (day > 8 && time > 360 && time < 1080) /* far from where they meet */
+            assert_true(fabs(expected / (double)m.sum - 1) < 0.15);
+    }
+    baseline_free(&b);
+}
+
+/* Hours that were held are not learned of the first week, and those after it are. */
+static void test_first_week_with_holes(void **state)
+{
+    struct baseline *b = NULL;
+    struct baseline_minute none = minute_of(0);
+    int64_t minute = MIDNIGHT_MIN;
+
+    (void)state;
+    assert_int_equal(baseline_new(NULL, &b), 0);
+    for (; minute < MIDNIGHT_MIN + 9 * 1440; minute++) {
+        /* from 10:00 to 12:00, on each day of it but the first */
+        bool hold = minute >= MIDNIGHT_MIN + 1440 && minute % 1440 >= 600 && minute % 1440 < 720;
+        struct baseline_minute there = minute_of(round(daily(minute)));
+
+        assert_int_equal(baseline_learn(b, &settings, minute, hold ? &none : &there, hold), 0);
+    }
+    learn(b, minute, 720);
+    minute += 719;
+    assert_true(fabs((double)b->expected.minutes[minute % BASELINE_MINUTES] / daily(minute) - 1) <
+                0.15);
+    baseline_free(&b);
+}
+
 static void test_spike_and_drop(void **state)
 {
     struct baseline *b = NULL;
@@ -461,6 +507,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_warming),
         cmocka_unit_test(test_knows_the_day),
+        cmocka_unit_test(test_knows_the_weekend),
+        cmocka_unit_test(test_first_week_with_holes),
         cmocka_unit_test(test_spike_and_drop),
         cmocka_unit_test(test_after_an_outage),
         cmocka_unit_test(test_held_is_not_learned),
