@@ -269,10 +269,12 @@ class Collector(Process):
         self.launch(self.binary, "serve", "-c", str(self.config), env=env)
 
     def get(self, path, timeout=20):
-        """The JSON that it answers; None when it does not."""
+        """The JSON that it answers; None when it does not, "cut" when that would be too much."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=timeout) as answer:
                 return json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return {"cut": True} if refused.code == 413 else None
         except (OSError, urllib.error.URLError, ValueError):
             return None
 
