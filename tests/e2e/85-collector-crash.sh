@@ -15,7 +15,7 @@ printf 'ingest:\n  batch: 500\ndetect:\n  clock: event\n' >>"$collector_config"
 stack_start nats collector
 
 status() { curl -s "$collector_url/api/v1/status" | jq ".$1"; }
-reported() { curl -s "$collector_url/api/v1/report?by=$1&window=60d" | jq '[.rows[].calls] | add // 0'; }
+reported() { curl -s "$collector_url/api/v1/report?by=$1&window=30d" | jq '[.rows[].calls] | add // 0'; }
 stored() { [ "$(status events_received)" -ge "$sent" ]; }
 up() { curl -sf -o "$tmp/ready" "$collector_url/readyz"; }
 

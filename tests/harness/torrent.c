@@ -420,13 +420,8 @@ static int run(const struct options *o, struct torrent *torrent)
                  1e-9 * (double)(clock_mono_ns() - began_ns));
         torrent_print_totals(torrent, tail, stdout);
     }
-    if (p) {
-        natsSubscription_Destroy(p->acks);
-        jsCtx_Destroy(p->js);
-        natsConnection_Destroy(p->connection);
-        natsOptions_Destroy(p->nats_options);
-    }
-    free(p);
+    /* The connection is left to the end of the process: the library (3.4.1) can wait for its own
+     * thread for ever when one that was made again is closed. */
     return r;
 }
 
