@@ -4,6 +4,7 @@
 #include "proto/base/clock.h"
 #include "proto/subject.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,6 +101,16 @@ static natsStatus connect_bus(struct bus *b)
     return natsConnection_JetStream(&b->js, b->connection, &js_options);
 }
 
+/* What may not be in a consumer's name is not in the id's place either. */
+static void name_consumer(struct bus *b, const char *share_id)
+{
+    snprintf(b->durable, sizeof(b->durable), "%s%s%.56s", b->named, share_id ? "-" : "",
+             share_id ? share_id : "");
+    for (char *p = b->durable + strlen(b->named); *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
+            *p = '_';
+}
+
 int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
 {
     struct bus *b = calloc(1, sizeof(*b));
@@ -109,10 +120,11 @@ int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
     if (!b)
         return -ENOMEM;
     snprintf(b->stream, sizeof(b->stream), "%s", settings->stream ? settings->stream : "");
-    b->is_per_part = settings->is_per_part;
+    b->is_shared = settings->share_id != NULL;
     b->stream_max_age_ns = (int64_t)settings->stream_max_age_h * 3600 * (int64_t)NSEC_PER_SEC;
     b->stream_max_bytes = (int64_t)settings->stream_max_bytes;
-    snprintf(b->durable, sizeof(b->durable), "%s", settings->durable ? settings->durable : "");
+    snprintf(b->named, sizeof(b->named), "%s", settings->durable ? settings->durable : "");
+    name_consumer(b, settings->share_id);
     s = set_options(b, settings);
     if (s == NATS_OK)
         s = connect_bus(b);

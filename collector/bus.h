@@ -2,13 +2,17 @@
 /*
  * NATS, for the collector and lectrctl; bus*.c are the only users of nats.h there.
  *
- * What is consumed comes in lanes, each with a durable pull consumer of its own:
- * lane 0 takes the whole contract, or (per part) lane n what ends in part n. A
- * lane is in order. One ack for the last message that was stored acks all that
- * came before it, so a delivery that got lost on the way must never be passed
- * over: deliveries are counted, and at a hole, after a reconnect or at a
- * take-over the consumer is made anew from the first message that was not
- * acked. What was received and not acked comes again then.
+ * What is consumed comes from one durable pull consumer of the whole contract, in
+ * order, in lanes: all of it in lane 0; or, where several processes share the work,
+ * lane n has what ends in part n, and each process has a consumer of its own, from
+ * which it takes the lanes that it attached. A consumer for each part would be dear:
+ * the server would look at every message for every part.
+ *
+ * A delivery that got lost on the way must never be passed over: deliveries are
+ * counted, and at a hole, after a reconnect or at a take-over the consumer is made
+ * anew from the first message that was not taken. Lane 0's consumer knows what that is by
+ * its ack, one for the last message that was stored and all that came before it. Of
+ * lanes that are shared the store knows, for it is another process's consumer next time.
  *
  * A connection that is lost is made again by the library, for ever.
  */
@@ -39,8 +43,10 @@ struct bus_settings {
     uint32_t stream_max_age_h; /* of a stream that is made; 0: no limit */
     uint64_t stream_max_bytes;
     const char *durable; /* beginning of the consumers' names */
-    bool is_per_part;    /* a lane for each part, else lane 0 for all */
-    const char *name;    /* shown by the server */
+    /* Several processes share the parts; this one's part of its consumer's name: never used
+     * twice. NULL: lane 0 for all. */
+    const char *share_id;
+    const char *name; /* shown by the server */
 };
 
 struct bus_message {
@@ -60,8 +66,14 @@ bool bus_is_connected(const struct bus *b);
 
 /* Makes the stream (lectr.v1.>) when it is absent. */
 int bus_ensure_stream(struct bus *b) LECTR_MUST_USE;
-/* Takes over the lane; what another one has not acked comes first. */
-int bus_attach(struct bus *b, unsigned lane) LECTR_MUST_USE;
+/* When the stream was made, Unix nanoseconds: positions are of this one only. */
+int bus_stream_made(struct bus *b, int64_t *ret_ns) LECTR_MUST_USE;
+/* Takes over the lane. `taken_seq`: of a lane that is shared, the position in the stream up to
+ * which all is stored; else what another one has not acked comes first. */
+int bus_attach(struct bus *b, unsigned lane, uint64_t taken_seq) LECTR_MUST_USE;
+/* All messages up to here were fetched or were of no lane that is attached; where lanes are
+ * shared: to be stored for them with what was fetched. */
+uint64_t bus_seen_seq(const struct bus *b);
 /* Stops to ask for messages of the lane and drops what is on its way. */
 void bus_detach(struct bus *b, unsigned lane);
 /* Begins a batch: up to `max` messages of the attached lanes. Waits up to wait_ms for the first
@@ -76,8 +88,8 @@ void bus_fetch_more(struct bus *b, int max, uint32_t linger_ms);
 int bus_batch_count(const struct bus_batch *batch);
 /* Borrowed from the batch. */
 const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index);
-/* After the commit: all of the lane up to the last one in the batch. An ack that gets lost only
- * means that messages come again. */
+/* After the commit: all of the lane up to the last one in the batch, or up to bus_seen_seq. An ack
+ * that gets lost only means that messages come again. */
 void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane);
 /* Instead of an ack: what was fetched of the lane since comes again. */
 void bus_give_back(struct bus *b, unsigned lane);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lanes: consumers, requests, deliveries, acks. */
+/* The consumer: requests, deliveries, acks. */
 #include "collector/bus_priv.h"
 
 #include "proto/base/clock.h"
@@ -13,25 +13,19 @@
 /* Nothing waits for it: what is not acked comes again when a consumer is made anew. */
 #define ACK_WAIT_NS (INT64_C(600) * 1000000000)
 #define ACKS_PENDING_MAX (4 * BUS_AHEAD_MAX)
+/* One that nobody asks any more goes: its process is dead. */
+#define INACTIVE_NS (INT64_C(120) * 1000000000)
 #define EXPIRES_MS 20000
 /* A request without an answer was lost. */
 #define ANSWER_MS (EXPIRES_MS + 5000)
 #define REQUEST_BYTES_MIN (1024 * 1024)
 #define REQUEST_BYTES_MAX (UINT64_C(1) << 30)
-/* Of a batch's content. */
-#define BLOCK_BYTES ((size_t)1024 * 1024)
 /* Nobody is asked again at once who has just said no. */
 #define REFUSED_MS UINT64_C(100)
 
-static void consumer_name(const struct bus *b, unsigned lane, unsigned which,
-                          char ret_name[CONSUMER_BYTES])
+static void consumer_name(const struct bus *b, unsigned which, char ret_name[CONSUMER_BYTES])
 {
-    const char *const ends[] = {"a", "b"};
-
-    if (b->is_per_part)
-        snprintf(ret_name, CONSUMER_BYTES, "%s-%u-%s", b->durable, lane, ends[which]);
-    else
-        snprintf(ret_name, CONSUMER_BYTES, "%s-%s", b->durable, ends[which]);
+    snprintf(ret_name, CONSUMER_BYTES, "%s-%s", b->durable, which ? "b" : "a");
 }
 
 static int open_inbox(struct bus *b)
@@ -68,12 +62,23 @@ static int notice_stream(struct bus *b)
     s = js_GetStreamInfo(&info, b->js, b->stream, NULL, &code);
     if (s != NATS_OK)
         return bus_fail(b, "stream", s);
-    if (info->Created != b->stream_created)
+    if (info->Created != b->stream_created) {
+        b->reader.acked_seq = b->seen_seq = 0;
         for (unsigned i = 0; i < BUS_LANES; i++)
-            b->lanes[i].acked_seq = 0;
+            b->parts[i].taken_seq = 0;
+    }
     b->stream_created = info->Created;
+    b->stream_consumers = info->State.Consumers;
     jsStreamInfo_Destroy(info);
     return 0;
+}
+
+int bus_stream_made(struct bus *b, int64_t *ret_ns)
+{
+    int r = b->stream_created ? 0 : notice_stream(b);
+
+    *ret_ns = b->stream_created;
+    return r;
 }
 
 /* --- consumers --- */
@@ -129,21 +134,24 @@ static natsStatus drop_consumer(struct bus *b, const char *name)
     return s == NATS_NOT_FOUND ? NATS_OK : s;
 }
 
-static natsStatus make_consumer(struct bus *b, unsigned lane, const char *name, uint64_t floor)
+static natsStatus make_consumer(struct bus *b, const char *name, uint64_t floor)
 {
-    char filter[sizeof(SUBJECT_PART_FORMAT) + 10];
     jsConsumerConfig config;
     jsErrCode code = 0;
     natsStatus s = jsConsumerConfig_Init(&config);
 
     if (s != NATS_OK)
         return s;
-    snprintf(filter, sizeof(filter), b->is_per_part ? SUBJECT_PART_FORMAT : SUBJECT_ALL, lane);
     config.Durable = name;
-    config.FilterSubject = filter;
-    config.AckPolicy = js_AckAll;
-    config.AckWait = ACK_WAIT_NS;
-    config.MaxAckPending = ACKS_PENDING_MAX;
+    config.FilterSubject = SUBJECT_ALL;
+    if (b->is_shared) {
+        config.AckPolicy = js_AckNone;
+        config.InactiveThreshold = INACTIVE_NS;
+    } else {
+        config.AckPolicy = js_AckAll;
+        config.AckWait = ACK_WAIT_NS;
+        config.MaxAckPending = ACKS_PENDING_MAX;
+    }
     config.DeliverPolicy = floor ? js_DeliverByStartSequence : js_DeliverAll;
     config.OptStartSeq = floor ? floor + 1 : 0;
     return js_AddConsumer(NULL, b->js, b->stream, &config, NULL, &code);
@@ -152,133 +160,199 @@ static natsStatus make_consumer(struct bus *b, unsigned lane, const char *name, 
 /* A consumer has one of two names. The next one is made before the last one is deleted, so that
  * one of them always knows what was acked, whenever this process dies; and what was on its way
  * from the last one is told by its name. Versions before the lanes had the name without an end. */
-static natsStatus take_over(struct bus *b, unsigned index)
+static natsStatus take_over(struct bus *b)
 {
-    struct lane *l = &b->lanes[index];
+    struct reader *r = &b->reader;
     char names[3][CONSUMER_BYTES];
     struct known known[3] = {0};
-    const unsigned names_count = b->is_per_part ? 2 : 3;
-    uint64_t floor = l->acked_seq;
+    uint64_t floor = r->acked_seq;
     natsStatus s = NATS_OK;
     unsigned next;
 
-    consumer_name(b, index, 0, names[0]);
-    consumer_name(b, index, 1, names[1]);
+    consumer_name(b, 0, names[0]);
+    consumer_name(b, 1, names[1]);
     snprintf(names[2], sizeof(names[2]), "%s", b->durable);
-    for (unsigned i = 0; i < names_count && s == NATS_OK; i++) {
+    for (unsigned i = 0; i < 3 && s == NATS_OK; i++) {
         s = look_up(b, names[i], &known[i]);
         floor = larger(floor, known[i].acked_seq);
     }
     if (s != NATS_OK)
         return s;
-    l->current = known[1].exists && (!known[0].exists || known[1].acked_seq > known[0].acked_seq);
-    if (!l->is_torn && known[0].exists != known[1].exists && !known[2].exists &&
-        known[l->current].is_ours && known[l->current].is_idle) {
-        l->next_delivery = known[l->current].delivered + 1;
+    r->current = known[1].exists && (!known[0].exists || known[1].acked_seq > known[0].acked_seq);
+    if (!r->is_torn && known[0].exists != known[1].exists && !known[2].exists &&
+        known[r->current].is_ours && known[r->current].is_idle) {
+        r->next_delivery = known[r->current].delivered + 1;
         return NATS_OK;
     }
-    next = known[l->current].exists ? 1 - l->current : l->current;
+    next = known[r->current].exists ? 1 - r->current : r->current;
     if (known[next].exists)
         s = drop_consumer(b, names[next]);
     if (s == NATS_OK)
-        s = make_consumer(b, index, names[next], floor);
-    for (unsigned i = 0; i < names_count && s == NATS_OK; i++)
+        s = make_consumer(b, names[next], floor);
+    for (unsigned i = 0; i < 3 && s == NATS_OK; i++)
         if (i != next && known[i].exists)
             s = drop_consumer(b, names[i]);
-    l->current = next;
-    l->next_delivery = 1;
+    r->current = next;
+    r->next_delivery = 1;
     return s;
 }
 
-static int ready_lane(struct bus *b, unsigned index)
+/* Versions before had a consumer for each part, which would cost the server its work for ever. */
+static natsStatus drop_old_consumers(struct bus *b)
 {
-    struct lane *l = &b->lanes[index];
+    char name[CONSUMER_BYTES];
+    natsStatus s = NATS_OK;
+
+    for (unsigned i = 0; i < 2 * BUS_LANES && s == NATS_OK; i++) {
+        snprintf(name, sizeof(name), "%s-%u-%s", b->named, i / 2, i % 2 ? "b" : "a");
+        s = drop_consumer(b, name);
+    }
+    return s;
+}
+
+/* Where lanes are shared: from the position on up to which all of them are taken. The name is
+ * this process's alone. */
+static natsStatus begin_anew(struct bus *b)
+{
+    struct reader *r = &b->reader;
+    const unsigned next = r->is_made ? 1 - r->current : r->current;
+    char names[2][CONSUMER_BYTES];
+    uint64_t floor = UINT64_MAX;
+    natsStatus s = NATS_OK;
+
+    for (unsigned i = 0; i < BUS_LANES; i++)
+        if (b->parts[i].is_wanted && b->parts[i].taken_seq < floor)
+            floor = b->parts[i].taken_seq;
+    consumer_name(b, 0, names[0]);
+    consumer_name(b, 1, names[1]);
+    if (!r->is_made && b->stream_consumers >= BUS_LANES)
+        s = drop_old_consumers(b);
+    /* It may have been made without an answer. */
+    if (s == NATS_OK)
+        s = drop_consumer(b, names[next]);
+    if (s == NATS_OK)
+        s = make_consumer(b, names[next], floor);
+    if (s == NATS_OK && r->is_made)
+        s = drop_consumer(b, names[1 - next]);
+    if (s != NATS_OK)
+        return s;
+    r->current = next;
+    r->is_made = true;
+    r->next_delivery = 1;
+    b->seen_seq = floor;
+    return NATS_OK;
+}
+
+static int ready_reader(struct bus *b)
+{
+    struct reader *r = &b->reader;
     natsStatus s;
 
-    l->requests_count = 0;
-    s = take_over(b, index);
+    r->requests_count = 0;
+    s = b->is_shared ? begin_anew(b) : take_over(b);
     if (s != NATS_OK)
         return bus_fail(b, "consumer", s);
-    l->is_ready = true;
-    l->is_torn = false;
+    r->is_ready = true;
+    r->is_torn = false;
     return 0;
 }
 
-int bus_attach(struct bus *b, unsigned lane)
+/* What it has sent already of a lane that was not attached is sent again. */
+static void attach_shared(struct bus *b, unsigned lane, uint64_t taken_seq)
 {
-    struct lane *l = &b->lanes[lane];
-    int r = open_inbox(b);
+    struct reader *r = &b->reader;
 
-    if (r == 0)
-        r = notice_stream(b);
-    if (r < 0)
-        return r;
-    l->bytes_max = REQUEST_BYTES_MIN;
-    l->is_ready = false;
-    r = ready_lane(b, lane);
-    if (r == 0 && !l->is_wanted) {
-        l->is_wanted = true;
-        b->lanes_wanted++;
+    b->parts[lane] = (struct part){.is_wanted = true, .taken_seq = taken_seq};
+    r->is_wanted = true;
+    if (taken_seq >= b->seen_seq)
+        return;
+    r->is_ready = false;
+    b->seen_seq = taken_seq;
+}
+
+int bus_attach(struct bus *b, unsigned lane, uint64_t taken_seq)
+{
+    struct reader *r = &b->reader;
+    int ret = open_inbox(b);
+
+    if (ret == 0)
+        ret = notice_stream(b);
+    if (ret < 0)
+        return ret;
+    if (!r->is_wanted)
+        r->bytes_max = REQUEST_BYTES_MIN;
+    if (b->is_shared) {
+        attach_shared(b, lane, taken_seq);
+        return 0;
     }
-    return r;
+    r->is_ready = false;
+    ret = ready_reader(b);
+    r->is_wanted |= ret == 0;
+    return ret;
 }
 
 void bus_detach(struct bus *b, unsigned lane)
 {
-    struct lane *l = &b->lanes[lane];
+    bool is_wanted = false;
 
-    if (l->is_wanted)
-        b->lanes_wanted--;
+    b->parts[lane] = (struct part){0};
+    for (unsigned i = 0; i < BUS_LANES; i++)
+        is_wanted |= b->parts[i].is_wanted;
     /* Another one may have it meanwhile: what this one acked says nothing when it comes back. */
-    *l = (struct lane){0};
+    if (!is_wanted)
+        b->reader = (struct reader){.is_made = b->reader.is_made, .current = b->reader.current};
 }
 
-/* Lanes that fell out of step, all of them after a reconnect. */
+uint64_t bus_seen_seq(const struct bus *b)
+{
+    return b->seen_seq;
+}
+
+/* Out of step, as it is after a reconnect. */
 static int repair(struct bus *b)
 {
     unsigned reconnects = atomic_load(&b->reconnects);
-    int r = 0;
+    struct reader *r = &b->reader;
+    int ret = 0;
 
-    if (reconnects != b->reconnects_seen) {
-        r = notice_stream(b);
-        if (r < 0)
-            return r;
+    if (reconnects != b->reconnects_seen)
+        r->is_ready = false;
+    if (!r->is_wanted || r->is_ready)
+        return 0;
+    ret = notice_stream(b);
+    if (ret == 0)
+        ret = ready_reader(b);
+    if (ret == 0)
         b->reconnects_seen = reconnects;
-        for (unsigned i = 0; i < BUS_LANES; i++)
-            b->lanes[i].is_ready = false;
-    }
-    for (unsigned i = 0; i < BUS_LANES && r == 0; i++)
-        if (b->lanes[i].is_wanted && !b->lanes[i].is_ready)
-            r = ready_lane(b, i);
-    return r;
+    return ret;
 }
 
 /* --- requests --- */
 
-static void end_request(struct lane *l, unsigned index)
+static void end_request(struct reader *r, unsigned index)
 {
-    l->requests_count--;
-    for (unsigned i = index; i < l->requests_count; i++)
-        l->requests[i] = l->requests[i + 1];
+    r->requests_count--;
+    for (unsigned i = index; i < r->requests_count; i++)
+        r->requests[i] = r->requests[i + 1];
 }
 
-static int send_request(struct bus *b, unsigned lane, uint32_t count)
+static int send_request(struct bus *b, uint32_t count)
 {
-    struct lane *l = &b->lanes[lane];
+    struct reader *r = &b->reader;
     char name[CONSUMER_BYTES], subject[CONSUMER_BYTES + 192], reply[128], body[160];
     natsStatus s;
     int len;
 
     b->request_ids++;
-    consumer_name(b, lane, l->current, name);
+    consumer_name(b, r->current, name);
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", b->stream, name);
-    snprintf(reply, sizeof(reply), "%s%u.%u", b->inbox_prefix, lane, b->request_ids);
+    snprintf(reply, sizeof(reply), "%s%u", b->inbox_prefix, b->request_ids);
     len = snprintf(body, sizeof(body), "{\"batch\":%u,\"expires\":%llu,\"max_bytes\":%llu}", count,
-                   EXPIRES_MS * 1000000ull, (unsigned long long)l->bytes_max);
+                   EXPIRES_MS * 1000000ull, (unsigned long long)r->bytes_max);
     s = natsConnection_PublishRequest(b->connection, subject, reply, body, len);
     if (s != NATS_OK)
         return bus_fail(b, "request", s);
-    l->requests[l->requests_count++] = (struct request){
+    r->requests[r->requests_count++] = (struct request){
         .id = b->request_ids,
         .left = count,
         .deadline_ns = clock_mono_ns() + (uint64_t)ANSWER_MS * NSEC_PER_MSEC,
@@ -289,28 +363,22 @@ static int send_request(struct bus *b, unsigned lane, uint32_t count)
 /* Fills up what the server may send. */
 static int ask(struct bus *b)
 {
-    const uint32_t lanes = b->lanes_wanted ? b->lanes_wanted : 1;
-    const uint32_t count = BUS_AHEAD_MAX / REQUESTS_MAX / lanes;
-    const uint64_t bytes = BUS_AHEAD_BYTES / REQUESTS_MAX / lanes;
+    struct reader *r = &b->reader;
     uint64_t now_ns = clock_mono_ns();
-    int r = 0;
+    int ret = 0;
 
-    for (unsigned i = 0; i < BUS_LANES && r == 0; i++) {
-        struct lane *l = &b->lanes[i];
-
-        if (!l->is_wanted || !l->is_ready || now_ns < l->quiet_until_ns)
-            continue;
-        while (l->requests_count && l->requests[0].deadline_ns < now_ns)
-            end_request(l, 0);
-        l->bytes_max = larger(l->bytes_max, bytes);
-        while (l->requests_count < REQUESTS_MAX && r == 0)
-            r = send_request(b, i, count);
-    }
-    return r;
+    if (!r->is_wanted || !r->is_ready || now_ns < r->quiet_until_ns)
+        return 0;
+    while (r->requests_count && r->requests[0].deadline_ns < now_ns)
+        end_request(r, 0);
+    r->bytes_max = larger(r->bytes_max, BUS_AHEAD_BYTES / REQUESTS_MAX);
+    while (r->requests_count < REQUESTS_MAX && ret == 0)
+        ret = send_request(b, BUS_AHEAD_MAX / REQUESTS_MAX);
+    return ret;
 }
 
 /* Why a request was over before it had brought all. */
-static void note_end(struct lane *l, natsMsg *msg)
+static void note_end(struct reader *r, natsMsg *msg)
 {
     const char *status = "", *text = "";
 
@@ -319,174 +387,110 @@ static void note_end(struct lane *l, natsMsg *msg)
     if (natsMsgHeader_Get(msg, "Description", &text) != NATS_OK)
         text = "";
     if (strcmp(status, "503") == 0 || strstr(text, "Deleted")) {
-        l->is_ready = false;
+        r->is_ready = false;
         return;
     }
     /* One message may be larger than all that was asked for. */
-    if (strstr(text, "MaxBytes") && l->bytes_max < REQUEST_BYTES_MAX)
-        l->bytes_max *= 2;
+    if (strstr(text, "MaxBytes") && r->bytes_max < REQUEST_BYTES_MAX)
+        r->bytes_max *= 2;
     else
-        l->quiet_until_ns = clock_mono_ns() + REFUSED_MS * NSEC_PER_MSEC;
+        r->quiet_until_ns = clock_mono_ns() + REFUSED_MS * NSEC_PER_MSEC;
 }
 
-/* "<inbox>.<lane>.<request>": a word of the server about a request, mostly that it is over. */
+/* "<inbox>.<request>": a word of the server about a request, mostly that it is over. */
 static void on_status(struct bus *b, natsMsg *msg)
 {
     const char *subject = natsMsg_GetSubject(msg), *text = NULL;
-    unsigned lane, id;
+    struct reader *r = &b->reader;
+    unsigned id;
 
     if (strncmp(subject, b->inbox_prefix, strlen(b->inbox_prefix)) != 0 ||
-        sscanf(subject + strlen(b->inbox_prefix), "%u.%u", &lane, &id) != 2 || lane >= BUS_LANES)
+        sscanf(subject + strlen(b->inbox_prefix), "%u", &id) != 1)
         return;
-    for (unsigned i = 0; i < b->lanes[lane].requests_count; i++) {
-        if (b->lanes[lane].requests[i].id != id)
+    for (unsigned i = 0; i < r->requests_count; i++) {
+        if (r->requests[i].id != id)
             continue;
         if (natsMsgHeader_Get(msg, "Status", &text) == NATS_OK && strcmp(text, "100") == 0)
             return;
-        end_request(&b->lanes[lane], i);
-        note_end(&b->lanes[lane], msg);
+        end_request(r, i);
+        note_end(r, msg);
         return;
     }
 }
 
 /* --- deliveries --- */
 
-static int grow(struct bus_batch *batch)
+static bool is_of_reader(const struct bus *b, struct slice consumer)
 {
-    int capacity = batch->capacity ? 2 * batch->capacity : 1024;
-    struct bus_message *messages =
-        realloc(batch->messages, (size_t)capacity * sizeof(struct bus_message));
+    const struct reader *r = &b->reader;
+    const size_t at = strlen(b->durable);
 
-    if (!messages)
-        return -ENOMEM;
-    batch->messages = messages;
-    batch->capacity = capacity;
-    return 0;
+    return consumer.len == at + 2 && memcmp(consumer.data, b->durable, at) == 0 &&
+           consumer.data[at] == '-' && consumer.data[at + 1] == "ab"[r->current] && r->is_wanted &&
+           r->is_ready;
 }
 
-static int add_block(struct bus_batch *batch, size_t least)
+static void count_down(struct reader *r)
 {
-    struct block fresh = {.capacity = least > BLOCK_BYTES ? least : BLOCK_BYTES};
-
-    if (batch->blocks_count == batch->blocks_capacity) {
-        unsigned capacity = batch->blocks_capacity ? 2 * batch->blocks_capacity : 16;
-        struct block *blocks = realloc(batch->blocks, capacity * sizeof(*blocks));
-
-        if (!blocks)
-            return -ENOMEM;
-        batch->blocks = blocks;
-        batch->blocks_capacity = capacity;
-    }
-    fresh.data = malloc(fresh.capacity);
-    if (!fresh.data)
-        return -ENOMEM;
-    batch->blocks[batch->blocks_count++] = fresh;
-    return 0;
+    if (r->requests_count && --r->requests[0].left == 0)
+        end_request(r, 0);
 }
 
-/* Memory that stays where it is until the batch ends; NULL when there is none. */
-static char *room_for(struct bus_batch *batch, size_t bytes)
-{
-    while (batch->block < batch->blocks_count &&
-           batch->blocks[batch->block].capacity - batch->blocks[batch->block].len < bytes)
-        batch->block++;
-    if (batch->block == batch->blocks_count && add_block(batch, bytes) < 0)
-        return NULL;
-    batch->bytes += bytes;
-    batch->blocks[batch->block].len += bytes;
-    return batch->blocks[batch->block].data + batch->blocks[batch->block].len - bytes;
-}
-
-/* The lane whose consumer sent it, when it is the one that is in use. */
-static struct lane *lane_of(struct bus *b, struct slice consumer, unsigned *ret_index)
-{
-    size_t at = strlen(b->durable);
-    unsigned lane = 0, digits = 0;
-    struct lane *l;
-
-    if (consumer.len < at + 2 || memcmp(consumer.data, b->durable, at) != 0 ||
-        consumer.data[at++] != '-')
-        return NULL;
-    for (; b->is_per_part && at < consumer.len && consumer.data[at] != '-'; at++, digits++) {
-        if (consumer.data[at] < '0' || consumer.data[at] > '9' || digits == 2)
-            return NULL;
-        lane = lane * 10 + (unsigned)(consumer.data[at] - '0');
-    }
-    at += b->is_per_part;
-    if (lane >= BUS_LANES || consumer.len != at + 1)
-        return NULL;
-    l = &b->lanes[lane];
-    *ret_index = lane;
-    return l->is_wanted && l->is_ready && consumer.data[at] == "ab"[l->current] ? l : NULL;
-}
-
-static void count_down(struct lane *l)
-{
-    if (l->requests_count && --l->requests[0].left == 0)
-        end_request(l, 0);
-}
-
-/* Whether the message goes into the batch; else it is of no use to anybody. */
-static bool is_due(struct bus *b, natsMsg *msg, struct bus_ref *ret_ref, unsigned *ret_lane)
+/* Whether it is the next delivery; else it is of no use to anybody. */
+static bool is_due(struct bus *b, natsMsg *msg, struct bus_ref *ret_ref)
 {
     const char *reply = natsMsg_GetReply(msg);
-    struct lane *l;
+    struct reader *r = &b->reader;
 
     if (!reply || bus_ref_parse(reply, ret_ref) < 0) {
         on_status(b, msg);
         return false;
     }
-    l = lane_of(b, ret_ref->consumer, ret_lane);
-    if (!l)
+    if (!is_of_reader(b, ret_ref->consumer))
         return false;
-    if (ret_ref->delivery_seq != l->next_delivery) {
-        l->is_ready = false;
-        l->is_torn = true;
+    if (ret_ref->delivery_seq != r->next_delivery) {
+        r->is_ready = false;
+        r->is_torn = true;
         return false;
     }
     return true;
 }
 
-static int copy_message(struct bus_batch *batch, natsMsg *msg, struct bus_message *ret_message)
+/* Is it for this process to take, and in which lane? */
+static bool is_wanted(const struct bus *b, natsMsg *msg, uint64_t stream_seq, unsigned *ret_lane)
 {
-    const char *subject = natsMsg_GetSubject(msg), *reply = natsMsg_GetReply(msg);
-    const size_t subject_len = strlen(subject) + 1, reply_len = strlen(reply) + 1;
-    const size_t len = (size_t)natsMsg_GetDataLength(msg);
-    char *to = room_for(batch, subject_len + reply_len + len);
+    const struct part *p;
+    int lane;
 
-    if (!to)
-        return -ENOMEM;
-    ret_message->subject = memcpy(to, subject, subject_len);
-    ret_message->reply = memcpy(to + subject_len, reply, reply_len);
-    to += subject_len + reply_len;
-    if (len)
-        memcpy(to, natsMsg_GetData(msg), len);
-    ret_message->data = slice_of(to, len);
-    return 0;
+    if (!b->is_shared) {
+        *ret_lane = 0;
+        return true;
+    }
+    lane = subject_lane(natsMsg_GetSubject(msg));
+    if (lane < 0)
+        return false;
+    p = &b->parts[lane];
+    *ret_lane = (unsigned)lane;
+    return p->is_wanted && stream_seq > p->taken_seq;
 }
 
 /* A message that there is no memory for is missed by the next one, and comes again. */
 static int take(struct bus *b, natsMsg *msg)
 {
-    struct bus_batch *batch = &b->batch;
     struct bus_message message = {0};
     struct bus_ref ref;
-    struct lane *l;
-    int r;
+    int r = 0;
 
-    if (!is_due(b, msg, &ref, &message.lane))
+    if (!is_due(b, msg, &ref))
         return 0;
-    r = batch->count == batch->capacity ? grow(batch) : 0;
-    if (r == 0)
-        r = copy_message(batch, msg, &message);
+    message.stream_seq = ref.stream_seq;
+    if (is_wanted(b, msg, ref.stream_seq, &message.lane))
+        r = batch_add(&b->batch, msg, &message);
     if (r < 0)
         return r;
-    l = &b->lanes[message.lane];
-    message.stream_seq = ref.stream_seq;
-    batch->messages[batch->count++] = message;
-    l->next_delivery++;
-    l->batch_end = batch->count;
-    count_down(l);
+    b->reader.next_delivery++;
+    b->seen_seq = ref.stream_seq;
+    count_down(&b->reader);
     return 0;
 }
 
@@ -554,10 +558,8 @@ int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_b
 
 static bool is_in_step(const struct bus *b)
 {
-    for (unsigned i = 0; i < BUS_LANES; i++)
-        if (b->lanes[i].is_wanted && !b->lanes[i].is_ready)
-            return false;
-    return bus_is_connected(b) && atomic_load(&b->reconnects) == b->reconnects_seen;
+    return (!b->reader.is_wanted || b->reader.is_ready) && bus_is_connected(b) &&
+           atomic_load(&b->reconnects) == b->reconnects_seen;
 }
 
 void bus_fetch_more(struct bus *b, int max, uint32_t linger_ms)
@@ -575,65 +577,49 @@ void bus_fetch_more(struct bus *b, int max, uint32_t linger_ms)
     (void)r; /* whatever failed fails again, or comes again */
 }
 
-int bus_batch_count(const struct bus_batch *batch)
-{
-    return batch->count;
-}
-
-const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index)
-{
-    return &batch->messages[index];
-}
-
 void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane)
 {
-    struct lane *l = &b->lanes[lane];
-    const struct bus_message *last;
+    const struct bus_message *last = batch->count ? &batch->messages[batch->count - 1] : NULL;
 
-    if (l->batch_end == 0)
+    if (b->is_shared) {
+        b->parts[lane].taken_seq = larger(b->parts[lane].taken_seq, b->seen_seq);
         return;
-    last = &batch->messages[l->batch_end - 1];
-    l->acked_seq = larger(l->acked_seq, last->stream_seq);
+    }
+    if (!last)
+        return;
+    b->reader.acked_seq = larger(b->reader.acked_seq, last->stream_seq);
     natsConnection_PublishString(b->connection, last->reply, "+ACK");
 }
 
 void bus_give_back(struct bus *b, unsigned lane)
 {
-    b->lanes[lane].is_ready = false;
-    b->lanes[lane].is_torn = true;
+    (void)lane; /* they come in one order */
+    b->reader.is_ready = false;
+    b->reader.is_torn = true;
 }
 
 void bus_batch_free(struct bus *b)
 {
-    struct bus_batch *batch = &b->batch;
-    unsigned kept = 0;
+    batch_reset(&b->batch);
+}
 
-    for (unsigned i = 0; i < BUS_LANES; i++)
-        b->lanes[i].batch_end = 0;
-    /* Those for messages larger than a block are not kept. */
-    for (unsigned i = 0; i < batch->blocks_count; i++) {
-        struct block *block = &batch->blocks[i];
+/* Nobody would go on with it. */
+static void leave(struct bus *b)
+{
+    char name[CONSUMER_BYTES];
+    natsStatus s;
 
-        if (block->capacity > BLOCK_BYTES) {
-            free(block->data);
-            continue;
-        }
-        block->len = 0;
-        batch->blocks[kept++] = *block;
-    }
-    batch->blocks_count = kept;
-    batch->block = 0;
-    batch->count = 0;
-    batch->bytes = 0;
+    if (!b->is_shared || !b->reader.is_made || !bus_is_connected(b))
+        return;
+    consumer_name(b, b->reader.current, name);
+    s = drop_consumer(b, name);
+    (void)s; /* it goes by itself */
 }
 
 void bus_pull_close(struct bus *b)
 {
-    for (unsigned i = 0; i < b->batch.blocks_count; i++)
-        free(b->batch.blocks[i].data);
-    free(b->batch.blocks);
-    free(b->batch.messages);
-    b->batch = (struct bus_batch){0};
+    leave(b);
+    batch_fini(&b->batch);
     natsSubscription_Destroy(b->inbox);
     b->inbox = NULL;
 }

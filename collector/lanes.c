@@ -13,6 +13,7 @@
 struct lanes {
     struct store *store;
     struct lease *lease;
+    char id[LEASE_ID_BYTES];
     pthread_t thread;
     bool has_thread;
     pthread_mutex_t lock; /* of what follows */
@@ -132,11 +133,10 @@ static void *run(void *ctx)
 
 static int open_lease(struct lanes *l, const struct config *config)
 {
-    char id[LEASE_ID_BYTES];
-    struct lease_settings settings = {.id = id, .ttl_ms = config->store.lease_ttl_ms};
+    struct lease_settings settings = {.id = l->id, .ttl_ms = config->store.lease_ttl_ms};
     int r;
 
-    lease_make_id(id);
+    lease_make_id(l->id);
     r = store_open(config_store_where(config), &l->store);
     if (r < 0) {
         log_error("store cannot be opened", "error=%s database=%s", strerror(-r),
@@ -263,6 +263,11 @@ void lanes_doubt(struct lanes *l)
 int lanes_name(struct lanes *l, struct store *store)
 {
     return lease_name(l->lease, store);
+}
+
+const char *lanes_id(const struct lanes *l)
+{
+    return l->id;
 }
 
 unsigned lanes_collectors(struct lanes *l)

@@ -37,5 +37,7 @@ int lanes_check(struct lanes *l, struct store *store, struct lease_lanes held) L
 void lanes_doubt(struct lanes *l);
 /* A connection of this process. */
 int lanes_name(struct lanes *l, struct store *store) LECTR_MUST_USE;
+/* This process, as the lease knows it. */
+const char *lanes_id(const struct lanes *l);
 /* How many collectors live, as of the last turn. */
 unsigned lanes_collectors(struct lanes *l);

@@ -26,6 +26,9 @@
 /* So long messages are added to one, and so many at a time. */
 #define FILL_NS (NSEC_PER_SEC / 2)
 #define SLICE 8000
+#define POSITION_BYTES 48
+/* So many messages of others' lanes are passed before the position is worth a commit. */
+#define PASSED_MANY 100000
 
 struct pipeline {
     const struct config *config;
@@ -37,6 +40,7 @@ struct pipeline {
     uint64_t owned;       /* lanes of which the intake knows what the store has */
     uint64_t attached;    /* those that are consumed */
     uint64_t batch;       /* those of the batch under way */
+    uint64_t stored_seq;  /* where lanes are shared: the position that was stored last */
     int taken;            /* messages of it that the intake has */
     uint64_t began_ns;    /* when its first one was there, or when it is tried again */
     uint32_t batch_max;   /* messages of the next one */
@@ -150,6 +154,12 @@ static void nap(uint32_t ms)
 
 /* --- lanes --- */
 
+/* Where several collectors share the parts, the store knows how far each lane has got. */
+static bool is_shared(const struct pipeline *p)
+{
+    return p->config->store.url[0] != '\0';
+}
+
 static void drop_lanes(struct pipeline *p, uint64_t lanes)
 {
     for (unsigned i = 0; i < INTAKE_LANES; i++) {
@@ -235,9 +245,31 @@ static int take_messages(struct pipeline *p, const struct bus_batch *batch)
 
 static void begin_batch(struct pipeline *p)
 {
-    p->batch = 0;
+    /* The position is all lanes'. */
+    p->batch = is_shared(p) ? p->attached : 0;
     p->taken = 0;
     intake_begin(p->intake);
+}
+
+/* Of this stream: one that is made anew counts from 1. */
+static int position_name(struct pipeline *p, char ret_name[POSITION_BYTES])
+{
+    int64_t made_ns = 0;
+    int r = bus_stream_made(p->bus, &made_ns);
+
+    snprintf(ret_name, POSITION_BYTES, "taken of stream %lld", (long long)made_ns);
+    return r;
+}
+
+static int write_position(struct pipeline *p)
+{
+    char name[POSITION_BYTES];
+    int r = position_name(p, name);
+
+    for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++)
+        if (p->attached & bit(i))
+            r = store_number_set_lane(p->store, i, name, (int64_t)bus_seen_seq(p->bus));
+    return r;
 }
 
 static int write_batch(struct pipeline *p)
@@ -247,6 +279,8 @@ static int write_batch(struct pipeline *p)
     if (r < 0)
         return r;
     r = intake_write(p->intake);
+    if (r == 0 && is_shared(p))
+        r = write_position(p);
     if (r == 0)
         r = store_commit(p->store);
     if (r < 0)
@@ -315,6 +349,7 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch, int t
         return r;
     }
     intake_commit(p->intake);
+    p->stored_seq = bus_seen_seq(p->bus);
     took_ns = clock_mono_ns() - p->began_ns;
     count_batch(p, took_ns);
     fit_batch(p, (uint32_t)bus_batch_count(batch), took_ns);
@@ -422,19 +457,23 @@ struct bus_settings pipeline_bus_settings(const struct config *config, const cha
         .stream_max_age_h = n->stream_max_age_h,
         .stream_max_bytes = n->stream_max_bytes,
         .durable = n->durable,
-        .is_per_part = config->store.url[0] != '\0',
         .name = name,
     };
 }
 
 static int attach_lanes(struct pipeline *p)
 {
-    int r = 0;
+    char name[POSITION_BYTES];
+    int64_t taken_seq = 0;
+    int r = is_shared(p) ? position_name(p, name) : 0;
 
     for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++) {
         if (!(p->owned & ~p->attached & bit(i)))
             continue;
-        r = bus_attach(p->bus, i);
+        if (is_shared(p))
+            r = store_number_get_lane(p->store, i, name, &taken_seq);
+        if (r == 0)
+            r = bus_attach(p->bus, i, (uint64_t)taken_seq);
         if (r == 0)
             p->attached |= bit(i);
     }
@@ -444,11 +483,12 @@ static int attach_lanes(struct pipeline *p)
 static int reach_bus(struct pipeline *p)
 {
     const struct config_nats *n = &p->config->nats;
-    const struct bus_settings settings = pipeline_bus_settings(p->config, "lectr-collector");
+    struct bus_settings settings = pipeline_bus_settings(p->config, "lectr-collector");
     char place[256];
     int r = 0;
 
     text_copy_url(place, sizeof(place), n->url);
+    settings.share_id = is_shared(p) ? lanes_id(p->lanes) : NULL;
     if (!p->bus)
         r = bus_open(&settings, &p->bus);
     if (r == 0)
@@ -486,7 +526,8 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
         return;
     }
     p->said_away = false;
-    if (bus_batch_count(batch) > 0)
+    if (bus_batch_count(batch) > 0 ||
+        (is_shared(p) && bus_seen_seq(p->bus) > p->stored_seq + PASSED_MANY))
         take_batch(p, batch, stop);
     bus_batch_free(p->bus);
 }

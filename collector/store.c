@@ -112,6 +112,23 @@ int store_number_add_lane(struct store *s, int64_t lane, const char *name, int64
     return by == 0 ? 0 : change_number(s, STMT_NUMBER_ADD, lane, name, by);
 }
 
+int store_number_set_lane(struct store *s, int64_t lane, const char *name, int64_t value)
+{
+    return change_number(s, STMT_NUMBER_SET, lane, name, value);
+}
+
+int store_number_get_lane(struct store *s, int64_t lane, const char *name, int64_t *ret_value)
+{
+    CLEAN_STMT struct db_stmt *stmt = db_stmt(s->db, STMT_NUMBER_LANE);
+    int r;
+
+    db_bind_text(stmt, 1, name);
+    db_bind_int(stmt, 2, lane);
+    r = db_step(stmt);
+    *ret_value = r > 0 ? db_int(stmt, 0) : 0;
+    return r < 0 ? r : 0;
+}
+
 /* --- lanes --- */
 
 unsigned store_lanes(const struct store *s)

@@ -9,6 +9,7 @@
 /* Every statement has a place, so that it is prepared once. */
 enum store_stmt {
     STMT_NUMBER_GET,
+    STMT_NUMBER_LANE,
     STMT_NUMBER_SET,
     STMT_NUMBER_ADD,
     STMT_INTERVALS_LANE,

@@ -66,6 +66,7 @@
 
 const char *const store_sql[STMT__COUNT] = {
     [STMT_NUMBER_GET] = "SELECT CAST(sum(value) AS BIGINT) FROM number WHERE name = ?1",
+    [STMT_NUMBER_LANE] = "SELECT value FROM number WHERE name = ?1 AND lane = ?2",
     [STMT_NUMBER_SET] = "INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
                         " ON CONFLICT(name, lane) DO UPDATE SET value = excluded.value",
     [STMT_NUMBER_ADD] =

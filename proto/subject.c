@@ -211,3 +211,22 @@ int subject_parse(const char *text, struct subject *ret_subject)
     *ret_subject = s;
     return 0;
 }
+
+int subject_lane(const char *text)
+{
+    static const char *const others[] = {SUBJECT_ROOT ".alert.", SUBJECT_ROOT ".cloudevent.",
+                                         SUBJECT_ROOT ".rollup."};
+    const char *last = strrchr(text, '.');
+    unsigned part = 0;
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strncmp(text, others[i], strlen(others[i])) == 0)
+            return -1;
+    /* One or two digits. */
+    if (!last || !last[1] || strspn(last + 1, "0123456789") != strlen(last + 1) ||
+        strlen(last + 1) > 2)
+        return 0;
+    for (const char *p = last + 1; *p; p++)
+        part = part * 10 + (unsigned)(*p - '0');
+    return part < EVENT_PARTS ? (int)part : 0;
+}

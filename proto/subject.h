@@ -47,5 +47,8 @@ int subject_cloudevent(const char *org, const char *kind,
 int subject_rollup(const char *org, const char *window,
                    char ret_subject[SUBJECT_BYTES]) LECTR_MUST_USE;
 
+/* Of those who share the parts: whose is it? 0..EVENT_PARTS-1: the part it ends in, 0 where it has
+ * none or is no subject of this contract; -1: alert, cloudevent, rollup, which are nobody's. */
+int subject_lane(const char *text);
 /* -EINVAL: not a subject that the functions above build, or once built. */
 int subject_parse(const char *text, struct subject *ret_subject) LECTR_MUST_USE;

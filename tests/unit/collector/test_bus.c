@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/bus.c collector/bus_pull.c collector/bus_ref.c */
+/* LINK: collector/bus.c collector/bus_batch.c collector/bus_pull.c collector/bus_ref.c */
 /* Lanes against a real server: in order, nothing passed over, whatever is killed or lost. */
 #include "collector/bus.h"
 #include "proto/base/clock.h"
@@ -180,17 +180,17 @@ static void test_what_is_not_acked_comes_again_first(void **state)
 
     (void)state;
     publish(b, 3, 1, 500);
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect(b, 0, 1, 200, true);
     expect(b, 0, 201, 300, false);
     bus_close(&b);
     b = open_bus();
     publish(b, 3, 501, 510);
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect(b, 0, 201, 310, true);
     bus_close(&b);
     b = open_bus();
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect_nothing(b);
     publish(b, 3, 511, 520);
     expect(b, 0, 511, 10, true);
@@ -203,7 +203,7 @@ static void test_given_back(void **state)
 
     (void)state;
     publish(b, 3, 1, 50);
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect(b, 0, 1, 50, false);
     bus_give_back(b, 0);
     publish(b, 3, 51, 60);
@@ -219,7 +219,7 @@ static void test_server_is_killed(void **state)
 
     (void)state;
     publish(b, 3, 1, 300);
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect(b, 0, 1, 100, true);
     expect(b, 0, 101, 50, false);
     server_stop();
@@ -231,29 +231,130 @@ static void test_server_is_killed(void **state)
     bus_close(&b);
 }
 
+static struct bus *open_shared(const char *id)
+{
+    settings.share_id = id;
+    return open_bus();
+}
+
+/* Up to there nothing is of a lane that is attached. */
+static void expect_passed(struct bus *b, uint64_t seq)
+{
+    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
+    struct bus_batch *batch = NULL;
+
+    while (bus_seen_seq(b) < seq) {
+        assert_true(clock_mono_ns() < until_ns);
+        assert_int_equal(bus_fetch(b, 100, 50, &batch), 0);
+        assert_int_equal(bus_batch_count(batch), 0);
+    }
+    assert_int_equal(bus_seen_seq(b), seq);
+}
+
 static void test_parts_are_lanes(void **state)
 {
-    struct bus *b;
+    struct bus *b = open_shared("host.example-7");
 
     (void)state;
-    settings.is_per_part = true;
-    b = open_bus();
     publish(b, 3, 1, 100);
     publish(b, 5, 1, 100);
     publish(b, 33, 1, 100);
-    assert_int_equal(bus_attach(b, 3), 0);
+    assert_int_equal(bus_attach(b, 3, 0), 0);
     expect(b, 3, 1, 100, true);
-    expect_nothing(b);
-    assert_int_equal(bus_attach(b, 33), 0);
+    expect_passed(b, 300);
+    /* From its own beginning, and nothing of the other twice. */
+    assert_int_equal(bus_attach(b, 33, 0), 0);
     expect(b, 33, 1, 100, true);
     bus_detach(b, 3);
     publish(b, 3, 101, 110);
     publish(b, 33, 101, 110);
     expect(b, 33, 101, 10, true);
-    expect_nothing(b);
-    assert_int_equal(bus_attach(b, 3), 0);
+    expect_passed(b, 320);
+    assert_int_equal(bus_attach(b, 3, 100), 0);
     expect(b, 3, 101, 10, true);
+    expect_passed(b, 320);
+    bus_give_back(b, 3);
+    expect_passed(b, 320);
+    publish(b, 5, 101, 101);
+    expect_passed(b, 321);
     bus_close(&b);
+}
+
+/* What one fetched and did not store the other gets, from the position that was stored. */
+static void test_lanes_change_hands(void **state)
+{
+    struct bus *one, *other;
+    int64_t made_ns = 0, made_again_ns = 0;
+
+    (void)state;
+    one = open_shared("one");
+    other = open_shared("other");
+    publish(one, 1, 1, 50);
+    publish(one, 2, 1, 50);
+    assert_int_equal(bus_attach(one, 1, 0), 0);
+    assert_int_equal(bus_attach(other, 2, 0), 0);
+    expect(one, 1, 1, 30, true);
+    expect(one, 1, 31, 20, false);
+    expect(other, 2, 1, 50, true);
+    bus_close(&one);
+    assert_int_equal(bus_attach(other, 1, 30), 0);
+    expect(other, 1, 31, 20, true);
+    publish(other, 2, 51, 60);
+    expect(other, 2, 51, 10, true);
+    assert_int_equal(bus_stream_made(other, &made_ns), 0);
+    assert_int_equal(bus_stream_made(other, &made_again_ns), 0);
+    assert_true(made_ns > 0 && made_ns == made_again_ns);
+    bus_close(&other);
+}
+
+static int64_t count_consumers(void)
+{
+    natsConnection *connection = NULL;
+    jsStreamInfo *info = NULL;
+    jsCtx *js = NULL;
+    int64_t count;
+
+    assert_int_equal(natsConnection_ConnectTo(&connection, url), NATS_OK);
+    assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    assert_int_equal(js_GetStreamInfo(&info, js, "LECTR", NULL, NULL), NATS_OK);
+    count = info->State.Consumers;
+    jsStreamInfo_Destroy(info);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+    return count;
+}
+
+/* Those that versions before had for each part go. */
+static void test_consumers_of_parts_go(void **state)
+{
+    natsConnection *connection = NULL;
+    jsCtx *js = NULL;
+    struct bus *b = open_shared("one");
+
+    (void)state;
+    publish(b, 3, 1, 10);
+    assert_int_equal(natsConnection_ConnectTo(&connection, url), NATS_OK);
+    assert_int_equal(natsConnection_JetStream(&js, connection, NULL), NATS_OK);
+    for (unsigned i = 0; i < BUS_LANES; i++) {
+        char name[32], filter[32];
+        jsConsumerConfig config;
+
+        jsConsumerConfig_Init(&config);
+        snprintf(name, sizeof(name), "collector-%u-%s", i, i % 2 ? "b" : "a");
+        snprintf(filter, sizeof(filter), "lectr.v1.*.*.*.%u", i);
+        config.Durable = name;
+        config.FilterSubject = filter;
+        config.AckPolicy = js_AckAll;
+        assert_int_equal(js_AddConsumer(NULL, js, "LECTR", &config, NULL, NULL), NATS_OK);
+    }
+    assert_int_equal(count_consumers(), BUS_LANES);
+    assert_int_equal(bus_attach(b, 3, 0), 0);
+    expect(b, 3, 1, 10, true);
+    assert_int_equal(count_consumers(), 1);
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection);
+    bus_close(&b);
+    assert_int_equal(count_consumers(), 0);
 }
 
 /* Two that believe the lane is theirs: what is on its way to one when the other takes over is
@@ -267,8 +368,8 @@ static void test_two_on_one_lane_lose_nothing(void **state)
 
     (void)state;
     publish(two[0], 3, 1, NUMBERS_MAX);
-    assert_int_equal(bus_attach(two[0], 0), 0);
-    assert_int_equal(bus_attach(two[1], 0), 0);
+    assert_int_equal(bus_attach(two[0], 0, 0), 0);
+    assert_int_equal(bus_attach(two[1], 0, 0), 0);
     while (left > 0) {
         struct bus *b = two[turn++ % 2];
         struct bus_batch *batch = NULL;
@@ -308,7 +409,7 @@ static void test_a_batch_grows(void **state)
 
     (void)state;
     publish(b, 3, 1, 3000);
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     while (!batch || bus_batch_count(batch) == 0)
         assert_int_equal(bus_fetch(b, 10, WAIT_MS, &batch), 0);
     subject = bus_batch_at(batch, 0)->subject;
@@ -322,7 +423,7 @@ static void test_a_batch_grows(void **state)
     expect(b, 0, 2501, 500, false);
     bus_close(&b);
     b = open_bus();
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect(b, 0, 2501, 500, true);
     bus_close(&b);
 }
@@ -346,7 +447,7 @@ static void test_large_messages(void **state)
         snprintf(id, sizeof(id), "%d", i);
         assert_int_equal(bus_publish(b, subject, id, slice_of(text, len)), 0);
     }
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     while (got < all) {
         struct bus_batch *batch = NULL;
         int count = 0;
@@ -409,11 +510,11 @@ static void test_goes_on_where_the_old_consumer_was(void **state)
     (void)state;
     publish(b, 3, 1, 100);
     make_old_consumer(40);
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect(b, 0, 41, 60, true);
     bus_close(&b);
     b = open_bus();
-    assert_int_equal(bus_attach(b, 0), 0);
+    assert_int_equal(bus_attach(b, 0, 0), 0);
     expect_nothing(b);
     bus_close(&b);
 }
@@ -425,6 +526,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_given_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_is_killed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_parts_are_lanes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lanes_change_hands, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_consumers_of_parts_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_on_one_lane_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_goes_on_where_the_old_consumer_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_grows, setup, teardown),

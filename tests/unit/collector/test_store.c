@@ -551,6 +551,27 @@ static void test_reader_sees_whole_transactions(void **state)
     assert_int_equal(sum_of(reader, ROLLUP_MINUTE).calls, 2);
 }
 
+static void numbers_of_lanes(void **state)
+{
+    struct store *s;
+    int64_t value = 9;
+
+    (void)state;
+    STORES_NEEDED();
+    s = NULL;
+    assert_int_equal(store_open(stores_where, &s), 0);
+    assert_int_equal(store_number_get_lane(s, 3, "taken", &value), 0);
+    assert_int_equal(value, 0);
+    assert_int_equal(store_number_set_lane(s, 3, "taken", 70), 0);
+    assert_int_equal(store_number_set_lane(s, 4, "taken", 5), 0);
+    assert_int_equal(store_number_set_lane(s, 3, "taken", 71), 0);
+    assert_int_equal(store_number_get_lane(s, 3, "taken", &value), 0);
+    assert_int_equal(value, 71);
+    assert_int_equal(store_number_get_lane(s, 4, "taken", &value), 0);
+    assert_int_equal(value, 5);
+    store_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -568,6 +589,7 @@ int main(void)
         cmocka_unit_test_teardown(test_prune, stores_empty),
         cmocka_unit_test_teardown(test_opened_by_many_at_once, stores_empty),
         cmocka_unit_test_teardown(test_reader_sees_whole_transactions, stores_empty),
+        cmocka_unit_test_teardown(numbers_of_lanes, stores_empty),
     };
 
     return cmocka_run_group_tests_name("SQLite", tests, stores_setup_sqlite, stores_teardown) +

@@ -126,6 +126,34 @@ static void the_short_form_is_read(void **state)
     assert_int_equal(parsed.part, 12);
 }
 
+/* What collectors share, by part; what they told themselves is nobody's. */
+static void each_subject_has_its_lane(void **state)
+{
+    static const struct {
+        const char *subject;
+        int lane;
+    } cases[] = {
+        {"lectr.v1.call.acme.openai.0", 0},
+        {"lectr.v1.call.acme.openai.63", 63},
+        {"lectr.v1.gap.acme.openai.7", 7},
+        {"lectr.v1.coverage.acme.groq.12", 12},
+        {"lectr.v1.call.acme.openai.64", 0},
+        {"lectr.v1.call.acme.openai.007", 0},
+        {"lectr.v1.call.acme.openai.", 0},
+        {"lectr.v1.call.acme.openai.1x", 0},
+        {"lectr.v1.gap.acme", 0},
+        {"", 0},
+        {"lectr.v1.alert.acme.cost", -1},
+        {"lectr.v1.rollup.acme.1m", -1},
+        {"lectr.v1.cloudevent.acme.errors", -1},
+        {"lectr.v1.rollups.acme.3", 3},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(subject_lane(cases[i].subject), cases[i].lane);
+}
+
 static void only_the_canonical_form_is_read(void **state)
 {
     static const char *const wrong[] = {
@@ -184,6 +212,7 @@ int main(void)
         cmocka_unit_test(every_byte_comes_back),
         cmocka_unit_test(part_comes_back),
         cmocka_unit_test(the_short_form_is_read),
+        cmocka_unit_test(each_subject_has_its_lane),
         cmocka_unit_test(only_the_canonical_form_is_read),
     };
 
