@@ -38,7 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (subject_parse(text, &s) == 0 && (s.has_part || s.type >= EVENT_ALERT)) {
         assert(build(&s, built) == 0);
         assert(strcmp(built, text) == 0);
+        assert(subject_lane(text) == (s.has_part ? (int)s.part : -1));
     }
+    assert(subject_lane(text) >= -1 && subject_lane(text) < EVENT_PARTS);
     if (subject_alert(text, text, built) == 0) {
         assert(subject_parse(built, &again) == 0);
         assert(again.type == EVENT_ALERT);
