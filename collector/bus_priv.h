@@ -71,6 +71,7 @@ struct bus {
     uint32_t request_ids;
     int64_t stream_created; /* when the stream was made that the positions are of */
     int64_t stream_consumers;
+    uint64_t stream_last;   /* number of its last message */
     struct bus_batch batch; /* memory of the one under way */
     char stream[128];
     int64_t stream_max_age_ns, stream_max_bytes;

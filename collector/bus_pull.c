@@ -49,6 +49,13 @@ static int open_inbox(struct bus *b)
     return s == NATS_OK ? 0 : bus_fail(b, "inbox", s);
 }
 
+/* A stream that lost its end, as a machine that loses its power does, gives its numbers again: what
+ * is beyond is no position. What comes twice is recognised, what is passed over is lost. */
+static uint64_t within_stream(const struct bus *b, uint64_t seq)
+{
+    return seq <= b->stream_last ? seq : 0;
+}
+
 /* A stream that was deleted and made again counts from 1. */
 static int notice_stream(struct bus *b)
 {
@@ -68,6 +75,11 @@ static int notice_stream(struct bus *b)
             b->parts[i].taken_seq = 0;
     }
     b->stream_created = info->Created;
+    b->stream_last = info->State.LastSeq;
+    b->reader.acked_seq = within_stream(b, b->reader.acked_seq);
+    b->seen_seq = within_stream(b, b->seen_seq);
+    for (unsigned i = 0; i < BUS_LANES; i++)
+        b->parts[i].taken_seq = within_stream(b, b->parts[i].taken_seq);
     b->stream_consumers = info->State.Consumers;
     jsStreamInfo_Destroy(info);
     return 0;
@@ -282,7 +294,7 @@ int bus_attach(struct bus *b, unsigned lane, uint64_t taken_seq)
     if (!r->is_wanted)
         r->bytes_max = REQUEST_BYTES_MIN;
     if (b->is_shared) {
-        attach_shared(b, lane, taken_seq);
+        attach_shared(b, lane, within_stream(b, taken_seq));
         return 0;
     }
     r->is_ready = false;

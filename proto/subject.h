@@ -14,8 +14,6 @@
 #define SUBJECT_ROOT "lectr.v1"
 /* Everything of this contract; what the stream stores. */
 #define SUBJECT_ALL "lectr.v1.>"
-/* printf: what agents publish in one part. */
-#define SUBJECT_PART_FORMAT "lectr.v1.*.*.*.%u"
 #define SUBJECT_NAME_BYTES 64 /* longest name, without NUL */
 #define SUBJECT_TOKEN_BYTES (3 * SUBJECT_NAME_BYTES + 1)
 #define SUBJECT_BYTES (2 * SUBJECT_TOKEN_BYTES + 32)

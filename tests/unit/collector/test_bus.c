@@ -307,6 +307,20 @@ static void test_lanes_change_hands(void **state)
     bus_close(&other);
 }
 
+/* The stream lost its end, and counts on from before the position that was stored. */
+static void test_a_position_beyond_the_stream_is_none(void **state)
+{
+    struct bus *b = open_shared("one");
+
+    (void)state;
+    publish(b, 3, 1, 40);
+    assert_int_equal(bus_attach(b, 3, 1000), 0);
+    expect(b, 3, 1, 40, true);
+    publish(b, 3, 41, 60);
+    expect(b, 3, 41, 20, true);
+    bus_close(&b);
+}
+
 static int64_t count_consumers(void)
 {
     natsConnection *connection = NULL;
@@ -528,6 +542,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_parts_are_lanes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lanes_change_hands, setup, teardown),
         cmocka_unit_test_setup_teardown(test_consumers_of_parts_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_position_beyond_the_stream_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(test_two_on_one_lane_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_goes_on_where_the_old_consumer_was, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_grows, setup, teardown),
