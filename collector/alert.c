@@ -267,6 +267,13 @@ static void print_impact(const struct alert *a, char *ret_text, size_t size)
     snprintf(ret_text, size, "; %s %s than usual so far", usd, a->impact_usd < 0 ? "less" : "more");
 }
 
+static const char *how_over(const struct alert *a)
+{
+    return a->status != ALERT_RESOLVED ? ""
+           : a->is_new_usual           ? "Taken for the new usual: "
+                                       : "Back to normal: ";
+}
+
 void alert_reason(const struct alert *a, char *ret_text, size_t size)
 {
     const struct rule *rule = &rules[a->rule];
@@ -293,9 +300,8 @@ void alert_reason(const struct alert *a, char *ret_text, size_t size)
     snprintf(ret_text, size,
              "%s%s of %s in %s was %s, %s the usual %s (%s-%s), %llu calls%s; "
              "%.0f h of history%s%s%s.",
-             a->status == ALERT_RESOLVED ? "Back to normal: " : "", rule->subject, scope, window,
-             observed, times, usual, lower, upper, (unsigned long long)a->samples, expected,
-             a->history_hours, rare, parts, impact);
+             how_over(a), rule->subject, scope, window, observed, times, usual, lower, upper,
+             (unsigned long long)a->samples, expected, a->history_hours, rare, parts, impact);
 }
 
 static char *borrow(const char *text)

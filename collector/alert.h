@@ -94,6 +94,7 @@ struct alert {
     int64_t starts_s, detected_s;
     int64_t ends_s; /* resolved only */
     bool synthetic;
+    bool is_new_usual; /* resolved, but it did not go back */
     /* From here on 0 is "not known". */
     double samples_expected;
     double band_pct;       /* of the windows, that the band holds */

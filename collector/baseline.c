@@ -18,6 +18,7 @@
 #define LOCAL_MAX 2.5
 #define LOCAL_MIN (-8.0)
 #define LOCAL_FITS 1.0 /* beyond it the profile does not fit, and shows no noise */
+#define ANEW_MIN 15    /* so long it must look so: shorter ones see it by chance */
 #define FREEZE_MAX_MIN 90
 #define EXCURSION_SIGMAS 4.0
 #define EXCURSION_END_SIGMAS 2.5
@@ -26,6 +27,7 @@
 #define NOISE_CALLS_LEAST 3.0
 #define NOISE_PRIOR_MIN 120.0
 #define SHIFT_MAX 3.0
+#define SHIFT_REMEMBER_PARTS (BASELINE_DAY_MIN / SHIFT_PART_MIN)
 
 int baseline_new(const struct baseline *calls, struct baseline **ret_baseline)
 {
@@ -106,7 +108,7 @@ static bool find_anew(struct baseline *b, int64_t minute)
 
     if (fabs((double)l->state) <= LOCAL_FITS)
         return false;
-    span = window_span(b, minute, BASELINE_STEP_MIN);
+    span = window_span(b, minute, ANEW_MIN);
     now = log((span.sum + half) / (span.expected + half));
     if (l->state < 0 ? now <= (double)l->state + LOCAL_FITS : now >= (double)l->state - LOCAL_FITS)
         return false;
@@ -163,7 +165,7 @@ static void learn_local(struct baseline *b, int64_t minute, uint32_t window_min)
     if (window_min && l->frozen_min == 0)
         l->state = (float)window_state(b, minute - window_min);
     if (window_min)
-        l->frozen_min += l->frozen_min < UINT16_MAX;
+        l->frozen_min += l->frozen_min < UINT8_MAX;
     else
         l->frozen_min = 0;
     if ((!window_min || l->frozen_min > FREEZE_MAX_MIN) && !find_anew(b, minute))
@@ -283,6 +285,17 @@ static void move_level(struct baseline *b, double by)
     window_move(b, by);
 }
 
+/* The level moved because of what was found; where it was is remembered. */
+static void step_level(struct baseline *b, double by)
+{
+    struct baseline_local *l = &b->local;
+    double step = (l->step_parts ? l->step : 0) + by * BASELINE_STEP_UNIT;
+
+    l->step = (int8_t)lround(fmin(fmax(step, INT8_MIN), INT8_MAX));
+    l->step_parts = SHIFT_REMEMBER_PARTS;
+    move_level(b, by);
+}
+
 /* A quarter of an hour is over. */
 static void judge_shift(struct baseline *b, const struct baseline_settings *s)
 {
@@ -296,8 +309,9 @@ static void judge_shift(struct baseline *b, const struct baseline_settings *s)
     };
 
     b->shifted = shift_close(&b->shift, &context);
+    b->local.step_parts -= b->local.step_parts > 0;
     if (b->shifted.direction)
-        move_level(b,
+        step_level(b,
                    fmin(fmax(log((double)b->shifted.sum / (double)b->shifted.expected), -SHIFT_MAX),
                         SHIFT_MAX));
 }

@@ -32,6 +32,7 @@
  * beyond BASELINE_MINUTES - 1 begin with a step: up to four minutes later. */
 #define BASELINE_MINUTES 16
 #define BASELINE_STEPS 13
+#define BASELINE_STEP_UNIT 32
 
 struct baseline_settings {
     uint32_t windows_min[BASELINE_WINDOWS_MAX]; /* rising, at most 60 */
@@ -58,10 +59,12 @@ struct baseline_window {
 /* The log rate wanders around its expectation: a Kalman filter of one state. */
 struct baseline_local {
     float state, variance;
-    float wander;        /* variance of the log rate around its expectation */
-    uint32_t cliff;      /* the minute of the last cliff of the profile, 0 = none */
-    uint16_t frozen_min; /* how long an excursion has held it */
+    float wander;       /* variance of the log rate around its expectation */
+    uint32_t cliff;     /* the minute of the last cliff of the profile, 0 = none */
+    uint8_t frozen_min; /* how long an excursion has held it */
+    int8_t step;        /* of the level, lately: in 1/BASELINE_STEP_UNIT */
     bool cliff_up;
+    uint8_t step_parts; /* of shift.h: so long it is remembered */
 };
 
 /* Sums of minutes and of steps, each at its number modulo the size. */

@@ -124,6 +124,7 @@ static void describe(const struct verdict *v, uint32_t running_s, struct finding
     ret_finding->window_s = 60 * v->minutes + running_s;
     ret_finding->observed = v->look.sum;
     ret_finding->baseline = expected;
+    ret_finding->before = v->look.before;
     ret_finding->lower = expected * exp(-band);
     ret_finding->upper = expected * exp(band);
     ret_finding->samples = v->samples;

@@ -315,6 +315,15 @@ static bool has_grown(const struct episode *e, const struct finding *f, int64_t 
     return f->fires && end_s >= e->told_s + UPDATE_EVERY_S && ratio > e->told_ratio * UPDATE_GROWTH;
 }
 
+/* It goes on, and has become what is expected. */
+static bool is_new_usual(const struct episode *e, const struct finding *f)
+{
+    const double now = f->before > 0 ? f->observed / f->before : 1;
+
+    return alert_rule_is_down(e->rule) ? now < 1 && now <= sqrt(e->peak)
+                                       : now > 1 && now >= sqrt(e->peak);
+}
+
 int episode_step(struct detect *d, struct episode *e, const struct finding *f,
                  const struct turn *turn)
 {
@@ -337,5 +346,9 @@ int episode_step(struct detect *d, struct episode *e, const struct finding *f,
     e->last.detected_s = turn->end_s;
     if (f->window_s)
         fill_alert(d, e->node, e, f, turn->end_s, &e->last);
+    e->last.is_new_usual = is_new_usual(e, f);
+    if (e->last.is_new_usual)
+        alert_limit(&e->last, "not over: %.2fx of what was usual before is expected from now on",
+                    f->observed / f->before);
     return tell(e, ALERT_RESOLVED, turn);
 }

@@ -7,6 +7,8 @@
 #define SHIFT_QUIET_S (12 * 3600)
 #define REBOUND_MIN 90
 #define REBOUND_SLACK 1.5
+/* So much of a deviation is what became usual elsewhere. */
+#define STILL_SHARE 0.5
 
 static uint32_t minutes_since(const struct detect *d, const struct episode *e)
 {
@@ -132,6 +134,52 @@ static bool do_calls_explain(const struct detect *d, const struct node *n, const
     return f->observed / f->baseline <= d->settings.ratio_min * ratio;
 }
 
+/* Beyond what was usual before a step and all that went on; in the direction of the rule. */
+static double beyond_before(const struct detect *d, const struct node *n, enum alert_rule rule,
+                            uint32_t window_s)
+{
+    const double sign = alert_rule_is_down(rule) ? -1 : 1;
+    struct finding f;
+
+    return stats_look(n->stats, &d->settings, rule, window_s, &f) && f.before > 0
+               ? sign * (f.observed - f.before)
+               : 0;
+}
+
+/* What was told lasts and is about to be expected: by its node in part, by what shares
+ * its calls sooner or later. */
+static bool is_still(const struct detect *d, const struct node *n, const struct episode *told,
+                     const struct finding *f)
+{
+    const bool down = alert_rule_is_down(told->rule);
+    const double more = d->settings.ratio_min;
+    double now, known;
+
+    if (told->node != n)
+        return beyond_before(d, told->node, told->rule, f->window_s) >=
+               STILL_SHARE * (down ? f->baseline - f->observed : f->observed - f->baseline);
+    if (f->before <= 0)
+        return false;
+    now = f->observed / f->before;
+    known = f->baseline / f->before;
+    return down ? known < 1 / more && now >= told->peak / more
+                : known > more && now <= told->peak * more;
+}
+
+static bool is_new_usual(const struct detect *d, const struct node *n, enum alert_rule rule,
+                         const struct finding *f)
+{
+    for (unsigned i = 0; i < d->episodes_count; i++) {
+        const struct episode *e = d->episodes[i];
+
+        if (e->rule == rule && !e->is_active && e->last.is_new_usual &&
+            d->minute_s < e->ended_s + SHIFT_QUIET_S && explain_is_akin(e->node, n) &&
+            is_still(d, n, e, f))
+            return true;
+    }
+    return false;
+}
+
 /* What another rule tells already is not told again. */
 static bool is_explained(const struct detect *d, const struct node *n, enum alert_rule rule,
                          const struct finding *f)
@@ -185,7 +233,8 @@ void judge_node(const struct detect *d, struct node *n, enum alert_rule rule,
         ask.fresh_min = fresh;
         stats_judge(n->stats, &d->settings, &ask, ret_finding);
     }
-    if (is_explained(d, n, rule, ret_finding) || is_rebound(d, n, rule, ret_finding))
+    if (is_explained(d, n, rule, ret_finding) || is_rebound(d, n, rule, ret_finding) ||
+        is_new_usual(d, n, rule, ret_finding))
         *ret_finding = (struct finding){.is_calm = true};
 }
 

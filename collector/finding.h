@@ -10,6 +10,7 @@ struct finding {
     bool is_calm; /* back to normal, as far as one minute can tell */
     uint32_t window_s;
     double observed, baseline, lower, upper;
+    double before;  /* the baseline without a step of the last day and what goes on; 0: not known */
     double samples; /* calls in the window */
     double sigmas;
     double return_weeks;    /* a deviation like this comes once in so many weeks */

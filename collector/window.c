@@ -9,7 +9,8 @@
 #define LOCAL_DECAY_MIN 360.0
 #define CLIFF_LEARN_MIN 15.0
 #define CLIFF_FORGOTTEN_MIN 120
-#define STATE_FAR 0.7 /* what is going on is not what the profile says */
+#define STATE_FAR 0.7      /* what is going on is not what the profile says */
+#define STATE_FAR_STEP 0.2 /* nor is it after a step: the state may be of before it */
 
 static size_t place_of(int64_t minute)
 {
@@ -160,26 +161,44 @@ static double deviance_z(double sum, double expected, double mark, double noise,
     return -sqrt(fmax(deviance, 0) / (spread + noise * usual));
 }
 
+static double step_lately(const struct baseline *b)
+{
+    return b->local.step_parts ? (double)b->local.step / BASELINE_STEP_UNIT : 0;
+}
+
+/* Back to what the time of the day is like is no event; nor is it, for a day after a
+ * step, to be at the level before it. */
+static struct profile_doubt doubt_returns(const struct baseline *b, double state,
+                                          struct profile_doubt d)
+{
+    double far = b->local.step_parts ? STATE_FAR_STEP : STATE_FAR;
+    double before = b->local.step_parts ? -step_lately(b) - state : 0;
+
+    if (state < -far)
+        d.up = fmax(d.up, -state);
+    if (state > far)
+        d.down = fmin(d.down, -state);
+    d.up = fmax(d.up, before);
+    d.down = fmin(d.down, before);
+    return d;
+}
+
 struct window_look window_look(const struct baseline *b, const struct baseline_window *w,
                                const struct window_span *span, double log_expected,
                                const struct baseline_hour *hour)
 {
-    struct profile_doubt doubt = profile_doubt(b, hour, log_expected);
     double mark = profile_mean_mark(b), half = mark / 2 + 1e-12,
            noise = (double)w->noise + span->doubt;
     double spread = 1.0 + profile_mark_cv2(b);
     double state = span->state * exp(-(span->minutes / 2.0) / LOCAL_DECAY_MIN);
+    struct profile_doubt doubt = doubt_returns(b, state, profile_doubt(b, hour, log_expected));
     double expected = span->expected * exp(state);
     double variance = noise + (mark > 0 ? spread / (expected / mark + 1.0) : 1.0);
     double scale = sqrt(variance), usual = log((span->sum + half) / (expected + half)) / scale;
     double down = deviance_z(span->sum, expected, mark, noise, spread);
-    struct window_look k = {span->sum, expected, variance, usual, down, usual, down};
+    double before = span->expected * exp(-step_lately(b));
+    struct window_look k = {span->sum, expected, before, variance, usual, down, usual, down};
 
-    /* Back to what the time of the day is like is no event. */
-    if (state < -STATE_FAR)
-        doubt.up = fmax(doubt.up, -state);
-    if (state > STATE_FAR)
-        doubt.down = fmin(doubt.down, -state);
     if (doubt.up > 0)
         k.z = log((span->sum + half) / (expected * exp(doubt.up) + half)) / scale;
     if (doubt.down < 0)

@@ -85,19 +85,24 @@ static void play(uint64_t seed, const struct fleet_event *events, unsigned count
     play_at(seed, events, count, after_min, false, ret_told);
 }
 
-static unsigned count_firing(const struct told *t)
+static unsigned count_of(const struct told *t, enum alert_status status)
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < t->count; i++)
-        n += t->alerts[i].status == ALERT_FIRING;
+        n += t->alerts[i].status == status;
     return n;
+}
+
+static unsigned count_firing(const struct told *t)
+{
+    return count_of(t, ALERT_FIRING);
 }
 
 static void show(const char *what, const struct told *t)
 {
     for (unsigned i = 0; i < t->count; i++)
-        if (t->alerts[i].status == ALERT_FIRING) {
+        if (1) {
             char text[1024];
 
             alert_reason(&t->alerts[i], text, sizeof(text));
@@ -204,6 +209,55 @@ static void test_everything_doubles(void **state)
     }
 }
 
+/* An hour that is beyond becomes the usual within it; that it ends is no event, that
+ * all ends is one, and the next hour like it is one again. */
+static void test_back_to_before(void **state)
+{
+    static const struct fleet_event twice[] = {
+        {TRAFFIC_COST, 8, 7, 1, WARM_MIN, 70},
+        {TRAFFIC_COST, 8, 7, 1, WARM_MIN + 70 + 180, 70},
+        {TRAFFIC_OUTAGE, 0, 7, 1, WARM_MIN + 70 + 300, 30},
+    };
+    static struct told told;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        play(seed, twice, 1, 180, &told);
+        show("back", &told);
+        assert_int_equal(count_firing(&told), 1);
+        play(seed, twice, 3, 360, &told);
+        show("again", &told);
+        assert_int_equal(count_firing(&told), 3);
+        assert_int_equal(told.alerts[told.count - 1].rule, ALERT_CALLS_DROP);
+    }
+}
+
+/* Whoever reads that it is over reads whether it went back. */
+static void test_new_usual(void **state)
+{
+    static struct told told;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        for (int lasts = 0; lasts < 2; lasts++) {
+            const struct fleet_event event = {TRAFFIC_COST, 8, 7, 1, WARM_MIN, lasts ? 600 : 15};
+            const struct alert *last;
+            char text[1024];
+
+            play(seed, &event, 1, 240, &told);
+            show(lasts ? "lasts" : "short", &told);
+            assert_int_equal(count_firing(&told), 1);
+            assert_int_equal(count_of(&told, ALERT_RESOLVED), 1);
+            last = &told.alerts[told.count - 1];
+            assert_int_equal(last->status, ALERT_RESOLVED);
+            assert_int_equal(last->is_new_usual, lasts);
+            alert_reason(last, text, sizeof(text));
+            assert_ptr_equal(strstr(text, lasts ? "Taken for the new usual: " : "Back to normal: "),
+                             text);
+        }
+    }
+}
+
 /* Two causes at once are two alerts, and each knows of the other only when they share
  * calls. */
 static void test_two_causes(void **state)
@@ -231,6 +285,8 @@ int main(void)
         cmocka_unit_test(test_provider_outage),
         cmocka_unit_test(test_provider_fails),
         cmocka_unit_test(test_everything_doubles),
+        cmocka_unit_test(test_back_to_before),
+        cmocka_unit_test(test_new_usual),
         cmocka_unit_test(test_two_causes),
     };
 
