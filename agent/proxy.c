@@ -16,6 +16,7 @@
 #include "agent/tls.h"
 #include "agent/upstream.h"
 #include "proto/base/clock.h"
+#include "proto/base/leave.h"
 #include "proto/base/log.h"
 
 #include <errno.h>
@@ -48,6 +49,7 @@
 #define DRAIN_ORPHAN_MS 600000
 #define DRAIN_SIGTERM_MS 10000
 #define PUBLISH_CLOSE_MS 3000
+#define LEAVE_S 15
 #define SPOOL_WAIT_S 25
 
 /* --- listeners --- */
@@ -498,11 +500,12 @@ static void close_stages(struct proxy *p)
     loop_free(&p->loop);
     gap_free(&p->gap);
     inflight_close(&p->inflight);
+    estimate_store_close(&p->estimates);
+    leave_within(LEAVE_S, 0);
     if (p->publish)
         publish_close(&p->publish, PUBLISH_CLOSE_MS);
     refuse_free(&p->refuse);
     origin_free(&p->origin);
-    estimate_store_close(&p->estimates);
     price_table_free(&p->prices);
     provider_set_free(&p->providers);
     tls_free(&p->tls);

@@ -12,6 +12,7 @@
 #include "collector/pipeline.h"
 #include "collector/rules.h"
 #include "collector/serve.h"
+#include "proto/base/leave.h"
 #include "proto/base/log.h"
 
 #include <errno.h>
@@ -22,6 +23,8 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Kubernetes gives 30 s. Whenever it ends, what is committed stands and the rest comes again. */
+#define LEAVE_S 20
 #define DEFAULT_CONFIG LECTR_SYSCONFDIR "/lectr/collector.yaml"
 
 static atomic_bool stop;
@@ -114,6 +117,7 @@ static int run_serve(const struct args *args)
         pipeline_set_hooks(pipeline, &(struct judge_hooks){on_reload, on_active, deliver});
         r = pipeline_run(pipeline, &stop);
     }
+    leave_within(LEAVE_S, r == 0 ? 0 : 1);
     serve_stop(&serve);
     pipeline_free(&pipeline); /* its judge knows of the deliverer */
     deliver_stop(&deliver);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* LINK: */
 #include "proto/base/buf.h"
+#include "proto/base/leave.h"
 #include "proto/base/log.h"
 #include "proto/base/slice.h"
 #include "proto/base/utf8.h"
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 static void buf_keeps_its_limit(void **state)
@@ -160,6 +162,35 @@ static void log_writes_one_json_line(void **state)
     assert_string_equal(line, "");
 }
 
+/* What waits for ever at its end is over all the same, and says so. */
+static void leaves_when_its_end_does_not_come(void **state)
+{
+    int log[2], status;
+    char line[512];
+    pid_t child;
+    ssize_t n;
+
+    (void)state;
+    assert_int_equal(pipe(log), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(log[1], STDERR_FILENO);
+        log_setup("test", LOG_LEVEL_WARN);
+        leave_within(1, 7);
+        for (;;)
+            pause();
+    }
+    close(log[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 7);
+    n = read(log[0], line, sizeof(line) - 1);
+    line[n > 0 ? n : 0] = '\0';
+    assert_non_null(strstr(line, "\"seconds\":1"));
+    close(log[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +201,7 @@ int main(void)
         cmocka_unit_test(slices_compare),
         cmocka_unit_test(utf8_is_strict),
         cmocka_unit_test(log_writes_one_json_line),
+        cmocka_unit_test(leaves_when_its_end_does_not_come),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
