@@ -66,6 +66,8 @@ static const cyaml_schema_field_t NATS_FIELDS[] = {
     TEXT("creds", struct config_nats, creds),
     TEXT("nkey_seed", struct config_nats, nkey_seed),
     TEXT("ca_file", struct config_nats, ca_file),
+    TEXT("cert_file", struct config_nats, cert_file),
+    TEXT("key_file", struct config_nats, key_file),
     TEXT("stream", struct config_nats, stream),
     NUMBER("stream_max_age_h", struct config_nats, stream_max_age_h),
     NUMBER("stream_max_bytes", struct config_nats, stream_max_bytes),
@@ -265,6 +267,10 @@ static const struct rule RULES[] = {
     RULE_TEXT("nats.nkey_seed", nats.nkey_seed, "", is_path_or_empty,
               "use an absolute path to a seed file, or \"\""),
     RULE_TEXT("nats.ca_file", nats.ca_file, "", is_path_or_empty,
+              "use an absolute path to a PEM file, or \"\""),
+    RULE_TEXT("nats.cert_file", nats.cert_file, "", is_path_or_empty,
+              "use an absolute path to a PEM file, or \"\""),
+    RULE_TEXT("nats.key_file", nats.key_file, "", is_path_or_empty,
               "use an absolute path to a PEM file, or \"\""),
     RULE_TEXT("nats.stream", nats.stream, "LECTR", is_stream_name,
               "use 1 to 63 letters, digits, - or _"),
@@ -466,6 +472,18 @@ static int check_spool(const struct check *c)
                   "use a segment_bytes of at most half of limit_bytes", c->error);
 }
 
+static int check_certificate(const struct check *c)
+{
+    const struct config_nats *nats = &c->config->nats;
+    const bool has_cert = nats->cert_file[0];
+    const char *field = has_cert ? "nats.cert_file" : "nats.key_file";
+
+    if (has_cert == (nats->key_file[0] != '\0'))
+        return 0;
+    return refuse(c->path, yamldoc_line(c->doc, field), field, "is nothing by itself",
+                  "set both nats.cert_file and nats.key_file, or neither", c->error);
+}
+
 static int apply_rules(const struct check *c)
 {
     const struct config_capture *capture = &c->config->capture;
@@ -483,6 +501,8 @@ static int apply_rules(const struct check *c)
                         capture->consent_netns_count, is_netns_pattern);
     if (r == 0)
         r = check_org_keys(c);
+    if (r == 0)
+        r = check_certificate(c);
     return r < 0 ? r : check_spool(c);
 }
 

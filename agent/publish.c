@@ -2,7 +2,7 @@
 #include "agent/publish.h"
 
 #include "agent/config.h"
-#include "agent/nkey.h"
+#include "proto/nkey.h"
 #include "agent/outbox.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -47,7 +47,7 @@ struct port {
 struct publish {
     struct outbox *outbox;
     struct port *port;
-    char *url, *creds, *nkey_seed, *ca_file, *stream;
+    char *url, *creds, *nkey_seed, *ca_file, *cert_file, *key_file, *stream;
     int64_t stream_max_age_ns, stream_max_bytes; /* of a stream that is made here; 0: none */
 
     pthread_t thread;
@@ -238,11 +238,12 @@ static natsStatus set_identity(natsOptions *options, const struct publish *p)
     natsStatus s = NATS_OK;
     char key[NKEY_BYTES];
 
-    if (p->ca_file) {
+    if (p->ca_file || p->cert_file)
         s = natsOptions_SetSecure(options, true);
-        if (s == NATS_OK)
-            s = natsOptions_LoadCATrustedCertificates(options, p->ca_file);
-    }
+    if (s == NATS_OK && p->ca_file)
+        s = natsOptions_LoadCATrustedCertificates(options, p->ca_file);
+    if (s == NATS_OK && p->cert_file)
+        s = natsOptions_LoadCertificatesChain(options, p->cert_file, p->key_file);
     if (s == NATS_OK && p->creds)
         s = natsOptions_SetUserCredentialsFromFiles(options, p->creds, NULL);
     if (s == NATS_OK && p->nkey_seed) {
@@ -535,6 +536,8 @@ static void publish_free(struct publish *p)
     free(p->creds);
     free(p->nkey_seed);
     free(p->ca_file);
+    free(p->cert_file);
+    free(p->key_file);
     free(p->stream);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
@@ -560,6 +563,8 @@ static struct publish *publish_new(const struct config *config)
     p->creds = copy_setting(config->nats.creds, NULL);
     p->nkey_seed = copy_setting(config->nats.nkey_seed, NULL);
     p->ca_file = copy_setting(config->nats.ca_file, NULL);
+    p->cert_file = copy_setting(config->nats.cert_file, NULL);
+    p->key_file = copy_setting(config->nats.key_file, NULL);
     p->port = p->url && p->stream ? port_open(p) : NULL;
     if (!p->port) {
         publish_free(p);

@@ -2,6 +2,7 @@
 #include "collector/bus_priv.h"
 
 #include "proto/base/clock.h"
+#include "proto/nkey.h"
 #include "proto/subject.h"
 
 #include <ctype.h>
@@ -57,6 +58,31 @@ static void on_reconnected(natsConnection *connection, void *ctx)
     atomic_fetch_add(&b->reconnects, 1);
 }
 
+static bool is_given(const char *file)
+{
+    return file && file[0];
+}
+
+static natsStatus set_identity(natsOptions *options, const struct bus_settings *settings)
+{
+    natsStatus s = NATS_OK;
+    char key[NKEY_BYTES];
+
+    if (is_given(settings->ca_file) || is_given(settings->cert_file))
+        s = natsOptions_SetSecure(options, true);
+    if (s == NATS_OK && is_given(settings->ca_file))
+        s = natsOptions_LoadCATrustedCertificates(options, settings->ca_file);
+    if (s == NATS_OK && is_given(settings->cert_file))
+        s = natsOptions_LoadCertificatesChain(options, settings->cert_file, settings->key_file);
+    if (s == NATS_OK && is_given(settings->creds))
+        s = natsOptions_SetUserCredentialsFromFiles(options, settings->creds, NULL);
+    if (s != NATS_OK || !is_given(settings->nkey_seed))
+        return s;
+    if (nkey_read_public(settings->nkey_seed, key) < 0)
+        return NATS_INVALID_ARG;
+    return natsOptions_SetNKeyFromSeed(options, key, settings->nkey_seed);
+}
+
 static natsStatus set_options(struct bus *b, const struct bus_settings *settings)
 {
     natsStatus s = natsOptions_Create(&b->options);
@@ -75,13 +101,7 @@ static natsStatus set_options(struct bus *b, const struct bus_settings *settings
         s = natsOptions_SetIOBufSize(b->options, READ_BYTES);
     if (s == NATS_OK)
         s = natsOptions_SetReconnectedCB(b->options, on_reconnected, b);
-    if (s == NATS_OK && settings->creds && settings->creds[0])
-        s = natsOptions_SetUserCredentialsFromFiles(b->options, settings->creds, NULL);
-    if (s == NATS_OK && settings->ca_file && settings->ca_file[0])
-        s = natsOptions_LoadCATrustedCertificates(b->options, settings->ca_file);
-    if (s == NATS_OK && settings->ca_file && settings->ca_file[0])
-        s = natsOptions_SetSecure(b->options, true);
-    return s;
+    return s == NATS_OK ? set_identity(b->options, settings) : s;
 }
 
 static natsStatus connect_bus(struct bus *b)
@@ -111,9 +131,11 @@ static void name_consumer(struct bus *b, const char *share_id)
             *p = '_';
 }
 
-int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
+int bus_open(const struct bus_settings *settings, struct bus **ret_bus,
+             char ret_error[BUS_ERROR_BYTES])
 {
     struct bus *b = calloc(1, sizeof(*b));
+    const char *what;
     natsStatus s;
     int r = 0;
 
@@ -126,10 +148,13 @@ int bus_open(const struct bus_settings *settings, struct bus **ret_bus)
     snprintf(b->named, sizeof(b->named), "%s", settings->durable ? settings->durable : "");
     name_consumer(b, settings->share_id);
     s = set_options(b, settings);
+    what = s == NATS_OK ? "connect" : "nats.creds, nkey_seed, ca_file, cert_file or key_file";
     if (s == NATS_OK)
         s = connect_bus(b);
     if (s != NATS_OK) {
-        r = bus_fail(b, "connect", s);
+        r = bus_fail(b, what, s);
+        if (ret_error)
+            memcpy(ret_error, b->error, sizeof(b->error));
         bus_close(&b);
         return r;
     }

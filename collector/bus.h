@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #define BUS_LANES 64
+#define BUS_ERROR_BYTES 256
 /* Asked for and not fetched yet, over all lanes. */
 #define BUS_AHEAD_MAX 32768
 /* The same in bytes, in the worst case of messages as large as the server allows. */
@@ -37,8 +38,11 @@ struct bus_batch;
 
 struct bus_settings {
     const char *url;
-    const char *creds;   /* file, "" = none */
-    const char *ca_file; /* "" = no TLS but what the URL asks for */
+    /* Files; "" or NULL: none. */
+    const char *creds;
+    const char *nkey_seed;            /* with the public key on a line of its own */
+    const char *cert_file, *key_file; /* the client's own */
+    const char *ca_file;              /* "" = no TLS but what the URL asks for */
     const char *stream;
     uint32_t stream_max_age_h; /* of a stream that is made; 0: no limit */
     uint64_t stream_max_bytes;
@@ -57,8 +61,10 @@ struct bus_message {
     const char *reply;
 };
 
-/* -ECONNREFUSED and others while the server cannot be reached: try again. */
-int bus_open(const struct bus_settings *settings, struct bus **ret_bus) LECTR_MUST_USE;
+/* -ECONNREFUSED and others while the server cannot be reached: try again. ret_error: why,
+ * for a person; may be NULL. */
+int bus_open(const struct bus_settings *settings, struct bus **ret_bus,
+             char ret_error[BUS_ERROR_BYTES]) LECTR_MUST_USE;
 void bus_close(struct bus **bus);
 /* Text of the last failure. */
 const char *bus_error(const struct bus *b);

@@ -77,7 +77,7 @@ struct bus {
     int64_t stream_max_age_ns, stream_max_bytes;
     char durable[192]; /* begins the consumer's names */
     char named[128];   /* as it is set */
-    char error[256];
+    char error[BUS_ERROR_BYTES];
 };
 
 /* --- bus_batch.c --- */

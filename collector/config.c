@@ -14,7 +14,7 @@
 
 /* The file as it was written: what is NULL was left out. */
 struct file_nats {
-    char *url, *creds, *ca_file, *stream, *durable;
+    char *url, *creds, *nkey_seed, *ca_file, *cert_file, *key_file, *stream, *durable;
     uint32_t *stream_max_age_h;
     uint64_t *stream_max_bytes;
     bool *publish_rollups;
@@ -73,7 +73,10 @@ static const cyaml_schema_value_t window_value = {CYAML_VALUE_UINT(CYAML_FLAG_DE
 static const cyaml_schema_field_t nats_fields[] = {
     TEXT(file_nats, url),
     TEXT(file_nats, creds),
+    TEXT(file_nats, nkey_seed),
     TEXT(file_nats, ca_file),
+    TEXT(file_nats, cert_file),
+    TEXT(file_nats, key_file),
     TEXT(file_nats, stream),
     TEXT(file_nats, durable),
     BOOL(file_nats, publish_rollups),
@@ -277,6 +280,11 @@ static bool has_ttl(const struct config *c)
     return c->store.lease_ttl_ms >= 1000 && c->store.lease_ttl_ms <= 60000;
 }
 
+static bool has_certificate(const struct config *c)
+{
+    return !c->nats.cert_file[0] == !c->nats.key_file[0];
+}
+
 static bool has_stream(const struct config *c)
 {
     return c->nats.stream[0] && !strpbrk(c->nats.stream, " .*>/\\") && c->nats.durable[0] &&
@@ -296,6 +304,7 @@ static bool has_bytes(const struct config *c)
 static const struct rule rules[] = {
     {"log_level", "error, warn, info or debug", has_level},
     {"nats.url", "nats://host:port", has_nats},
+    {"nats.cert_file", "a file, and nats.key_file as well, or neither", has_certificate},
     {"nats.stream", "a name without blank, dot, slash or wildcard (durable likewise)", has_stream},
     {"nats.stream_max_age_h", "1 to 87600, or 0 for no limit", has_age},
     {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
@@ -359,7 +368,10 @@ static int settle_texts(struct file *f, struct config *c)
         {&f->log_level, "info", &c->log_level},
         {&f->nats.url, "nats://127.0.0.1:4222", &c->nats.url},
         {&f->nats.creds, "", &c->nats.creds},
+        {&f->nats.nkey_seed, "", &c->nats.nkey_seed},
         {&f->nats.ca_file, "", &c->nats.ca_file},
+        {&f->nats.cert_file, "", &c->nats.cert_file},
+        {&f->nats.key_file, "", &c->nats.key_file},
         {&f->nats.stream, "LECTR", &c->nats.stream},
         {&f->nats.durable, "lectr-collector", &c->nats.durable},
         {&f->store.path, "/var/lib/lectr/collector.db", &c->store.path},
@@ -474,7 +486,10 @@ void config_free(struct config **config)
     free(c->log_level);
     free(c->nats.url);
     free(c->nats.creds);
+    free(c->nats.nkey_seed);
     free(c->nats.ca_file);
+    free(c->nats.cert_file);
+    free(c->nats.key_file);
     free(c->nats.stream);
     free(c->nats.durable);
     free(c->store.path);

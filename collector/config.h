@@ -17,14 +17,16 @@ struct config {
     char *log_level; /* error|warn|info|debug, default info */
 
     struct config_nats {
-        char *url;                 /* default nats://127.0.0.1:4222 */
-        char *creds;               /* credentials file, default "" */
-        char *ca_file;             /* TLS, default "" */
-        char *stream;              /* default LECTR; created when absent, with these limits: */
-        uint32_t stream_max_age_h; /* default 168; 0: none */
-        uint64_t stream_max_bytes; /* default 1 GiB; 0: none */
-        char *durable;             /* name of the consumer, default lectr-collector */
-        bool publish_rollups;      /* lectr.v1.rollup.<org>.1m, 1h, 1d; default true */
+        char *url;                  /* default nats://127.0.0.1:4222 */
+        char *creds;                /* credentials file, default "" */
+        char *nkey_seed;            /* file, default "" */
+        char *ca_file;              /* TLS, default "" */
+        char *cert_file, *key_file; /* the client's own, PEM; default "" */
+        char *stream;               /* default LECTR; created when absent, with these limits: */
+        uint32_t stream_max_age_h;  /* default 168; 0: none */
+        uint64_t stream_max_bytes;  /* default 1 GiB; 0: none */
+        char *durable;              /* name of the consumer, default lectr-collector */
+        bool publish_rollups;       /* lectr.v1.rollup.<org>.1m, 1h, 1d; default true */
     } nats;
 
     struct config_store {

@@ -275,7 +275,7 @@ static void reach_bus(struct judge *j)
     if (j->bus || clock_mono_ns() < j->reached_mono_ns + RETRY_MS * NSEC_PER_MSEC)
         return;
     j->reached_mono_ns = clock_mono_ns();
-    if (bus_open(&settings, &j->bus) < 0)
+    if (bus_open(&settings, &j->bus, NULL) < 0)
         return;
     /* The stream may be gone; what is published waits in the store until it is there. */
     if (bus_ensure_stream(j->bus) < 0)

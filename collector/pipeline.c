@@ -452,7 +452,10 @@ struct bus_settings pipeline_bus_settings(const struct config *config, const cha
     return (struct bus_settings){
         .url = n->url,
         .creds = n->creds,
+        .nkey_seed = n->nkey_seed,
         .ca_file = n->ca_file,
+        .cert_file = n->cert_file,
+        .key_file = n->key_file,
         .stream = n->stream,
         .stream_max_age_h = n->stream_max_age_h,
         .stream_max_bytes = n->stream_max_bytes,
@@ -484,20 +487,20 @@ static int reach_bus(struct pipeline *p)
 {
     const struct config_nats *n = &p->config->nats;
     struct bus_settings settings = pipeline_bus_settings(p->config, "lectr-collector");
-    char place[256];
+    char place[256], error[BUS_ERROR_BYTES] = "";
     int r = 0;
 
     text_copy_url(place, sizeof(place), n->url);
     settings.share_id = is_shared(p) ? lanes_id(p->lanes) : NULL;
     if (!p->bus)
-        r = bus_open(&settings, &p->bus);
+        r = bus_open(&settings, &p->bus, error);
     if (r == 0)
         r = attach_lanes(p);
     if (r < 0) {
         p->stats.bus_errors++;
         if (!p->said_away)
             log_warn("nats is away, trying again", "url=%s error=%s reason=%s", place, strerror(-r),
-                     bus_error(p->bus));
+                     p->bus ? bus_error(p->bus) : error);
         p->said_away = true;
         return r;
     }

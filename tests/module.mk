@@ -55,7 +55,7 @@ $(FUZZ_BIN):
 -include $(shell find $(B)/fuzz/obj -name '*.d' 2>/dev/null)
 
 # Floods NATS through the agent's own publisher.
-FLOOD_SRC := agent/publish.c agent/nkey.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c agent/event.c
+FLOOD_SRC := agent/publish.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c agent/event.c
 $(B)/tests/harness/publish_flood: $(B)/obj/tests/harness/publish_flood.o $(FLOOD_SRC:%.c=$(B)/obj/%.o) $(B)/liblectr.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lnats -lprotobuf-c -lm

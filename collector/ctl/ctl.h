@@ -13,8 +13,8 @@
 struct ctl_options {
     const char *collector; /* base URL of its API */
     const char *nats;
-    const char *creds;
-    const char *window; /* NULL: the API's own */
+    const char *creds, *nkey_seed, *ca_file, *cert_file, *key_file; /* NULL: none */
+    const char *window;                                             /* NULL: the API's own */
     const char *by;
     const char *org;
     bool json;

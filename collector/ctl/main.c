@@ -15,7 +15,10 @@ static const struct command {
 } commands[] = {
     {"tail", "calls as they end, one on a line",
      "  --nats URL       default nats://127.0.0.1:4222\n"
-     "  --creds FILE     credentials\n"
+     "  --creds FILE     credentials; or --nkey-seed FILE\n"
+     "  --ca-file FILE   trust this CA for the server\n"
+     "  --cert-file FILE, --key-file FILE\n"
+     "                   where the server wants a certificate of the client\n"
      "  --org NAME       of one organisation\n"
      "  --limit N        end after N calls\n",
      tail_run},
@@ -60,6 +63,10 @@ enum {
     OPT_COLLECTOR = 256,
     OPT_NATS,
     OPT_CREDS,
+    OPT_NKEY_SEED,
+    OPT_CA_FILE,
+    OPT_CERT_FILE,
+    OPT_KEY_FILE,
     OPT_FORMAT,
     OPT_WINDOW,
     OPT_BY,
@@ -74,6 +81,10 @@ static const struct option long_options[] = {
     {"collector", required_argument, NULL, OPT_COLLECTOR},
     {"nats", required_argument, NULL, OPT_NATS},
     {"creds", required_argument, NULL, OPT_CREDS},
+    {"nkey-seed", required_argument, NULL, OPT_NKEY_SEED},
+    {"ca-file", required_argument, NULL, OPT_CA_FILE},
+    {"cert-file", required_argument, NULL, OPT_CERT_FILE},
+    {"key-file", required_argument, NULL, OPT_KEY_FILE},
     {"format", required_argument, NULL, OPT_FORMAT},
     {"window", required_argument, NULL, OPT_WINDOW},
     {"by", required_argument, NULL, OPT_BY},
@@ -114,10 +125,10 @@ static int take_option(struct ctl_options *o, int opt)
     const struct {
         int opt;
         const char **text;
-    } texts[] = {{OPT_COLLECTOR, &o->collector},
-                 {OPT_NATS, &o->nats},
-                 {OPT_CREDS, &o->creds},
-                 {OPT_ORG, &o->org}};
+    } texts[] = {{OPT_COLLECTOR, &o->collector}, {OPT_NATS, &o->nats},
+                 {OPT_CREDS, &o->creds},         {OPT_NKEY_SEED, &o->nkey_seed},
+                 {OPT_CA_FILE, &o->ca_file},     {OPT_CERT_FILE, &o->cert_file},
+                 {OPT_KEY_FILE, &o->key_file},   {OPT_ORG, &o->org}};
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         if (opt == texts[i].opt) {
@@ -146,8 +157,7 @@ static int take_option(struct ctl_options *o, int opt)
 
 int main(int argc, char **argv)
 {
-    struct ctl_options o = {
-        .collector = "http://127.0.0.1:9464", .nats = "nats://127.0.0.1:4222", .creds = ""};
+    struct ctl_options o = {.collector = "http://127.0.0.1:9464", .nats = "nats://127.0.0.1:4222"};
     const struct command *command = NULL;
     bool help = argc < 2;
     int opt;

@@ -119,25 +119,32 @@ int tail_run(const struct ctl_options *o)
 {
     const struct bus_settings settings = {.url = o->nats,
                                           .creds = o->creds,
-                                          .ca_file = "",
+                                          .nkey_seed = o->nkey_seed,
+                                          .ca_file = o->ca_file,
+                                          .cert_file = o->cert_file,
+                                          .key_file = o->key_file,
                                           .stream = "",
                                           .durable = "",
                                           .name = "lectrctl"};
     struct tail t = {.options = o};
     struct bus *bus = NULL;
-    char subject[SUBJECT_BYTES];
+    char subject[SUBJECT_BYTES], error[BUS_ERROR_BYTES] = "";
     int r = make_subject(o, subject, sizeof(subject));
 
+    if (!o->cert_file != !o->key_file) {
+        fprintf(stderr, "lectrctl: --cert-file and --key-file: give both, or neither\n");
+        return -EINVAL;
+    }
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     signal(SIGPIPE, SIG_IGN);
     if (r == 0)
-        r = bus_open(&settings, &bus);
+        r = bus_open(&settings, &bus, error);
     if (r == 0)
         r = bus_watch(bus, subject, on_message, &t);
     if (r < 0)
-        fprintf(stderr, "lectrctl: %s: %s%s%s\n", o->nats, strerror(-r), bus ? ": " : "",
-                bus ? bus_error(bus) : "");
+        fprintf(stderr, "lectrctl: %s: %s: %s\n", o->nats, strerror(-r),
+                bus ? bus_error(bus) : error);
     while (r == 0 && !is_done(&t))
         usleep(20000);
     bus_close(&bus);

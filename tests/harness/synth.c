@@ -614,7 +614,7 @@ int main(int argc, char **argv)
                                         .stream = o.stream,
                                         .durable = "",
                                         .name = "lectr-synth"},
-                 &w.bus);
+                 &w.bus, NULL);
     if (r == 0)
         r = bus_ensure_stream(w.bus);
     if (r == 0)

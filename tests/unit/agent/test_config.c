@@ -239,6 +239,8 @@ static const struct bad BAD[] = {
      "below the cgroup2 root"},
     {"nats:\n  url: http://x\n", ":2: nats.url: ", "\"http://x\"", "nats://host:port"},
     {"nats:\n  stream_max_age_h: 90000\n", ":2: nats.stream_max_age_h: ", "90000", "87600"},
+    {"nats:\n  key_file: /k.pem\n", ":2: nats.key_file: ", "nothing by itself", "set both"},
+    {"nats:\n  cert_file: c.pem\n", ":2: nats.cert_file: ", "\"c.pem\"", "absolute"},
     {"nats:\n  stream: a.b\n", ":2: nats.stream: ", "\"a.b\"", "letters"},
     {"data:\n  estimate_file: /x\n", ":2: data.estimate_file: ", "unknown key", "estimates_file"},
     {"data:\n  providers_dir: /a:b\n", ":2: data.providers_dir: ", "\"/a:b\"", "joined by :"},

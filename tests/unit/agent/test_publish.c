@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* LINK: agent/publish.c agent/nkey.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c */
+/* LINK: agent/publish.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c */
 #include "agent/config.h"
 #include "agent/publish.h"
 #include "proto/base/clock.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/* LINK: agent/publish.c agent/nkey.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c */
+/* LINK: agent/publish.c agent/outbox.c agent/spool.c agent/folder.c agent/segment.c */
 /* TLS and nkeys against a real server: right ones are let in, wrong ones leave
  * the events in the spool. */
 #include "agent/config.h"
-#include "agent/nkey.h"
+#include "proto/nkey.h"
 #include "agent/publish.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -261,6 +261,28 @@ static void no_plaintext_where_tls_was_asked_for(void **state)
     publish_close(&p, 0);
 }
 
+/* A server that wants a certificate of the client gets it. */
+static void the_clients_certificate_is_shown(void **state)
+{
+    static char cert_file[96], key_file[96];
+    char settings[400];
+
+    (void)state;
+    make_certificates("IP:127.0.0.1");
+    snprintf(settings, sizeof(settings),
+             "tls { cert_file: \"%s/server.crt\", key_file: \"%s/server.key\", "
+             "ca_file: \"%s/ca.crt\", verify: true }\n",
+             root, root, root);
+    server_start(settings);
+    config.nats.ca_file = ca_file;
+    assert_stays_outside("TLS handshake error");
+    snprintf(cert_file, sizeof(cert_file), "%s/server.crt", root);
+    snprintf(key_file, sizeof(key_file), "%s/server.key", root);
+    config.nats.cert_file = cert_file;
+    config.nats.key_file = key_file;
+    assert_arrives();
+}
+
 static void an_nkey_opens(void **state)
 {
     (void)state;
@@ -313,10 +335,15 @@ static void the_public_key_is_read_from_the_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(the_right_certificate_is_trusted),      T(a_certificate_of_another_root_is_not),
-        T(a_certificate_for_another_host_is_not), T(tls_by_url_alone_verifies_too),
-        T(no_plaintext_where_tls_was_asked_for),  T(an_nkey_opens),
-        T(no_key_or_a_strange_one_does_not),      T(publishing_is_permission_enough),
+        T(the_right_certificate_is_trusted),
+        T(a_certificate_of_another_root_is_not),
+        T(a_certificate_for_another_host_is_not),
+        T(tls_by_url_alone_verifies_too),
+        T(no_plaintext_where_tls_was_asked_for),
+        T(the_clients_certificate_is_shown),
+        T(an_nkey_opens),
+        T(no_key_or_a_strange_one_does_not),
+        T(publishing_is_permission_enough),
         T(the_public_key_is_read_from_the_file),
     };
 

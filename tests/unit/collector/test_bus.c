@@ -112,7 +112,7 @@ static struct bus *open_bus(void)
 {
     struct bus *b = NULL;
 
-    assert_int_equal(bus_open(&settings, &b), 0);
+    assert_int_equal(bus_open(&settings, &b, NULL), 0);
     return b;
 }
 

@@ -104,6 +104,7 @@ static void test_mistakes(void **state)
         {"log_level: loud\n", ":1:", "log_level"},
         {"nats:\n  urll: x\n", ":2:", "urll"},
         {"nats:\n  stream: a b\n", ":2:", "nats.stream"},
+        {"nats:\n  cert_file: /etc/c.pem\n", ":2:", "nats.cert_file"},
         {"nats:\n  stream_max_age_h: 90000\n", ":2:", "nats.stream_max_age_h"},
         {"detect:\n  windows_s: [300, 60]\n", ":2:", "detect.windows_s"},
         {"http:\n  listen: nowhere\n", ":2:", "http.listen"},

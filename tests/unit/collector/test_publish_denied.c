@@ -175,8 +175,8 @@ static void what_is_denied_holds_up_nothing_else(void **state)
     struct publish *p = NULL;
 
     (void)state;
-    assert_int_equal(bus_open(&settings, &bus), 0);
-    assert_int_equal(bus_open(&settings, &listener), 0);
+    assert_int_equal(bus_open(&settings, &bus, NULL), 0);
+    assert_int_equal(bus_open(&settings, &listener, NULL), 0);
     assert_int_equal(bus_ensure_stream(bus), 0);
     assert_int_equal(bus_watch(listener, "lectr.v1.>", count, NULL), 0);
     assert_int_equal(store_open(stores_where, &s), 0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/nkey.h"
+#include "proto/nkey.h"
 
 #include <errno.h>
 #include <string.h>
