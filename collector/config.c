@@ -5,11 +5,13 @@
 
 #include <cyaml/cyaml.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define FILE_BYTES_MAX (256 * 1024)
+#define TEXT_BYTES_MAX 1024
 #define DEFAULT_ALERTING LECTR_SYSCONFDIR "/lectr/alerting.yaml"
 
 /* The file as it was written: what is NULL was left out. */
@@ -20,7 +22,7 @@ struct file_nats {
     bool *publish_rollups;
 };
 struct file_store {
-    char *path, *url;
+    char *path, *url, *url_file;
     uint32_t *lease_ttl_ms;
     uint32_t *series_max;
 };
@@ -61,7 +63,8 @@ struct file {
 };
 
 #define OPTIONAL (CYAML_FLAG_OPTIONAL | CYAML_FLAG_POINTER)
-#define TEXT(type, name) CYAML_FIELD_STRING_PTR(#name, OPTIONAL, struct type, name, 0, 1024)
+#define TEXT(type, name)                                                                           \
+    CYAML_FIELD_STRING_PTR(#name, OPTIONAL, struct type, name, 0, TEXT_BYTES_MAX)
 #define UINT(type, name) CYAML_FIELD_UINT_PTR(#name, OPTIONAL, struct type, name)
 #define BOOL(type, name) CYAML_FIELD_BOOL_PTR(#name, OPTIONAL, struct type, name)
 #define REAL(type, name) CYAML_FIELD_FLOAT_PTR(#name, OPTIONAL, struct type, name)
@@ -85,8 +88,8 @@ static const cyaml_schema_field_t nats_fields[] = {
     CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t store_fields[] = {
-    TEXT(file_store, path),       TEXT(file_store, url), UINT(file_store, lease_ttl_ms),
-    UINT(file_store, series_max), CYAML_FIELD_END,
+    TEXT(file_store, path),         TEXT(file_store, url),        TEXT(file_store, url_file),
+    UINT(file_store, lease_ttl_ms), UINT(file_store, series_max), CYAML_FIELD_END,
 };
 static const cyaml_schema_field_t limits_fields[] = {
     UINT(file_limits, orgs),      UINT(file_limits, features),
@@ -218,7 +221,7 @@ static bool has_nats(const struct config *c)
 
 static bool has_path(const struct config *c)
 {
-    return c->store.url[0] || c->store.path[0];
+    return c->store.url[0] || c->store.url_file[0] || c->store.path[0];
 }
 
 static bool has_alerting(const struct config *c)
@@ -267,12 +270,19 @@ static bool has_minutes(const struct config *c)
            c->retention.alerts_d >= 1 && c->retention.alerts_d <= 36500;
 }
 
+static bool is_url(const char *url)
+{
+    return strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0;
+}
+
 static bool has_url(const struct config *c)
 {
-    const char *url = c->store.url;
+    return !c->store.url[0] || is_url(c->store.url);
+}
 
-    return !url[0] || strncmp(url, "postgresql://", 13) == 0 ||
-           strncmp(url, "postgres://", 11) == 0;
+static bool has_one_url(const struct config *c)
+{
+    return !c->store.url[0] || !c->store.url_file[0];
 }
 
 static bool has_ttl(const struct config *c)
@@ -309,7 +319,8 @@ static const struct rule rules[] = {
     {"nats.stream_max_age_h", "1 to 87600, or 0 for no limit", has_age},
     {"nats.stream_max_bytes", "up to 1 TiB, or 0 for no limit", has_bytes},
     {"store.url", "postgresql://…, or \"\" for SQLite at store.path", has_url},
-    {"store.path", "a path, or say store.url", has_path},
+    {"store.url_file", "either this or store.url", has_one_url},
+    {"store.path", "a path, or say store.url or url_file", has_path},
     {"store.lease_ttl_ms", "1000 to 60000", has_ttl},
     {"http.listen", "host:port, or \"\" to switch it off", has_listen},
     {"limits", "1 to 10000000 for each (store.series_max likewise)", has_limits},
@@ -351,6 +362,48 @@ static int check_rules(const struct config *c, const char *path, const struct pl
     return 0;
 }
 
+/* The first line of the file. Not to wait for whoever might write into a pipe. */
+static int read_line(const char *path, char *ret_line, size_t size)
+{
+    CLEAN_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, ret_line, size - 1) : -1;
+    size_t len;
+
+    if (n < 0)
+        return -errno;
+    ret_line[n] = '\0';
+    len = strcspn(ret_line, "\r\n");
+    if (len == size - 1)
+        return -EFBIG;
+    if (len < (size_t)n && ret_line[len] == '\0')
+        return -EILSEQ;
+    ret_line[len] = '\0';
+    return 0;
+}
+
+/* What the file says stands in the URL's place. It may hold a password: no message shows it. */
+static int take_url(struct config *c, const char *path, const struct places *places,
+                    struct config_error *ret_error)
+{
+    static const char needs[] = "a file whose first line is postgresql://…";
+    char line[TEXT_BYTES_MAX + 2], problem[200];
+    int r = read_line(c->store.url_file, line, sizeof(line));
+
+    if (r < 0)
+        snprintf(problem, sizeof(problem), "%s: %s", needs, strerror(-r));
+    else
+        snprintf(problem, sizeof(problem), "%s", needs);
+    if (r < 0 || !is_url(line))
+        r = refuse(path, places, "store.url_file", problem, ret_error);
+    if (r == 0) {
+        free(c->store.url);
+        c->store.url = strdup(line);
+        r = c->store.url ? 0 : -ENOMEM;
+    }
+    explicit_bzero(line, sizeof(line));
+    return r;
+}
+
 /* The value of the file moves over; the default is copied. */
 static int settle_text(char **from, const char *fallback, char **ret_to)
 {
@@ -376,6 +429,7 @@ static int settle_texts(struct file *f, struct config *c)
         {&f->nats.durable, "lectr-collector", &c->nats.durable},
         {&f->store.path, "/var/lib/lectr/collector.db", &c->store.path},
         {&f->store.url, "", &c->store.url},
+        {&f->store.url_file, "", &c->store.url_file},
         {&f->http.listen, "127.0.0.1:9464", &c->http.listen},
         {&f->detect.clock, "auto", &c->detect.clock},
         {&f->alerting.file, DEFAULT_ALERTING, &c->alerting.file},
@@ -441,6 +495,8 @@ static int settle(const char *path, struct file *file, const struct places *plac
     r = settle_texts(file, c);
     if (r == 0)
         r = check_rules(c, path, places, ret_error);
+    if (r == 0 && c->store.url_file[0])
+        r = take_url(c, path, places, ret_error);
     if (r == 0)
         *ret_config = TAKE_PTR(c);
     return r;
@@ -494,6 +550,7 @@ void config_free(struct config **config)
     free(c->nats.durable);
     free(c->store.path);
     free(c->store.url);
+    free(c->store.url_file);
     free(c->http.listen);
     free(c->detect.clock);
     free(c->alerting.file);

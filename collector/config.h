@@ -32,6 +32,7 @@ struct config {
     struct config_store {
         char *path;            /* SQLite, default /var/lib/lectr/collector.db */
         char *url;             /* postgresql://…, default "": SQLite at `path` */
+        char *url_file;        /* instead of url, which is then its first line; default "" */
         uint32_t lease_ttl_ms; /* a collector not seen for so long is dead, default 3000 */
         uint32_t series_max;   /* of all organisations, default 50000; see limits */
     } store;

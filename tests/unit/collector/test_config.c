@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 static char path[] = "/tmp/lectr-test-config-XXXXXX";
+static char url_path[] = "/tmp/lectr-test-config-url-XXXXXX";
 
 static int load_text(const char *text, struct config **ret_config, struct config_error *ret_error)
 {
@@ -152,6 +153,86 @@ static void test_mistakes(void **state)
     }
 }
 
+static void write_url(const char *bytes, size_t len)
+{
+    FILE *f = fopen(url_path, "w");
+
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int load_url(const char *more, struct config **ret_config, struct config_error *ret_error)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "store:\n  url_file: %s\n%s", url_path, more);
+    return load_text(text, ret_config, ret_error);
+}
+
+/* The URL may come from a file of its own, which may hold a password. */
+static void test_url_file(void **state)
+{
+    static const char *const files[] = {
+        "postgresql://u:s3cret@db/lectr",
+        "postgresql://u:s3cret@db/lectr\n",
+        "postgresql://u:s3cret@db/lectr\r\nmore\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        CLEAN_CONFIG struct config *c = NULL;
+        struct config_error error = {.text = ""};
+
+        write_url(files[i], strlen(files[i]));
+        if (load_url("  url: ''\n  path: ''\n", &c, &error) < 0)
+            fail_msg("%zu: %s", i, error.text);
+        assert_string_equal(config_store_where(c), "postgresql://u:s3cret@db/lectr");
+    }
+}
+
+static void test_url_file_mistakes(void **state)
+{
+    static char endless[2000] = "postgresql://";
+    const struct {
+        const char *bytes;
+        size_t len;
+        const char *more, *said;
+    } mistakes[] = {
+        {"postgresql://db/x", 17, "  url: postgresql://db/y\n", "either this or store.url"},
+        {"mysql://u:s3cret@db/x\n", 22, "", "first line is postgresql://"},
+        {"", 0, "", "first line is postgresql://"},
+        {"\npostgresql://u:s3cret@db/x\n", 28, "", "first line is postgresql://"},
+        {"postgresql://db/x\0y\n", 20, "", "first line is postgresql://"},
+        {endless, sizeof(endless), "", "too large"},
+    };
+
+    (void)state;
+    memset(endless + 13, 'x', sizeof(endless) - 13);
+    for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+        struct config *c = NULL;
+        struct config_error error = {.text = ""};
+
+        write_url(mistakes[i].bytes, mistakes[i].len);
+        assert_int_equal(load_url(mistakes[i].more, &c, &error), -EINVAL);
+        assert_null(c);
+        if (!strstr(error.text, ":2: store.url_file: ") || !strstr(error.text, mistakes[i].said) ||
+            strstr(error.text, "s3cret"))
+            fail_msg("%zu: %s", i, error.text);
+    }
+}
+
+static void test_url_file_is_missing(void **state)
+{
+    struct config *c = NULL;
+    struct config_error error = {.text = ""};
+
+    (void)state;
+    assert_int_equal(load_text("store:\n  url_file: /nonexistent/url\n", &c, &error), -EINVAL);
+    assert_non_null(strstr(error.text, ":2: store.url_file: "));
+    assert_non_null(strstr(error.text, "No such file"));
+}
+
 /* All that stands behind it was left out without a word. */
 static void test_nul(void **state)
 {
@@ -194,16 +275,16 @@ static void test_missing_file(void **state)
 
 static int make_file(void **state)
 {
-    int fd = mkstemp(path);
+    int fd = mkstemp(path), url_fd = mkstemp(url_path);
 
     (void)state;
-    return fd < 0 ? -1 : close(fd);
+    return fd < 0 || url_fd < 0 ? -1 : close(fd) | close(url_fd);
 }
 
 static int remove_file(void **state)
 {
     (void)state;
-    return unlink(path);
+    return unlink(path) | unlink(url_path);
 }
 
 int main(void)
@@ -213,6 +294,9 @@ int main(void)
         cmocka_unit_test(test_example_is_the_default),
         cmocka_unit_test(test_values_are_taken),
         cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_url_file),
+        cmocka_unit_test(test_url_file_mistakes),
+        cmocka_unit_test(test_url_file_is_missing),
         cmocka_unit_test(test_missing_file),
         cmocka_unit_test(test_nul),
         cmocka_unit_test(test_files_without_content),
