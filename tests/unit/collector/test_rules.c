@@ -19,6 +19,7 @@
 #include "tests/unit/collector/store_fill.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #define NOON_S INT64_C(1767268800)
 #define DAILY "rules:\n- {name: daily, kind: budget, usd: 400, period: day}\n"
@@ -202,6 +203,82 @@ static void test_file_is_being_written(void **state)
     rules_free(&r);
 }
 
+static void format_path(char *ret_path, size_t size, const char *dir, const char *name)
+{
+    assert_true((size_t)snprintf(ret_path, size, "%s/%s", dir, name) < size);
+}
+
+/* What kubelet does with a ConfigMap: a folder for each version, ..data names the newest. */
+static void publish_version(const char *dir, const char *version, const char *text)
+{
+    char folder[128], file[160], next[128], data[128];
+    FILE *f;
+
+    format_path(folder, sizeof(folder), dir, version);
+    format_path(file, sizeof(file), folder, "alerting.yaml");
+    format_path(next, sizeof(next), dir, "..data_tmp");
+    format_path(data, sizeof(data), dir, "..data");
+    assert_int_equal(mkdir(folder, 0755), 0);
+    f = fopen(file, "we");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(symlink(version, next), 0);
+    assert_int_equal(rename(next, data), 0);
+}
+
+static void drop_version(const char *dir, const char *version)
+{
+    char folder[128], file[160];
+
+    format_path(folder, sizeof(folder), dir, version);
+    format_path(file, sizeof(file), folder, "alerting.yaml");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* A volume of a ConfigMap: the path stays the same symbolic link. */
+static void test_config_map(void **state)
+{
+    static const char more[] = DAILY "- {name: slo, kind: burn_rate, objective: 99}\n";
+    char dir[] = "/tmp/lectr-test-map-XXXXXX", data[128];
+    struct rules *r = NULL;
+    struct rules_stats stats;
+
+    (void)state;
+    STORES_NEEDED();
+    assert_non_null(mkdtemp(dir));
+    free(config->alerting.file);
+    assert_true(asprintf(&config->alerting.file, "%s/alerting.yaml", dir) > 0);
+    assert_int_equal(symlink("..data/alerting.yaml", config->alerting.file), 0);
+    publish_version(dir, "..1", DAILY);
+    assert_int_equal(rules_new(config, store, &r), 0);
+    close_minutes(r, NOON_S, NOON_S + 600);
+    look(r);
+    assert_int_equal(look(r).reloads, 0);
+
+    publish_version(dir, "..2", more);
+    drop_version(dir, "..1");
+    look(r);
+    stats = look(r);
+    assert_int_equal(stats.rules, 2);
+    assert_int_equal(stats.reloads, 1);
+
+    publish_version(dir, "..3", "rules: [\n");
+    drop_version(dir, "..2");
+    look(r);
+    stats = look(r);
+    assert_int_equal(stats.rules, 2);
+    assert_int_equal(stats.reload_failures, 1);
+    rules_free(&r);
+
+    drop_version(dir, "..3");
+    format_path(data, sizeof(data), dir, "..data");
+    assert_int_equal(unlink(data), 0);
+    assert_int_equal(unlink(config->alerting.file), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 /* What a rule holds back is not told when a silence that covers it too is over. */
 static void test_held_back_and_silenced(void **state)
 {
@@ -267,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rule_is_added, prepare, clean),
         cmocka_unit_test_setup_teardown(test_large_state, prepare, clean),
         cmocka_unit_test_setup_teardown(test_file_is_being_written, prepare, clean),
+        cmocka_unit_test_setup_teardown(test_config_map, prepare, clean),
         cmocka_unit_test_setup_teardown(test_held_back_and_silenced, prepare, clean),
         cmocka_unit_test_setup_teardown(test_silences_that_are_over, prepare, clean),
     };
