@@ -40,20 +40,97 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 
+{{- /* The connection of one of the programs: settings of nats with the files of natsVolume. */ -}}
+{{- define "lectr.natsConfig" -}}
+url: {{ .root.Values.nats.url | quote }}
+{{- if .root.Values.nats.caSecret.name }}
+ca_file: /etc/lectr/nats/ca.crt
+{{- end }}
+{{- if .creds.name }}
+creds: /etc/lectr/nats/nats.creds
+{{- end }}
+{{- with .nkey }}{{ if .name }}
+nkey_seed: /etc/lectr/nats/seed.nk
+{{- end }}{{ end }}
+{{- end -}}
+
+{{- /* Sources of a projected volume; empty when there is no secret. */ -}}
+{{- define "lectr.natsSources" -}}
+{{- with .root.Values.nats.caSecret }}{{ if .name }}
+- secret: {name: {{ .name }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
+{{- end }}{{ end }}
+{{- with .creds }}{{ if .name }}
+- secret: {name: {{ .name }}, items: [{key: {{ .key | quote }}, path: nats.creds}]}
+{{- end }}{{ end }}
+{{- with .nkey }}{{ if .name }}
+- secret: {name: {{ .name }}, items: [{key: {{ .key | quote }}, path: seed.nk}]}
+{{- end }}{{ end }}
+{{- end -}}
+
 {{- define "lectr.agentConfig" -}}
+{{- $nats := dict "root" . "creds" .Values.agent.natsCredsSecret "nkey" .Values.agent.natsNkeySecret -}}
 {{- $own := dict
   "org" .Values.org
   "cluster" .Values.cluster
   "capture" (dict "cgroup" "" "consent_netns" .Values.agent.consentNetns)
-  "nats" (dict "url" .Values.nats.url)
+  "nats" (include "lectr.natsConfig" $nats | fromYaml)
   "metrics" (dict "listen" "0.0.0.0:9463") -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.agent.config)) -}}
 {{- end -}}
 
 {{- define "lectr.collectorConfig" -}}
+{{- $nats := dict "root" . "creds" .Values.collector.natsCredsSecret -}}
 {{- $own := dict
-  "nats" (dict "url" .Values.nats.url)
+  "nats" (include "lectr.natsConfig" $nats | fromYaml)
   "store" (dict "path" "/var/lib/lectr/collector.db")
   "http" (dict "listen" "0.0.0.0:9464") -}}
+{{- if .Values.collector.postgres.urlSecret.name }}
+{{- $_ := set $own "store" (dict "url_file" "/etc/lectr/database/url") }}
+{{- end }}
+{{- if .Values.collector.alerting }}
+{{- $_ := set $own "alerting" (dict "file" "/etc/lectr/alerting/alerting.yaml") }}
+{{- end }}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.collector.config)) -}}
+{{- end -}}
+
+{{- /* Not empty: the store is PostgreSQL. */ -}}
+{{- define "lectr.isPostgres" -}}
+{{- $store := default (dict) .Values.collector.config.store -}}
+{{- if or .Values.collector.postgres.urlSecret.name $store.url $store.url_file }}yes{{ end -}}
+{{- end -}}
+
+{{- define "lectr.alerting" -}}
+{{- if kindIs "string" .Values.collector.alerting -}}
+{{- .Values.collector.alerting -}}
+{{- else -}}
+{{- toYaml .Values.collector.alerting -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "lectr.scrape" -}}
+prometheus.io/scrape: "true"
+prometheus.io/port: {{ . | quote }}
+prometheus.io/path: /metrics
+{{- end -}}
+
+{{- /* What values.schema.json cannot say. */ -}}
+{{- define "lectr.check" -}}
+{{- $c := .Values.collector -}}
+{{- $store := default (dict) $c.config.store -}}
+{{- $alerting := default (dict) $c.config.alerting -}}
+{{- if and $c.postgres.urlSecret.name (or $store.url $store.url_file) -}}
+{{- fail "collector.postgres.urlSecret and collector.config.store name a database each: keep one" -}}
+{{- end -}}
+{{- if and (gt (int $c.replicas) 1) (not (include "lectr.isPostgres" .)) -}}
+{{- fail (printf "collector.replicas is %d, but SQLite has one writer: name a PostgreSQL database in collector.postgres.urlSecret, or use 1" (int $c.replicas)) -}}
+{{- end -}}
+{{- if and $c.persistence.enabled (include "lectr.isPostgres" .) -}}
+{{- fail "collector.persistence is the volume of SQLite, and the store is PostgreSQL: set collector.persistence.enabled=false" -}}
+{{- end -}}
+{{- if and $c.alerting $alerting.file -}}
+{{- fail "collector.alerting and collector.config.alerting.file name the rules each: keep one" -}}
+{{- end -}}
+{{- if and .Values.agent.natsCredsSecret.name .Values.agent.natsNkeySecret.name -}}
+{{- fail "agent.natsCredsSecret and agent.natsNkeySecret say who the agent is each: keep one" -}}
+{{- end -}}
 {{- end -}}
