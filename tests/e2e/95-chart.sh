@@ -33,7 +33,7 @@ object() { jq -r --arg kind "$2" "select(.kind == \$kind) | $3" "$tmp/$1.json"; 
 count() { jq -s --arg kind "$2" 'map(select(.kind == $kind)) | length' "$tmp/$1.json"; }
 pod() { object "$1" Deployment ".spec.template.spec | $2"; }
 # file NAME KEY: what a ConfigMap says.
-file() { jq -r --arg key "$2" 'select(.kind == "ConfigMap") | .data[$key] // empty' "$tmp/$1.json"; }
+file() { jq -j --arg key "$2" 'select(.kind == "ConfigMap") | .data[$key] // empty' "$tmp/$1.json"; }
 
 # What Kubernetes' own types do not know is dropped by them: nothing may be missing afterwards.
 unknown_fields() {
@@ -81,6 +81,10 @@ for values in default "$chart"/ci/*-values.yaml; do
         quietly helm install lectr "$chart" --dry-run=client "${options[@]}" || tail -n 3 "$log/quietly"
     checked "$name"
 done
+render shipped --set-file collector.alerting="$top/collector/alerting.yaml"
+checked shipped
+same "the file of rules arrives as it was written" "" \
+    "$(diff "$top/collector/alerting.yaml" <(file shipped alerting.yaml) | head -n 5)"
 
 # --- what differs with the store
 
@@ -130,15 +134,22 @@ unmounted() {
 }
 same "every file that the collector is told of is mounted" "" "$(unmounted Deployment collector.yaml alerting.yaml)"
 same "every file that the agent is told of is mounted" "" "$(unmounted DaemonSet agent.yaml)"
-for said in "nats.creds:creds" "ca.crt:ca_file"; do
-    for program in agent collector; do
-        same "$program.yaml names the file $said" "/etc/lectr/nats/${said%:*}" \
-            "$(file postgres $program.yaml | sed -n "s/^ *${said#*:}: //p")"
-    done
-done
-same "the nkey of an agent" "/etc/lectr/nats/seed.nk nats-agent:seed.nk" \
-    "$(file agent-only agent.yaml | sed -n 's/^ *nkey_seed: //p') $(object agent-only DaemonSet \
-        '.spec.template.spec.volumes[] | select(.name == "nats").projected.sources[].secret | "\(.name):\(.items[0].path)"')"
+
+# identity NAME FILE KIND: the settings that name files, and what of which secret becomes which file.
+identity() {
+    file "$1" "$2" | sed -n 's,^ *\(.*\): /etc/lectr/nats/\(.*\),\1=\2,p' | tr '\n' ' '
+    object "$1" "$3" '.spec.template.spec.volumes[] | select(.name == "nats").projected |
+        ([.sources[].secret | .name as $n | .items[] | "\($n)/\(.key)>\(.path)"] | join(" ")) + " \(.defaultMode)"'
+}
+same "an agent with a credentials file" \
+    "ca_file=ca.crt creds=nats.creds nats-ca/ca.crt>ca.crt nats-agent/agent.creds>nats.creds 292" \
+    "$(identity postgres agent.yaml DaemonSet)"
+same "an agent with an nkey" "nkey_seed=seed.nk nats-agent/seed.nk>seed.nk 292" \
+    "$(identity agent-only agent.yaml DaemonSet)"
+same "a collector with an nkey and a certificate" \
+    "ca_file=ca.crt cert_file=tls.crt key_file=tls.key nkey_seed=seed.nk nats-ca/ca.crt>ca.crt \
+nats-collector/collector.nk>seed.nk nats-collector-tls/tls.crt>tls.crt nats-collector-tls/tls.key>tls.key 288" \
+    "$(identity postgres collector.yaml Deployment)"
 same "no collector where there is none" "0 0" "$(count agent-only Deployment) $(count agent-only Service)"
 checksum() { object "$1" Deployment '.spec.template.metadata.annotations["checksum/config"]'; }
 render rules -f "$chart/ci/postgres-values.yaml" --set 'collector.alerting.rules[0].usd=7'
@@ -166,6 +177,8 @@ refused "keep one" "${database[@]}" --set collector.config.store.url=postgresql:
 refused "keep one" --set collector.alerting.rules=null --set collector.alerting.receivers[0].name=a \
     --set collector.config.alerting.file=/x
 refused "keep one" --set agent.natsCredsSecret.name=a --set agent.natsNkeySecret.name=b
+refused "keep one" --set collector.natsCredsSecret.name=a --set collector.natsNkeySecret.name=b
+refused "/collector/natsTlsSecret" --set collector.natsTlsSecret=A
 refused "/collector/replicas" --set collector.replicas=0
 refused "/collector/replicas" --set collector.replicas=two
 refused "/collector/alerting" --set collector.alerting=7
@@ -176,6 +189,7 @@ refused "/collector/postgres/urlSecret" --set collector.postgres.urlSecret.secre
 refused "/nats/url" --set nats.url=http://x
 refused "/monitoring/podMonitor/interval" --set monitoring.podMonitor.interval=often
 refused "'replica'" --set collector.replica=1
+refused "caSecret" --set nats.caSecret=null
 check "several collectors where the settings name a database" render several \
     --set collector.replicas=3 --set collector.config.store.url=postgresql://db/lectr
 check "the notes warn of an open password" grep -q "password in nats.url" \

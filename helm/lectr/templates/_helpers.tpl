@@ -40,35 +40,42 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
 
-{{- /* The connection of one of the programs: settings of nats with the files of natsVolume. */ -}}
+{{- /* How one of the programs (.of: its values) connects, with the files of natsSources. */ -}}
 {{- define "lectr.natsConfig" -}}
 url: {{ .root.Values.nats.url | quote }}
 {{- if .root.Values.nats.caSecret.name }}
 ca_file: /etc/lectr/nats/ca.crt
 {{- end }}
-{{- if .creds.name }}
+{{- if .of.natsCredsSecret.name }}
 creds: /etc/lectr/nats/nats.creds
 {{- end }}
-{{- with .nkey }}{{ if .name }}
+{{- if .of.natsNkeySecret.name }}
 nkey_seed: /etc/lectr/nats/seed.nk
-{{- end }}{{ end }}
+{{- end }}
+{{- if .of.natsTlsSecret }}
+cert_file: /etc/lectr/nats/tls.crt
+key_file: /etc/lectr/nats/tls.key
+{{- end }}
+{{- end -}}
+
+{{- define "lectr.secretFile" -}}
+{{- if .secret.name }}
+- secret: {name: {{ .secret.name }}, items: [{key: {{ .secret.key | quote }}, path: {{ .path }}}]}
+{{- end }}
 {{- end -}}
 
 {{- /* Sources of a projected volume; empty when there is no secret. */ -}}
 {{- define "lectr.natsSources" -}}
-{{- with .root.Values.nats.caSecret }}{{ if .name }}
-- secret: {name: {{ .name }}, items: [{key: {{ .key | quote }}, path: ca.crt}]}
-{{- end }}{{ end }}
-{{- with .creds }}{{ if .name }}
-- secret: {name: {{ .name }}, items: [{key: {{ .key | quote }}, path: nats.creds}]}
-{{- end }}{{ end }}
-{{- with .nkey }}{{ if .name }}
-- secret: {name: {{ .name }}, items: [{key: {{ .key | quote }}, path: seed.nk}]}
-{{- end }}{{ end }}
+{{- include "lectr.secretFile" (dict "secret" .root.Values.nats.caSecret "path" "ca.crt") }}
+{{- include "lectr.secretFile" (dict "secret" .of.natsCredsSecret "path" "nats.creds") }}
+{{- include "lectr.secretFile" (dict "secret" .of.natsNkeySecret "path" "seed.nk") }}
+{{- with .of.natsTlsSecret }}
+- secret: {name: {{ . }}, items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]}
+{{- end }}
 {{- end -}}
 
 {{- define "lectr.agentConfig" -}}
-{{- $nats := dict "root" . "creds" .Values.agent.natsCredsSecret "nkey" .Values.agent.natsNkeySecret -}}
+{{- $nats := dict "root" . "of" .Values.agent -}}
 {{- $own := dict
   "org" .Values.org
   "cluster" .Values.cluster
@@ -79,7 +86,7 @@ nkey_seed: /etc/lectr/nats/seed.nk
 {{- end -}}
 
 {{- define "lectr.collectorConfig" -}}
-{{- $nats := dict "root" . "creds" .Values.collector.natsCredsSecret -}}
+{{- $nats := dict "root" . "of" .Values.collector -}}
 {{- $own := dict
   "nats" (include "lectr.natsConfig" $nats | fromYaml)
   "store" (dict "path" "/var/lib/lectr/collector.db")
@@ -130,7 +137,9 @@ prometheus.io/path: /metrics
 {{- if and $c.alerting $alerting.file -}}
 {{- fail "collector.alerting and collector.config.alerting.file name the rules each: keep one" -}}
 {{- end -}}
-{{- if and .Values.agent.natsCredsSecret.name .Values.agent.natsNkeySecret.name -}}
-{{- fail "agent.natsCredsSecret and agent.natsNkeySecret say who the agent is each: keep one" -}}
+{{- range $name, $of := dict "agent" .Values.agent "collector" $c -}}
+{{- if and $of.natsCredsSecret.name $of.natsNkeySecret.name -}}
+{{- fail (printf "%s.natsCredsSecret and natsNkeySecret say who it is each: keep one" $name) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
