@@ -22,7 +22,7 @@ struct lanes {
     struct lanes_change change;
     struct lease_lanes released;
     bool may_judge, has_judge;
-    bool is_in_doubt;
+    unsigned doubts, doubts_settled;
     uint64_t judge_epoch;
     unsigned collectors;
     bool said_away;
@@ -50,7 +50,8 @@ static void note_judge(struct lanes *l, const struct lease_turn *turn)
         l->may_judge = false;
 }
 
-static void note_turn(struct lanes *l, const struct lease_turn *turn)
+/* `doubts`: those that the turn has settled. */
+static void note_turn(struct lanes *l, const struct lease_turn *turn, unsigned doubts)
 {
     if (turn->gained.parts || turn->lost.parts || turn->gained.judge || turn->lost.judge)
         log_info("parts", "gained=%d lost=%d judge=%s collectors=%u",
@@ -62,6 +63,10 @@ static void note_turn(struct lanes *l, const struct lease_turn *turn)
     pthread_mutex_lock(&l->lock);
     note_parts(&l->change, turn);
     note_judge(l, turn);
+    /* What was let go of is not what was gained since. */
+    l->released.parts &= ~(turn->gained.parts | turn->lost.parts);
+    l->released.judge &= !turn->gained.judge && !turn->lost.judge;
+    l->doubts_settled = doubts;
     l->collectors = turn->collectors;
     pthread_mutex_unlock(&l->lock);
 }
@@ -70,14 +75,15 @@ static int take_turn(struct lanes *l)
 {
     struct lease_turn turn = {0};
     struct lease_lanes released;
+    unsigned doubts;
     bool is_in_doubt;
     int r = 0;
 
     pthread_mutex_lock(&l->lock);
     released = l->released;
-    is_in_doubt = l->is_in_doubt;
+    doubts = l->doubts;
+    is_in_doubt = doubts != l->doubts_settled;
     l->released = (struct lease_lanes){0};
-    l->is_in_doubt = false;
     pthread_mutex_unlock(&l->lock);
     if (is_in_doubt)
         lease_doubt(l->lease);
@@ -92,7 +98,7 @@ static int take_turn(struct lanes *l)
     }
     r = lease_turn(l->lease, &turn);
     if (r == 0)
-        note_turn(l, &turn);
+        note_turn(l, &turn, doubts);
     return r;
 }
 
@@ -216,7 +222,7 @@ void lanes_take_change(struct lanes *l, struct lanes_change *ret_change)
 void lanes_released(struct lanes *l, uint64_t parts)
 {
     pthread_mutex_lock(&l->lock);
-    l->released.parts |= parts;
+    l->released.parts |= parts & ~l->change.gained;
     pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
 }
@@ -244,9 +250,10 @@ int lanes_check(struct lanes *l, struct store *store, struct lease_lanes held)
 {
     int r = lease_check(l->lease, store, held);
 
-    /* Lost and held again within one batch: what is in memory is from before. */
+    /* Lost and held again within one batch: what is in memory is from before. And a commit that
+     * nobody knows of may happen yet, until the lanes are taken anew. */
     pthread_mutex_lock(&l->lock);
-    if (r == 0 && (l->change.lost & held.parts))
+    if (r == 0 && ((l->change.lost & held.parts) || l->doubts != l->doubts_settled))
         r = -ESTALE;
     pthread_mutex_unlock(&l->lock);
     return r;
@@ -255,7 +262,7 @@ int lanes_check(struct lanes *l, struct store *store, struct lease_lanes held)
 void lanes_doubt(struct lanes *l)
 {
     pthread_mutex_lock(&l->lock);
-    l->is_in_doubt = true;
+    l->doubts++;
     pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
 }
