@@ -20,10 +20,28 @@
 /* Read at a time; the library's 32 KiB are fifty messages. */
 #define READ_BYTES (256 * 1024)
 
+int bus_tell_denied(struct bus *b, const char *what)
+{
+    int r = 0;
+
+    pthread_mutex_lock(&b->denied_lock);
+    if (b->denied[0]) {
+        snprintf(b->error, sizeof(b->error), "%s: the server does not allow it, %s", what,
+                 b->denied);
+        r = -EACCES;
+    }
+    b->denied[0] = '\0';
+    pthread_mutex_unlock(&b->denied_lock);
+    return r;
+}
+
 int bus_fail(struct bus *b, const char *what, natsStatus status)
 {
     const char *detail = nats_GetLastError(NULL);
 
+    /* What is refused is not answered, either. */
+    if (status == NATS_TIMEOUT && bus_tell_denied(b, what) < 0)
+        return -EACCES;
     snprintf(b->error, sizeof(b->error), "%s: %s%s%.160s", what, natsStatus_GetText(status),
              detail && *detail ? ", " : "", detail ? detail : "");
     switch (status) {
@@ -48,6 +66,22 @@ static void on_publish_error(jsCtx *js, jsPubAckErr *error, void *ctx)
     (void)js;
     (void)error;
     __atomic_add_fetch(&b->async_errors, 1, __ATOMIC_RELAXED);
+}
+
+static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
+                     void *ctx)
+{
+    struct bus *b = ctx;
+    const char *text = nats_GetLastError(NULL);
+
+    (void)subscription;
+    if (status != NATS_NOT_PERMITTED)
+        return;
+    if (!text || !*text)
+        natsConnection_GetLastError(connection, &text);
+    pthread_mutex_lock(&b->denied_lock);
+    snprintf(b->denied, sizeof(b->denied), "%s", text && *text ? text : "permissions violation");
+    pthread_mutex_unlock(&b->denied_lock);
 }
 
 static void on_reconnected(natsConnection *connection, void *ctx)
@@ -101,6 +135,8 @@ static natsStatus set_options(struct bus *b, const struct bus_settings *settings
         s = natsOptions_SetIOBufSize(b->options, READ_BYTES);
     if (s == NATS_OK)
         s = natsOptions_SetReconnectedCB(b->options, on_reconnected, b);
+    if (s == NATS_OK)
+        s = natsOptions_SetErrorHandler(b->options, on_error, b);
     return s == NATS_OK ? set_identity(b->options, settings) : s;
 }
 
@@ -141,6 +177,7 @@ int bus_open(const struct bus_settings *settings, struct bus **ret_bus,
 
     if (!b)
         return -ENOMEM;
+    pthread_mutex_init(&b->denied_lock, NULL);
     snprintf(b->stream, sizeof(b->stream), "%s", settings->stream ? settings->stream : "");
     b->is_shared = settings->share_id != NULL;
     b->stream_max_age_ns = (int64_t)settings->stream_max_age_h * 3600 * (int64_t)NSEC_PER_SEC;
@@ -173,6 +210,7 @@ void bus_close(struct bus **bus)
     jsCtx_Destroy(b->js);
     natsConnection_Destroy(b->connection);
     natsOptions_Destroy(b->options);
+    pthread_mutex_destroy(&b->denied_lock);
     free(b);
     *bus = NULL;
 }

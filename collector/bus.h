@@ -72,20 +72,42 @@ bool bus_is_connected(const struct bus *b);
 
 /* Makes the stream (lectr.v1.>) when it is absent. */
 int bus_ensure_stream(struct bus *b) LECTR_MUST_USE;
-/* When the stream was made, Unix nanoseconds: positions are of this one only. */
-int bus_stream_made(struct bus *b, int64_t *ret_ns) LECTR_MUST_USE;
-/* Takes over the lane. `taken_seq`: of a lane that is shared, the position in the stream up to
- * which all is stored; else what another one has not acked comes first. */
-int bus_attach(struct bus *b, unsigned lane, uint64_t taken_seq) LECTR_MUST_USE;
-/* All messages up to here were fetched or were of no lane that is attached; where lanes are
- * shared: to be stored for them with what was fetched. */
+/* Looks at the stream, and makes it when it is absent. */
+int bus_look(struct bus *b) LECTR_MUST_USE;
+/* When the stream was made, Unix nanoseconds, as it was looked at last: positions are of this one
+ * only. It is looked at anew in bus_fetch() as well, never while a batch grows. */
+int64_t bus_stream_made(const struct bus *b);
+
+/* A message of the stream up to which all of a lane is stored. */
+struct bus_position {
+    uint64_t seq;    /* 0: none */
+    int64_t time_ns; /* when the stream had it; 0: not known */
+};
+
+/* Takes over the lane. `taken`: of a lane that is shared, its position in the stream as bus_look()
+ * found it; another message in its place, or none, shows that the stream lost its end: then it is
+ * read from its beginning. Of a lane that is not: what another one has not acked comes first. */
+int bus_attach(struct bus *b, unsigned lane, struct bus_position taken) LECTR_MUST_USE;
+/* Where lanes are shared: to be stored with what was fetched. */
+struct bus_position bus_position(const struct bus *b, unsigned lane);
+/* All messages up to here were fetched or were of no lane that is attached. */
 uint64_t bus_seen_seq(const struct bus *b);
+/* When the stream had the last one of them, Unix. */
+uint64_t bus_seen_ns(const struct bus *b);
+
+struct bus_state {
+    uint64_t cuts;    /* times that positions were none: the stream lost its end, or is another */
+    uint64_t gone;    /* messages that the stream dropped before they were taken */
+    uint64_t pending; /* messages behind the last one that was fetched */
+};
+void bus_get_state(const struct bus *b, struct bus_state *ret_state);
 /* Stops to ask for messages of the lane and drops what is on its way. */
 void bus_detach(struct bus *b, unsigned lane);
 /* Begins a batch: up to `max` messages of the attached lanes. Waits up to wait_ms for the first
  * one. Messages are asked for only here and in bus_fetch_more: who does not fetch is not sent more
  * than BUS_AHEAD_MAX. The batch, and what its messages point to, is borrowed until the next call
- * or bus_batch_free. -errno: not connected, or a lane cannot be attached anew; try again. */
+ * or bus_batch_free. -errno: not connected, or a lane cannot be attached anew; try again. -EACCES:
+ * the server refused something, see bus_error(). */
 int bus_fetch(struct bus *b, int max, uint32_t wait_ms,
               struct bus_batch **ret_batch) LECTR_MUST_USE;
 /* Adds up to `max` more to the batch; when none is there, waits linger_ms once. Nothing is added
@@ -94,7 +116,7 @@ void bus_fetch_more(struct bus *b, int max, uint32_t linger_ms);
 int bus_batch_count(const struct bus_batch *batch);
 /* Borrowed from the batch. */
 const struct bus_message *bus_batch_at(const struct bus_batch *batch, int index);
-/* After the commit: all of the lane up to the last one in the batch, or up to bus_seen_seq. An ack
+/* After the commit: all of the lane up to the last one in the batch, or up to bus_position. An ack
  * that gets lost only means that messages come again. */
 void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane);
 /* Instead of an ack: what was fetched of the lane since comes again. */

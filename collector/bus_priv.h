@@ -6,6 +6,7 @@
 #include "collector/bus_ref.h"
 
 #include <nats/nats.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Requests that the server may be answering at a time: while one is served, the next
@@ -15,7 +16,8 @@
 
 struct request {
     uint32_t id;
-    uint32_t left; /* messages it may still bring */
+    uint32_t asked,
+        left; /* messages; those that it may still bring, as if one came after the other */
     uint64_t deadline_ns;
 };
 
@@ -29,6 +31,7 @@ struct reader {
     uint64_t acked_seq;     /* of the stream, by this process */
     uint64_t bytes_max;     /* of a request */
     uint64_t quiet_until_ns;
+    uint64_t heard_ns;                     /* when its server answered last, or when it was made */
     struct request requests[REQUESTS_MAX]; /* oldest first */
     unsigned requests_count;
 };
@@ -64,20 +67,24 @@ struct bus {
     bool is_shared;
     struct part {
         bool is_wanted;
-        uint64_t taken_seq;
-    } parts[BUS_LANES]; /* where they are shared */
-    uint64_t seen_seq;  /* of the stream: the latest delivery that was in order */
+        struct bus_position taken;
+    } parts[BUS_LANES];       /* where they are shared */
+    uint64_t marks_until;     /* the highest of their positions, as the consumer was made */
+    struct bus_position seen; /* the latest delivery that was in order */
+    struct bus_state state;
     struct reader reader;
     uint32_t request_ids;
     int64_t stream_created; /* when the stream was made that the positions are of */
     int64_t stream_consumers;
-    uint64_t stream_last;   /* number of its last message */
-    struct bus_batch batch; /* memory of the one under way */
+    uint64_t stream_first, stream_last; /* numbers of its messages */
+    struct bus_batch batch;             /* memory of the one under way */
     char stream[128];
     int64_t stream_max_age_ns, stream_max_bytes;
     char durable[192]; /* begins the consumer's names */
     char named[128];   /* as it is set */
     char error[BUS_ERROR_BYTES];
+    pthread_mutex_t denied_lock;
+    char denied[200]; /* what the server has refused since it was told last */
 };
 
 /* --- bus_batch.c --- */
@@ -90,5 +97,19 @@ void batch_fini(struct bus_batch *batch);
 
 /* Keeps the text, gives the -errno. */
 int bus_fail(struct bus *b, const char *what, natsStatus status);
+/* -EACCES, with the text, when the server has refused something since; else 0. */
+int bus_tell_denied(struct bus *b, const char *what) LECTR_MUST_USE;
+
+/* --- bus_consumer.c --- */
+
+uint64_t bus_larger(uint64_t a, uint64_t b);
+void bus_consumer_name(const struct bus *b, unsigned which, char ret_name[CONSUMER_BYTES]);
+/* What is not there is as good. */
+natsStatus bus_drop_consumer(struct bus *b, const char *name);
+/* Positions from here on are of messages that the stream has lost. */
+void bus_forget_from(struct bus *b, uint64_t seq);
+/* The reader's consumer is there and in step, or -errno. */
+int bus_ready_consumer(struct bus *b) LECTR_MUST_USE;
+
 /* Forgets the consumer. */
 void bus_pull_close(struct bus *b);

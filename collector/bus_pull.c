@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The consumer: requests, deliveries, acks. */
+/* Lanes, requests, deliveries, acks. */
 #include "collector/bus_priv.h"
 
 #include "proto/base/clock.h"
@@ -7,26 +7,18 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* Nothing waits for it: what is not acked comes again when a consumer is made anew. */
-#define ACK_WAIT_NS (INT64_C(600) * 1000000000)
-#define ACKS_PENDING_MAX (4 * BUS_AHEAD_MAX)
-/* One that nobody asks any more goes: its process is dead. */
-#define INACTIVE_NS (INT64_C(120) * 1000000000)
 #define EXPIRES_MS 20000
 /* A request without an answer was lost. */
 #define ANSWER_MS (EXPIRES_MS + 5000)
 #define REQUEST_BYTES_MIN (1024 * 1024)
-#define REQUEST_BYTES_MAX (UINT64_C(1) << 30)
+/* No server takes a larger message than 64 MiB. */
+#define REQUEST_BYTES_MAX (UINT64_C(1) << 27)
 /* Nobody is asked again at once who has just said no. */
 #define REFUSED_MS UINT64_C(100)
-
-static void consumer_name(const struct bus *b, unsigned which, char ret_name[CONSUMER_BYTES])
-{
-    snprintf(ret_name, CONSUMER_BYTES, "%s-%s", b->durable, which ? "b" : "a");
-}
 
 static int open_inbox(struct bus *b)
 {
@@ -49,256 +41,37 @@ static int open_inbox(struct bus *b)
     return s == NATS_OK ? 0 : bus_fail(b, "inbox", s);
 }
 
-/* A stream that lost its end, as a machine that loses its power does, gives its numbers again: what
- * is beyond is no position. What comes twice is recognised, what is passed over is lost. */
-static uint64_t within_stream(const struct bus *b, uint64_t seq)
-{
-    return seq <= b->stream_last ? seq : 0;
-}
-
-/* A stream that was deleted and made again counts from 1. */
-static int notice_stream(struct bus *b)
-{
-    jsStreamInfo *info = NULL;
-    jsErrCode code = 0;
-    natsStatus s;
-    int r = bus_ensure_stream(b);
-
-    if (r < 0)
-        return r;
-    s = js_GetStreamInfo(&info, b->js, b->stream, NULL, &code);
-    if (s != NATS_OK)
-        return bus_fail(b, "stream", s);
-    if (info->Created != b->stream_created) {
-        b->reader.acked_seq = b->seen_seq = 0;
-        for (unsigned i = 0; i < BUS_LANES; i++)
-            b->parts[i].taken_seq = 0;
-    }
-    b->stream_created = info->Created;
-    b->stream_last = info->State.LastSeq;
-    b->reader.acked_seq = within_stream(b, b->reader.acked_seq);
-    b->seen_seq = within_stream(b, b->seen_seq);
-    for (unsigned i = 0; i < BUS_LANES; i++)
-        b->parts[i].taken_seq = within_stream(b, b->parts[i].taken_seq);
-    b->stream_consumers = info->State.Consumers;
-    jsStreamInfo_Destroy(info);
-    return 0;
-}
-
-int bus_stream_made(struct bus *b, int64_t *ret_ns)
-{
-    int r = b->stream_created ? 0 : notice_stream(b);
-
-    *ret_ns = b->stream_created;
-    return r;
-}
-
-/* --- consumers --- */
-
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* What the server knows of a consumer. */
-struct known {
-    bool exists, is_ours; /* made as make_consumer() makes it */
-    bool is_idle;         /* nobody waits, nothing is under way */
-    uint64_t acked_seq, delivered;
-};
-
-/* Until its first ack, a consumer that was made to begin somewhere says that nothing was acked:
- * what came before its beginning was. */
-static uint64_t floor_of(const jsConsumerInfo *info)
-{
-    uint64_t begin = info->Config->OptStartSeq;
-
-    return larger(info->AckFloor.Stream, begin ? begin - 1 : 0);
-}
-
-static natsStatus look_up(struct bus *b, const char *name, struct known *ret_known)
-{
-    jsConsumerInfo *info = NULL;
-    jsErrCode code = 0;
-    natsStatus s = js_GetConsumerInfo(&info, b->js, b->stream, name, NULL, &code);
-
-    *ret_known = (struct known){0};
-    if (s == NATS_NOT_FOUND)
-        return NATS_OK;
-    if (s != NATS_OK)
-        return s;
-    *ret_known = (struct known){
-        .exists = true,
-        .is_ours = info->Config->AckPolicy == js_AckAll,
-        .is_idle = info->NumAckPending == 0 && info->NumWaiting == 0,
-        .acked_seq = floor_of(info),
-        .delivered = info->Delivered.Consumer,
-    };
-    jsConsumerInfo_Destroy(info);
-    return NATS_OK;
-}
-
-static natsStatus drop_consumer(struct bus *b, const char *name)
-{
-    jsErrCode code = 0;
-    natsStatus s = js_DeleteConsumer(b->js, b->stream, name, NULL, &code);
-
-    return s == NATS_NOT_FOUND ? NATS_OK : s;
-}
-
-static natsStatus make_consumer(struct bus *b, const char *name, uint64_t floor)
-{
-    jsConsumerConfig config;
-    jsErrCode code = 0;
-    natsStatus s = jsConsumerConfig_Init(&config);
-
-    if (s != NATS_OK)
-        return s;
-    config.Durable = name;
-    config.FilterSubject = SUBJECT_ALL;
-    if (b->is_shared) {
-        config.AckPolicy = js_AckNone;
-        config.InactiveThreshold = INACTIVE_NS;
-    } else {
-        config.AckPolicy = js_AckAll;
-        config.AckWait = ACK_WAIT_NS;
-        config.MaxAckPending = ACKS_PENDING_MAX;
-    }
-    config.DeliverPolicy = floor ? js_DeliverByStartSequence : js_DeliverAll;
-    config.OptStartSeq = floor ? floor + 1 : 0;
-    return js_AddConsumer(NULL, b->js, b->stream, &config, NULL, &code);
-}
-
-/* A consumer has one of two names. The next one is made before the last one is deleted, so that
- * one of them always knows what was acked, whenever this process dies; and what was on its way
- * from the last one is told by its name. Versions before the lanes had the name without an end. */
-static natsStatus take_over(struct bus *b)
-{
-    struct reader *r = &b->reader;
-    char names[3][CONSUMER_BYTES];
-    struct known known[3] = {0};
-    uint64_t floor = r->acked_seq;
-    natsStatus s = NATS_OK;
-    unsigned next;
-
-    consumer_name(b, 0, names[0]);
-    consumer_name(b, 1, names[1]);
-    snprintf(names[2], sizeof(names[2]), "%s", b->durable);
-    for (unsigned i = 0; i < 3 && s == NATS_OK; i++) {
-        s = look_up(b, names[i], &known[i]);
-        floor = larger(floor, known[i].acked_seq);
-    }
-    if (s != NATS_OK)
-        return s;
-    r->current = known[1].exists && (!known[0].exists || known[1].acked_seq > known[0].acked_seq);
-    if (!r->is_torn && known[0].exists != known[1].exists && !known[2].exists &&
-        known[r->current].is_ours && known[r->current].is_idle) {
-        r->next_delivery = known[r->current].delivered + 1;
-        return NATS_OK;
-    }
-    next = known[r->current].exists ? 1 - r->current : r->current;
-    if (known[next].exists)
-        s = drop_consumer(b, names[next]);
-    if (s == NATS_OK)
-        s = make_consumer(b, names[next], floor);
-    for (unsigned i = 0; i < 3 && s == NATS_OK; i++)
-        if (i != next && known[i].exists)
-            s = drop_consumer(b, names[i]);
-    r->current = next;
-    r->next_delivery = 1;
-    return s;
-}
-
-/* Versions before had a consumer for each part, which would cost the server its work for ever. */
-static natsStatus drop_old_consumers(struct bus *b)
-{
-    char name[CONSUMER_BYTES];
-    natsStatus s = NATS_OK;
-
-    for (unsigned i = 0; i < 2 * BUS_LANES && s == NATS_OK; i++) {
-        snprintf(name, sizeof(name), "%s-%u-%s", b->named, i / 2, i % 2 ? "b" : "a");
-        s = drop_consumer(b, name);
-    }
-    return s;
-}
-
-/* Where lanes are shared: from the position on up to which all of them are taken. The name is
- * this process's alone. */
-static natsStatus begin_anew(struct bus *b)
-{
-    struct reader *r = &b->reader;
-    const unsigned next = r->is_made ? 1 - r->current : r->current;
-    char names[2][CONSUMER_BYTES];
-    uint64_t floor = UINT64_MAX;
-    natsStatus s = NATS_OK;
-
-    for (unsigned i = 0; i < BUS_LANES; i++)
-        if (b->parts[i].is_wanted && b->parts[i].taken_seq < floor)
-            floor = b->parts[i].taken_seq;
-    consumer_name(b, 0, names[0]);
-    consumer_name(b, 1, names[1]);
-    if (!r->is_made && b->stream_consumers >= BUS_LANES)
-        s = drop_old_consumers(b);
-    /* It may have been made without an answer. */
-    if (s == NATS_OK)
-        s = drop_consumer(b, names[next]);
-    if (s == NATS_OK)
-        s = make_consumer(b, names[next], floor);
-    if (s == NATS_OK && r->is_made)
-        s = drop_consumer(b, names[1 - next]);
-    if (s != NATS_OK)
-        return s;
-    r->current = next;
-    r->is_made = true;
-    r->next_delivery = 1;
-    b->seen_seq = floor;
-    return NATS_OK;
-}
-
-static int ready_reader(struct bus *b)
-{
-    struct reader *r = &b->reader;
-    natsStatus s;
-
-    r->requests_count = 0;
-    s = b->is_shared ? begin_anew(b) : take_over(b);
-    if (s != NATS_OK)
-        return bus_fail(b, "consumer", s);
-    r->is_ready = true;
-    r->is_torn = false;
-    return 0;
-}
-
 /* What it has sent already of a lane that was not attached is sent again. */
-static void attach_shared(struct bus *b, unsigned lane, uint64_t taken_seq)
+static void attach_shared(struct bus *b, unsigned lane, struct bus_position taken)
 {
     struct reader *r = &b->reader;
 
-    b->parts[lane] = (struct part){.is_wanted = true, .taken_seq = taken_seq};
+    b->parts[lane] = (struct part){.is_wanted = true, .taken = taken};
     r->is_wanted = true;
-    if (taken_seq >= b->seen_seq)
-        return;
-    r->is_ready = false;
-    b->seen_seq = taken_seq;
+    b->marks_until = bus_larger(b->marks_until, taken.seq);
+    if (taken.seq > b->stream_last)
+        bus_forget_from(b, taken.seq);
+    else if (taken.seq < b->seen.seq)
+        r->is_ready = false;
 }
 
-int bus_attach(struct bus *b, unsigned lane, uint64_t taken_seq)
+int bus_attach(struct bus *b, unsigned lane, struct bus_position taken)
 {
     struct reader *r = &b->reader;
     int ret = open_inbox(b);
 
-    if (ret == 0)
-        ret = notice_stream(b);
+    if (ret == 0 && (!b->is_shared || !b->stream_created))
+        ret = bus_look(b);
     if (ret < 0)
         return ret;
     if (!r->is_wanted)
         r->bytes_max = REQUEST_BYTES_MIN;
     if (b->is_shared) {
-        attach_shared(b, lane, within_stream(b, taken_seq));
+        attach_shared(b, lane, taken);
         return 0;
     }
     r->is_ready = false;
-    ret = ready_reader(b);
+    ret = bus_ready_consumer(b);
     r->is_wanted |= ret == 0;
     return ret;
 }
@@ -317,7 +90,25 @@ void bus_detach(struct bus *b, unsigned lane)
 
 uint64_t bus_seen_seq(const struct bus *b)
 {
-    return b->seen_seq;
+    return b->seen.seq;
+}
+
+uint64_t bus_seen_ns(const struct bus *b)
+{
+    return (uint64_t)b->seen.time_ns;
+}
+
+/* A lane that was attached later may be ahead. */
+struct bus_position bus_position(const struct bus *b, unsigned lane)
+{
+    const struct bus_position *taken = &b->parts[lane].taken;
+
+    return taken->seq > b->seen.seq ? *taken : b->seen;
+}
+
+void bus_get_state(const struct bus *b, struct bus_state *ret_state)
+{
+    *ret_state = b->state;
 }
 
 /* Out of step, as it is after a reconnect. */
@@ -331,9 +122,9 @@ static int repair(struct bus *b)
         r->is_ready = false;
     if (!r->is_wanted || r->is_ready)
         return 0;
-    ret = notice_stream(b);
+    ret = bus_look(b);
     if (ret == 0)
-        ret = ready_reader(b);
+        ret = bus_ready_consumer(b);
     if (ret == 0)
         b->reconnects_seen = reconnects;
     return ret;
@@ -356,7 +147,7 @@ static int send_request(struct bus *b, uint32_t count)
     int len;
 
     b->request_ids++;
-    consumer_name(b, r->current, name);
+    bus_consumer_name(b, r->current, name);
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", b->stream, name);
     snprintf(reply, sizeof(reply), "%s%u", b->inbox_prefix, b->request_ids);
     len = snprintf(body, sizeof(body), "{\"batch\":%u,\"expires\":%llu,\"max_bytes\":%llu}", count,
@@ -366,10 +157,22 @@ static int send_request(struct bus *b, uint32_t count)
         return bus_fail(b, "request", s);
     r->requests[r->requests_count++] = (struct request){
         .id = b->request_ids,
+        .asked = count,
         .left = count,
         .deadline_ns = clock_mono_ns() + (uint64_t)ANSWER_MS * NSEC_PER_MSEC,
     };
     return 0;
+}
+
+/* Each request is answered, if only by its end; one to a consumer that is not there any more is
+ * not: somebody deleted it, or the server did, for nothing was asked of it for too long. */
+static void note_unanswered(struct reader *r, uint64_t now_ns)
+{
+    while (r->requests_count && r->requests[0].deadline_ns < now_ns) {
+        end_request(r, 0);
+        if (r->heard_ns + (uint64_t)ANSWER_MS * NSEC_PER_MSEC < now_ns)
+            r->is_ready = false;
+    }
 }
 
 /* Fills up what the server may send. */
@@ -379,18 +182,27 @@ static int ask(struct bus *b)
     uint64_t now_ns = clock_mono_ns();
     int ret = 0;
 
+    if (r->is_ready)
+        note_unanswered(r, now_ns);
     if (!r->is_wanted || !r->is_ready || now_ns < r->quiet_until_ns)
         return 0;
-    while (r->requests_count && r->requests[0].deadline_ns < now_ns)
-        end_request(r, 0);
-    r->bytes_max = larger(r->bytes_max, BUS_AHEAD_BYTES / REQUESTS_MAX);
+    r->bytes_max = bus_larger(r->bytes_max, BUS_AHEAD_BYTES / REQUESTS_MAX);
     while (r->requests_count < REQUESTS_MAX && ret == 0)
         ret = send_request(b, BUS_AHEAD_MAX / REQUESTS_MAX);
     return ret;
 }
 
+/* The server says the same of a request whose bytes were used up. */
+static bool is_too_large(const struct request *request, natsMsg *msg)
+{
+    const char *left = NULL;
+
+    return natsMsgHeader_Get(msg, "Nats-Pending-Messages", &left) != NATS_OK ||
+           strtoul(left, NULL, 10) >= request->asked;
+}
+
 /* Why a request was over before it had brought all. */
-static void note_end(struct reader *r, natsMsg *msg)
+static void note_end(struct reader *r, const struct request *request, natsMsg *msg)
 {
     const char *status = "", *text = "";
 
@@ -402,6 +214,8 @@ static void note_end(struct reader *r, natsMsg *msg)
         r->is_ready = false;
         return;
     }
+    if (strstr(text, "MaxBytes") && !is_too_large(request, msg))
+        return;
     /* One message may be larger than all that was asked for. */
     if (strstr(text, "MaxBytes") && r->bytes_max < REQUEST_BYTES_MAX)
         r->bytes_max *= 2;
@@ -414,6 +228,7 @@ static void on_status(struct bus *b, natsMsg *msg)
 {
     const char *subject = natsMsg_GetSubject(msg), *text = NULL;
     struct reader *r = &b->reader;
+    struct request ended;
     unsigned id;
 
     if (strncmp(subject, b->inbox_prefix, strlen(b->inbox_prefix)) != 0 ||
@@ -422,10 +237,12 @@ static void on_status(struct bus *b, natsMsg *msg)
     for (unsigned i = 0; i < r->requests_count; i++) {
         if (r->requests[i].id != id)
             continue;
+        r->heard_ns = clock_mono_ns();
         if (natsMsgHeader_Get(msg, "Status", &text) == NATS_OK && strcmp(text, "100") == 0)
             return;
+        ended = r->requests[i];
         end_request(r, i);
-        note_end(r, msg);
+        note_end(r, &ended, msg);
         return;
     }
 }
@@ -483,7 +300,20 @@ static bool is_wanted(const struct bus *b, natsMsg *msg, uint64_t stream_seq, un
         return false;
     p = &b->parts[lane];
     *ret_lane = (unsigned)lane;
-    return p->is_wanted && stream_seq > p->taken_seq;
+    return p->is_wanted && stream_seq > p->taken.seq;
+}
+
+/* Is a message that was taken as the last one of its lane still the one that it was? */
+static bool is_same_stream(const struct bus *b, const struct bus_ref *ref)
+{
+    for (unsigned i = 0; i < BUS_LANES && ref->stream_seq <= b->marks_until; i++) {
+        const struct bus_position *taken = &b->parts[i].taken;
+
+        if (b->parts[i].is_wanted && taken->seq == ref->stream_seq && taken->time_ns &&
+            taken->time_ns != (int64_t)ref->time_ns)
+            return false;
+    }
+    return true;
 }
 
 /* A message that there is no memory for is missed by the next one, and comes again. */
@@ -495,13 +325,19 @@ static int take(struct bus *b, natsMsg *msg)
 
     if (!is_due(b, msg, &ref))
         return 0;
+    if (!is_same_stream(b, &ref)) {
+        bus_forget_from(b, ref.stream_seq);
+        return 0;
+    }
     message.stream_seq = ref.stream_seq;
     if (is_wanted(b, msg, ref.stream_seq, &message.lane))
         r = batch_add(&b->batch, msg, &message);
     if (r < 0)
         return r;
     b->reader.next_delivery++;
-    b->seen_seq = ref.stream_seq;
+    b->reader.heard_ns = clock_mono_ns();
+    b->seen = (struct bus_position){ref.stream_seq, (int64_t)ref.time_ns};
+    b->state.pending = ref.pending;
     count_down(&b->reader);
     return 0;
 }
@@ -561,6 +397,8 @@ int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_b
         r = ask(b);
     if (r == 0)
         r = receive(b, max, wait_ms);
+    if (r == 0 && b->batch.count == 0)
+        r = bus_tell_denied(b, "fetch");
     /* What came before a failure is in order all the same. */
     if (r < 0 && b->batch.count == 0)
         return r;
@@ -594,12 +432,12 @@ void bus_ack(struct bus *b, const struct bus_batch *batch, unsigned lane)
     const struct bus_message *last = batch->count ? &batch->messages[batch->count - 1] : NULL;
 
     if (b->is_shared) {
-        b->parts[lane].taken_seq = larger(b->parts[lane].taken_seq, b->seen_seq);
+        b->parts[lane].taken = bus_position(b, lane);
         return;
     }
     if (!last)
         return;
-    b->reader.acked_seq = larger(b->reader.acked_seq, last->stream_seq);
+    b->reader.acked_seq = bus_larger(b->reader.acked_seq, last->stream_seq);
     natsConnection_PublishString(b->connection, last->reply, "+ACK");
 }
 
@@ -623,8 +461,8 @@ static void leave(struct bus *b)
 
     if (!b->is_shared || !b->reader.is_made || !bus_is_connected(b))
         return;
-    consumer_name(b, b->reader.current, name);
-    s = drop_consumer(b, name);
+    bus_consumer_name(b, b->reader.current, name);
+    s = bus_drop_consumer(b, name);
     (void)s; /* it goes by itself */
 }
 

@@ -54,7 +54,9 @@ int bus_ref_parse(const char *reply, struct bus_ref *ret_ref)
     first = count == TOKENS_SHORT ? 0 : 2;
     ref.consumer = tokens[first + 1];
     if (take_number(tokens[first + 3], &ref.stream_seq) < 0 ||
-        take_number(tokens[first + 4], &ref.delivery_seq) < 0)
+        take_number(tokens[first + 4], &ref.delivery_seq) < 0 ||
+        take_number(tokens[first + 5], &ref.time_ns) < 0 ||
+        take_number(tokens[first + 6], &ref.pending) < 0)
         return -EINVAL;
     *ret_ref = ref;
     return 0;

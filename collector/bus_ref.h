@@ -10,6 +10,8 @@ struct bus_ref {
     struct slice consumer;
     uint64_t stream_seq;
     uint64_t delivery_seq; /* the consumer's own count: without holes when nothing was lost */
+    uint64_t time_ns;      /* when the stream had it, Unix */
+    uint64_t pending;      /* messages of the consumer behind it */
 };
 
 /* Both forms: $JS.ACK.<stream>.<consumer>.<times>.<stream seq>.<delivery seq>.<time>.<pending>, and

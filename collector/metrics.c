@@ -261,6 +261,7 @@ static int add_own(const struct api_request *req, struct buf *out)
 {
     const struct pipeline_stats *s = req->stats;
     struct store_loss loss = {0};
+    const uint64_t now_ns = clock_wall_ns();
     int64_t malformed = 0, duplicates = 0;
     int r = store_loss(req->store, &loss);
 
@@ -285,6 +286,15 @@ static int add_own(const struct api_request *req, struct buf *out)
         {"store_errors_total", "counter", "Transactions that failed", (double)s->store_errors},
         {"bus_errors_total", "counter", "Failures to reach NATS", (double)s->bus_errors},
         {"bus_connected", "gauge", "Whether NATS is there", s->connected},
+        {"stream_pending_messages", "gauge", "Messages of the stream that were not fetched yet",
+         (double)s->stream.pending},
+        {"stream_behind_seconds", "gauge", "Age of the last message stored while others wait",
+         s->behind_ns && s->behind_ns < now_ns ? 1e-9 * (double)(now_ns - s->behind_ns) : 0},
+        {"stream_messages_gone_total", "counter",
+         "Messages that the stream dropped before they were taken", (double)s->stream.gone},
+        {"stream_cuts_total", "counter",
+         "Times that the stream was read again, for it lost its end or was made anew",
+         (double)s->stream.cuts},
         {"collectors", "gauge", "Collectors that share the store, alive", s->collectors},
         {"lanes", "gauge", "Lanes that this one writes", s->lanes},
         {"rollups_published_total", "counter", "Roll-ups told on NATS", (double)s->rollups_told},

@@ -9,7 +9,7 @@ $(B)/lectr-collector: $(COLLECTOR_OBJ) $(B)/liblectr.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(COLLECTOR_LIBS)
 
 # Objects that lectrctl shares with the collector are named in CTL_SHARED.
-BUS_OBJ := $(patsubst %,$(B)/obj/collector/%.o,bus bus_batch bus_pull bus_ref)
+BUS_OBJ := $(patsubst %,$(B)/obj/collector/%.o,bus bus_batch bus_consumer bus_pull bus_ref)
 CTL_SHARED := $(BUS_OBJ) $(B)/obj/collector/text.o
 $(B)/lectrctl: $(CTL_OBJ) $(CTL_SHARED) $(B)/liblectr.a
 	@echo "  LINK    $@"

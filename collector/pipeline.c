@@ -27,8 +27,10 @@
 #define FILL_NS (NSEC_PER_SEC / 2)
 #define SLICE 8000
 #define POSITION_BYTES 48
-/* So many messages of others' lanes are passed before the position is worth a commit. */
+/* So many messages of others' lanes are passed, or for so long, before the position is worth a
+ * commit. */
 #define PASSED_MANY 100000
+#define PASSED_NS (60 * NSEC_PER_SEC)
 
 struct pipeline {
     const struct config *config;
@@ -41,6 +43,8 @@ struct pipeline {
     uint64_t attached;    /* those that are consumed */
     uint64_t batch;       /* those of the batch under way */
     uint64_t stored_seq;  /* where lanes are shared: the position that was stored last */
+    uint64_t stored_ns;   /* on the monotonic clock */
+    uint64_t streamed_ns; /* when the stream had it */
     int taken;            /* messages of it that the intake has */
     uint64_t began_ns;    /* when its first one was there, or when it is tried again */
     uint32_t batch_max;   /* messages of the next one */
@@ -55,10 +59,29 @@ static uint64_t bit(unsigned lane)
     return UINT64_C(1) << lane;
 }
 
+/* What the stream dropped, and what it lost, is told once. */
+static void note_stream(struct pipeline *p, bool is_stuck)
+{
+    const struct bus_state before = p->stats.stream;
+    struct bus_state *now = &p->stats.stream;
+
+    if (!p->bus)
+        return;
+    bus_get_state(p->bus, now);
+    p->stats.behind_ns = now->pending || is_stuck ? p->streamed_ns : 0;
+    if (now->cuts > before.cuts)
+        log_warn("the stream lost its end, or was made anew: it is read from its beginning",
+                 "stream=%s", p->config->nats.stream);
+    if (now->gone > before.gone)
+        log_warn("the stream dropped messages before they were taken", "stream=%s messages=%llu",
+                 p->config->nats.stream, (unsigned long long)(now->gone - before.gone));
+}
+
 static void share_stats(struct pipeline *p)
 {
     p->stats.connected = p->bus && p->attached == p->owned && bus_is_connected(p->bus);
     p->stats.tick_mono_ns = clock_mono_ns();
+    note_stream(p, !p->stats.store_ok);
     judge_fill_stats(p->judge, &p->stats);
     p->stats.collectors = lanes_collectors(p->lanes);
     p->stats.lanes = (unsigned)__builtin_popcountll(p->owned);
@@ -252,23 +275,47 @@ static void begin_batch(struct pipeline *p)
 }
 
 /* Of this stream: one that is made anew counts from 1. */
-static int position_name(struct pipeline *p, char ret_name[POSITION_BYTES])
-{
-    int64_t made_ns = 0;
-    int r = bus_stream_made(p->bus, &made_ns);
+struct position_names {
+    char seq[POSITION_BYTES], time[POSITION_BYTES];
+};
 
-    snprintf(ret_name, POSITION_BYTES, "taken of stream %lld", (long long)made_ns);
-    return r;
+static struct position_names position_names(const struct pipeline *p)
+{
+    const long long made_ns = bus_stream_made(p->bus);
+    struct position_names names;
+
+    snprintf(names.seq, sizeof(names.seq), "taken of stream %lld", made_ns);
+    snprintf(names.time, sizeof(names.time), "time taken of stream %lld", made_ns);
+    return names;
 }
 
 static int write_position(struct pipeline *p)
 {
-    char name[POSITION_BYTES];
-    int r = position_name(p, name);
+    const struct position_names names = position_names(p);
+    int r = 0;
 
-    for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++)
-        if (p->attached & bit(i))
-            r = store_number_set_lane(p->store, i, name, (int64_t)bus_seen_seq(p->bus));
+    for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++) {
+        const struct bus_position position = bus_position(p->bus, i);
+
+        if (!(p->attached & bit(i)))
+            continue;
+        r = store_number_put_lane(p->store, i, names.seq, (int64_t)position.seq);
+        if (r == 0)
+            r = store_number_put_lane(p->store, i, names.time, position.time_ns);
+    }
+    return r;
+}
+
+static int read_position(struct pipeline *p, unsigned lane, struct bus_position *ret_position)
+{
+    const struct position_names names = position_names(p);
+    int64_t seq = 0, time_ns = 0;
+    int r = store_number_get_lane(p->store, lane, names.seq, &seq);
+
+    if (r == 0)
+        r = store_number_get_lane(p->store, lane, names.time, &time_ns);
+    if (r == 0)
+        *ret_position = (struct bus_position){(uint64_t)seq, time_ns};
     return r;
 }
 
@@ -336,6 +383,13 @@ static void count_batch(struct pipeline *p, uint64_t took_ns)
         p->stats.commit_ns_max = took_ns;
 }
 
+static void note_stored(struct pipeline *p)
+{
+    p->stored_seq = bus_seen_seq(p->bus);
+    p->stored_ns = clock_mono_ns();
+    p->streamed_ns = bus_seen_ns(p->bus);
+}
+
 /* All of the batch or nothing of it. `taken`: how taking it in went. */
 static int commit_batch(struct pipeline *p, const struct bus_batch *batch, int taken)
 {
@@ -349,7 +403,7 @@ static int commit_batch(struct pipeline *p, const struct bus_batch *batch, int t
         return r;
     }
     intake_commit(p->intake);
-    p->stored_seq = bus_seen_seq(p->bus);
+    note_stored(p);
     took_ns = clock_mono_ns() - p->began_ns;
     count_batch(p, took_ns);
     fit_batch(p, (uint32_t)bus_batch_count(batch), took_ns);
@@ -466,17 +520,17 @@ struct bus_settings pipeline_bus_settings(const struct config *config, const cha
 
 static int attach_lanes(struct pipeline *p)
 {
-    char name[POSITION_BYTES];
-    int64_t taken_seq = 0;
-    int r = is_shared(p) ? position_name(p, name) : 0;
+    int r = is_shared(p) ? bus_look(p->bus) : 0;
 
     for (unsigned i = 0; i < INTAKE_LANES && r == 0; i++) {
+        struct bus_position taken = {0};
+
         if (!(p->owned & ~p->attached & bit(i)))
             continue;
         if (is_shared(p))
-            r = store_number_get_lane(p->store, i, name, &taken_seq);
+            r = read_position(p, i, &taken);
         if (r == 0)
-            r = bus_attach(p->bus, i, (uint64_t)taken_seq);
+            r = bus_attach(p->bus, i, taken);
         if (r == 0)
             p->attached |= bit(i);
     }
@@ -510,6 +564,20 @@ static int reach_bus(struct pipeline *p)
     return 0;
 }
 
+/* Whoever has the lanes next passes by the same again, and takes what the stream drops meanwhile
+ * for messages that were not taken. */
+static bool has_passed(struct pipeline *p)
+{
+    const uint64_t seen_seq = bus_seen_seq(p->bus);
+
+    /* A stream that was made anew. */
+    if (seen_seq < p->stored_seq)
+        p->stored_seq = seen_seq;
+    if (!is_shared(p) || !p->attached || seen_seq == p->stored_seq)
+        return false;
+    return seen_seq > p->stored_seq + PASSED_MANY || clock_mono_ns() > p->stored_ns + PASSED_NS;
+}
+
 static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
 {
     struct bus_batch *batch = NULL;
@@ -529,8 +597,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
         return;
     }
     p->said_away = false;
-    if (bus_batch_count(batch) > 0 ||
-        (is_shared(p) && bus_seen_seq(p->bus) > p->stored_seq + PASSED_MANY))
+    if (bus_batch_count(batch) > 0 || has_passed(p))
         take_batch(p, batch, stop);
     bus_batch_free(p->bus);
 }

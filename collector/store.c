@@ -112,9 +112,9 @@ int store_number_add_lane(struct store *s, int64_t lane, const char *name, int64
     return by == 0 ? 0 : change_number(s, STMT_NUMBER_ADD, lane, name, by);
 }
 
-int store_number_set_lane(struct store *s, int64_t lane, const char *name, int64_t value)
+int store_number_put_lane(struct store *s, int64_t lane, const char *name, int64_t value)
 {
-    return change_number(s, STMT_NUMBER_SET, lane, name, value);
+    return change_number(s, STMT_NUMBER_PUT, lane, name, value);
 }
 
 int store_number_get_lane(struct store *s, int64_t lane, const char *name, int64_t *ret_value)

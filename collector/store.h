@@ -115,7 +115,8 @@ int store_number_set(struct store *s, const char *name, int64_t value) LECTR_MUS
 /* Two lanes never wait for each other here. */
 int store_number_add_lane(struct store *s, int64_t lane, const char *name,
                           int64_t by) LECTR_MUST_USE;
-int store_number_set_lane(struct store *s, int64_t lane, const char *name,
+/* Set, once for a lane and a name in a row of calls with no other statement between them. */
+int store_number_put_lane(struct store *s, int64_t lane, const char *name,
                           int64_t value) LECTR_MUST_USE;
 /* Of this lane alone. */
 int store_number_get_lane(struct store *s, int64_t lane, const char *name,

@@ -69,6 +69,8 @@ const char *const store_sql[STMT__COUNT] = {
     [STMT_NUMBER_LANE] = "SELECT value FROM number WHERE name = ?1 AND lane = ?2",
     [STMT_NUMBER_SET] = "INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
                         " ON CONFLICT(name, lane) DO UPDATE SET value = excluded.value",
+    [STMT_NUMBER_PUT] = "$MANY INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
+                        " ON CONFLICT(name, lane) DO UPDATE SET value = excluded.value",
     [STMT_NUMBER_ADD] =
         "INSERT INTO number(name, lane, value) VALUES(?1, ?2, ?3)"
         " ON CONFLICT(name, lane) DO UPDATE SET value = number.value + excluded.value",

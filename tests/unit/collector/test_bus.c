@@ -1,178 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/bus.c collector/bus_batch.c collector/bus_pull.c collector/bus_ref.c */
+/* LINK: collector/bus.c collector/bus_batch.c collector/bus_consumer.c collector/bus_pull.c
+ * collector/bus_ref.c */
 /* Lanes against a real server: in order, nothing passed over, whatever is killed or lost. */
-#include "collector/bus.h"
-#include "proto/base/clock.h"
-#include "proto/subject.h"
+#include "collector/bus_priv.h"
+#include "tests/unit/collector/bus_server.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <ftw.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-#include <nats/nats.h>
-
-#define WAIT_MS 30000
 #define NUMBERS_MAX 2000
-
-static char root[64], url[64];
-static uint16_t port;
-static pid_t server_pid;
-static struct bus_settings settings;
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    CLEAN_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t len = sizeof(at);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    return ntohs(at.sin_port);
-}
-
-static void server_start(void)
-{
-    struct sockaddr_in at = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
-    char port_text[8], store[96], log[96];
-    int r = -1;
-
-    snprintf(port_text, sizeof(port_text), "%u", port);
-    snprintf(store, sizeof(store), "%s/jetstream", root);
-    snprintf(log, sizeof(log), "%s/server.log", root);
-    server_pid = fork();
-    if (server_pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execlp("nats-server", "nats-server", "-a", "127.0.0.1", "-p", port_text, "-js", "-sd",
-               store, "-l", log, NULL);
-        _exit(127);
-    }
-    while (r < 0) {
-        CLEAN_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-        r = connect(fd, (struct sockaddr *)&at, sizeof(at));
-        assert_true(clock_mono_ns() < until_ns);
-        usleep(10000);
-    }
-}
-
-static void server_stop(void)
-{
-    if (server_pid > 0) {
-        kill(server_pid, SIGKILL);
-        waitpid(server_pid, NULL, 0);
-    }
-    server_pid = 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    snprintf(root, sizeof(root), "/tmp/lectr-bus-XXXXXX");
-    if (!mkdtemp(root))
-        return -1;
-    port = free_port();
-    snprintf(url, sizeof(url), "nats://127.0.0.1:%u", port);
-    settings = (struct bus_settings){.url = url,
-                                     .creds = "",
-                                     .ca_file = "",
-                                     .stream = "LECTR",
-                                     .durable = "collector",
-                                     .name = "test"};
-    server_start();
-    return 0;
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    server_stop();
-    return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static struct bus *open_bus(void)
-{
-    struct bus *b = NULL;
-
-    assert_int_equal(bus_open(&settings, &b, NULL), 0);
-    return b;
-}
-
-/* Numbers first to last, in the subjects of a part. */
-static void publish(struct bus *b, unsigned part, unsigned first, unsigned last)
-{
-    char subject[SUBJECT_BYTES], text[16], id[32];
-
-    assert_int_equal(bus_ensure_stream(b), 0);
-    assert_int_equal(subject_call("acme", "openai", part, subject), 0);
-    for (unsigned i = first; i <= last; i++) {
-        snprintf(text, sizeof(text), "%u", i);
-        snprintf(id, sizeof(id), "%u-%u", part, i);
-        assert_int_equal(bus_publish_async(b, subject, id, slice_str(text)), 0);
-    }
-    assert_int_equal(bus_flush(b, WAIT_MS), 0);
-}
-
-static unsigned number_of(const struct bus_message *m)
-{
-    char text[16];
-
-    snprintf(text, sizeof(text), "%.*s", (int)m->data.len, (const char *)m->data.data);
-    return (unsigned)atoi(text);
-}
-
-/* Fetches `count` messages of the lane, which are first, first + 1, ... */
-static void expect(struct bus *b, unsigned lane, unsigned first, unsigned count, bool ack)
-{
-    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
-    unsigned got = 0;
-
-    while (got < count) {
-        struct bus_batch *batch = NULL;
-
-        assert_true(clock_mono_ns() < until_ns);
-        if (bus_fetch(b, count - got < 100 ? (int)(count - got) : 100, 50, &batch) < 0) {
-            usleep(50000);
-            continue;
-        }
-        for (int i = 0; i < bus_batch_count(batch); i++) {
-            const struct bus_message *m = bus_batch_at(batch, i);
-
-            assert_int_equal(m->lane, lane);
-            assert_int_equal(number_of(m), first + got++);
-        }
-        if (ack)
-            bus_ack(b, batch, lane);
-        bus_batch_free(b);
-    }
-    assert_int_equal(got, count);
-}
-
-static void expect_nothing(struct bus *b)
-{
-    struct bus_batch *batch = NULL;
-
-    assert_int_equal(bus_fetch(b, 100, 300, &batch), 0);
-    assert_int_equal(bus_batch_count(batch), 0);
-}
 
 static void test_what_is_not_acked_comes_again_first(void **state)
 {
@@ -180,17 +13,17 @@ static void test_what_is_not_acked_comes_again_first(void **state)
 
     (void)state;
     publish(b, 3, 1, 500);
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect(b, 0, 1, 200, true);
     expect(b, 0, 201, 300, false);
     bus_close(&b);
     b = open_bus();
     publish(b, 3, 501, 510);
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect(b, 0, 201, 310, true);
     bus_close(&b);
     b = open_bus();
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect_nothing(b);
     publish(b, 3, 511, 520);
     expect(b, 0, 511, 10, true);
@@ -203,7 +36,7 @@ static void test_given_back(void **state)
 
     (void)state;
     publish(b, 3, 1, 50);
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect(b, 0, 1, 50, false);
     bus_give_back(b, 0);
     publish(b, 3, 51, 60);
@@ -219,7 +52,7 @@ static void test_server_is_killed(void **state)
 
     (void)state;
     publish(b, 3, 1, 300);
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect(b, 0, 1, 100, true);
     expect(b, 0, 101, 50, false);
     server_stop();
@@ -231,26 +64,6 @@ static void test_server_is_killed(void **state)
     bus_close(&b);
 }
 
-static struct bus *open_shared(const char *id)
-{
-    settings.share_id = id;
-    return open_bus();
-}
-
-/* Up to there nothing is of a lane that is attached. */
-static void expect_passed(struct bus *b, uint64_t seq)
-{
-    uint64_t until_ns = clock_mono_ns() + WAIT_MS * NSEC_PER_MSEC;
-    struct bus_batch *batch = NULL;
-
-    while (bus_seen_seq(b) < seq) {
-        assert_true(clock_mono_ns() < until_ns);
-        assert_int_equal(bus_fetch(b, 100, 50, &batch), 0);
-        assert_int_equal(bus_batch_count(batch), 0);
-    }
-    assert_int_equal(bus_seen_seq(b), seq);
-}
-
 static void test_parts_are_lanes(void **state)
 {
     struct bus *b = open_shared("host.example-7");
@@ -259,18 +72,18 @@ static void test_parts_are_lanes(void **state)
     publish(b, 3, 1, 100);
     publish(b, 5, 1, 100);
     publish(b, 33, 1, 100);
-    assert_int_equal(bus_attach(b, 3, 0), 0);
+    assert_int_equal(bus_attach(b, 3, at(0)), 0);
     expect(b, 3, 1, 100, true);
     expect_passed(b, 300);
     /* From its own beginning, and nothing of the other twice. */
-    assert_int_equal(bus_attach(b, 33, 0), 0);
+    assert_int_equal(bus_attach(b, 33, at(0)), 0);
     expect(b, 33, 1, 100, true);
     bus_detach(b, 3);
     publish(b, 3, 101, 110);
     publish(b, 33, 101, 110);
     expect(b, 33, 101, 10, true);
     expect_passed(b, 320);
-    assert_int_equal(bus_attach(b, 3, 100), 0);
+    assert_int_equal(bus_attach(b, 3, at(100)), 0);
     expect(b, 3, 101, 10, true);
     expect_passed(b, 320);
     bus_give_back(b, 3);
@@ -283,27 +96,28 @@ static void test_parts_are_lanes(void **state)
 /* What one fetched and did not store the other gets, from the position that was stored. */
 static void test_lanes_change_hands(void **state)
 {
-    struct bus *one, *other;
-    int64_t made_ns = 0, made_again_ns = 0;
+    struct bus *one, *other, *one_more;
 
     (void)state;
     one = open_shared("one");
     other = open_shared("other");
+    one_more = open_shared("one-more");
     publish(one, 1, 1, 50);
     publish(one, 2, 1, 50);
-    assert_int_equal(bus_attach(one, 1, 0), 0);
-    assert_int_equal(bus_attach(other, 2, 0), 0);
+    assert_int_equal(bus_attach(one, 1, at(0)), 0);
+    assert_int_equal(bus_attach(other, 2, at(0)), 0);
     expect(one, 1, 1, 30, true);
     expect(one, 1, 31, 20, false);
     expect(other, 2, 1, 50, true);
     bus_close(&one);
-    assert_int_equal(bus_attach(other, 1, 30), 0);
+    assert_int_equal(bus_attach(other, 1, at(30)), 0);
     expect(other, 1, 31, 20, true);
     publish(other, 2, 51, 60);
     expect(other, 2, 51, 10, true);
-    assert_int_equal(bus_stream_made(other, &made_ns), 0);
-    assert_int_equal(bus_stream_made(other, &made_again_ns), 0);
-    assert_true(made_ns > 0 && made_ns == made_again_ns);
+    assert_int_equal(bus_look(one_more), 0);
+    assert_true(bus_stream_made(other) > 0);
+    assert_true(bus_stream_made(other) == bus_stream_made(one_more));
+    bus_close(&one_more);
     bus_close(&other);
 }
 
@@ -314,7 +128,7 @@ static void test_a_position_beyond_the_stream_is_none(void **state)
 
     (void)state;
     publish(b, 3, 1, 40);
-    assert_int_equal(bus_attach(b, 3, 1000), 0);
+    assert_int_equal(bus_attach(b, 3, at(1000)), 0);
     expect(b, 3, 1, 40, true);
     publish(b, 3, 41, 60);
     expect(b, 3, 41, 20, true);
@@ -362,7 +176,7 @@ static void test_consumers_of_parts_go(void **state)
         assert_int_equal(js_AddConsumer(NULL, js, "LECTR", &config, NULL, NULL), NATS_OK);
     }
     assert_int_equal(count_consumers(), BUS_LANES);
-    assert_int_equal(bus_attach(b, 3, 0), 0);
+    assert_int_equal(bus_attach(b, 3, at(0)), 0);
     expect(b, 3, 1, 10, true);
     assert_int_equal(count_consumers(), 1);
     jsCtx_Destroy(js);
@@ -382,8 +196,8 @@ static void test_two_on_one_lane_lose_nothing(void **state)
 
     (void)state;
     publish(two[0], 3, 1, NUMBERS_MAX);
-    assert_int_equal(bus_attach(two[0], 0, 0), 0);
-    assert_int_equal(bus_attach(two[1], 0, 0), 0);
+    assert_int_equal(bus_attach(two[0], 0, at(0)), 0);
+    assert_int_equal(bus_attach(two[1], 0, at(0)), 0);
     while (left > 0) {
         struct bus *b = two[turn++ % 2];
         struct bus_batch *batch = NULL;
@@ -423,7 +237,7 @@ static void test_a_batch_grows(void **state)
 
     (void)state;
     publish(b, 3, 1, 3000);
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     while (!batch || bus_batch_count(batch) == 0)
         assert_int_equal(bus_fetch(b, 10, WAIT_MS, &batch), 0);
     subject = bus_batch_at(batch, 0)->subject;
@@ -437,7 +251,7 @@ static void test_a_batch_grows(void **state)
     expect(b, 0, 2501, 500, false);
     bus_close(&b);
     b = open_bus();
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect(b, 0, 2501, 500, true);
     bus_close(&b);
 }
@@ -461,7 +275,7 @@ static void test_large_messages(void **state)
         snprintf(id, sizeof(id), "%d", i);
         assert_int_equal(bus_publish(b, subject, id, slice_of(text, len)), 0);
     }
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     while (got < all) {
         struct bus_batch *batch = NULL;
         int count = 0;
@@ -482,6 +296,8 @@ static void test_large_messages(void **state)
         bus_ack(b, batch, 0);
     }
     assert_int_equal(got, all);
+    /* No more of them were asked for at a time, for none of them was too large. */
+    assert_true(b->reader.bytes_max <= BUS_AHEAD_BYTES / REQUESTS_MAX);
     bus_close(&b);
 }
 
@@ -524,11 +340,11 @@ static void test_goes_on_where_the_old_consumer_was(void **state)
     (void)state;
     publish(b, 3, 1, 100);
     make_old_consumer(40);
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect(b, 0, 41, 60, true);
     bus_close(&b);
     b = open_bus();
-    assert_int_equal(bus_attach(b, 0, 0), 0);
+    assert_int_equal(bus_attach(b, 0, at(0)), 0);
     expect_nothing(b);
     bus_close(&b);
 }
@@ -536,17 +352,20 @@ static void test_goes_on_where_the_old_consumer_was(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_what_is_not_acked_comes_again_first, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_given_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_server_is_killed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_parts_are_lanes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lanes_change_hands, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_consumers_of_parts_go, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_position_beyond_the_stream_is_none, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_two_on_one_lane_lose_nothing, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_goes_on_where_the_old_consumer_was, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_batch_grows, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_large_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_not_acked_comes_again_first, bus_setup,
+                                        bus_teardown),
+        cmocka_unit_test_setup_teardown(test_given_back, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_server_is_killed, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_parts_are_lanes, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_lanes_change_hands, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_consumers_of_parts_go, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_a_position_beyond_the_stream_is_none, bus_setup,
+                                        bus_teardown),
+        cmocka_unit_test_setup_teardown(test_two_on_one_lane_lose_nothing, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_goes_on_where_the_old_consumer_was, bus_setup,
+                                        bus_teardown),
+        cmocka_unit_test_setup_teardown(test_a_batch_grows, bus_setup, bus_teardown),
+        cmocka_unit_test_setup_teardown(test_large_messages, bus_setup, bus_teardown),
     };
 
     if (system("command -v nats-server >/dev/null") != 0) {

@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-static void assert_ref(const char *reply, const char *consumer, uint64_t stream, uint64_t delivery)
+static void assert_ref(const char *reply, const char *consumer, uint64_t stream, uint64_t delivery,
+                       uint64_t pending)
 {
     struct bus_ref ref;
 
@@ -18,15 +19,17 @@ static void assert_ref(const char *reply, const char *consumer, uint64_t stream,
     assert_true(slice_eq(ref.consumer, slice_str(consumer)));
     assert_int_equal(ref.stream_seq, stream);
     assert_int_equal(ref.delivery_seq, delivery);
+    assert_int_equal(ref.time_ns, 1700000000123456789);
+    assert_int_equal(ref.pending, pending);
 }
 
 static void test_both_forms(void **state)
 {
     (void)state;
-    assert_ref("$JS.ACK.LECTR.lectr-collector-a.1.1042.17.1700000000000000000.3",
-               "lectr-collector-a", 1042, 17);
-    assert_ref("$JS.ACK.hub.ACCHASH.LECTR.c-12-b.2.9.8.1700000000000000000.0", "c-12-b", 9, 8);
-    assert_ref("$JS.ACK._.ACCHASH.LECTR.c.1.9.8.1700000000000000000.0.random", "c", 9, 8);
+    assert_ref("$JS.ACK.LECTR.lectr-collector-a.1.1042.17.1700000000123456789.3",
+               "lectr-collector-a", 1042, 17, 3);
+    assert_ref("$JS.ACK.hub.ACCHASH.LECTR.c-12-b.2.9.8.1700000000123456789.0", "c-12-b", 9, 8, 0);
+    assert_ref("$JS.ACK._.ACCHASH.LECTR.c.1.9.8.1700000000123456789.0.random", "c", 9, 8, 0);
 }
 
 static void test_others_are_refused(void **state)
@@ -39,6 +42,8 @@ static void test_others_are_refused(void **state)
         "$JS.ACK.LECTR.c.1..3.4.5",
         "$JS.ACK.LECTR.c.1.2.x.4.5",
         "$JS.ACK.LECTR.c.1.99999999999999999999.3.4.5",
+        "$JS.ACK.LECTR.c.1.2.3.x.5",
+        "$JS.ACK.LECTR.c.1.2.3.4.",
         "$JS.FC.LECTR.c.1.2.3.4.5",
         "_INBOX.abc.0.1",
     };

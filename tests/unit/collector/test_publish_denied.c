@@ -5,7 +5,8 @@
  * LINK: @store collector/publish.c collector/publish_alert.c collector/publish_rollup.c
  * LINK: collector/courier.c collector/hold.c collector/rollup_pack.c
  * LINK: collector/cloudevent.c collector/notice.c
- * LINK: collector/bus.c collector/bus_batch.c collector/bus_pull.c collector/bus_ref.c
+ * LINK: collector/bus.c collector/bus_batch.c collector/bus_consumer.c collector/bus_pull.c
+ * collector/bus_ref.c
  */
 #include "collector/publish.h"
 #include "collector/store_lane.h"

@@ -562,9 +562,12 @@ static void numbers_of_lanes(void **state)
     assert_int_equal(store_open(stores_where, &s), 0);
     assert_int_equal(store_number_get_lane(s, 3, "taken", &value), 0);
     assert_int_equal(value, 0);
-    assert_int_equal(store_number_set_lane(s, 3, "taken", 70), 0);
-    assert_int_equal(store_number_set_lane(s, 4, "taken", 5), 0);
-    assert_int_equal(store_number_set_lane(s, 3, "taken", 71), 0);
+    assert_int_equal(store_number_put_lane(s, 3, "taken", 70), 0);
+    assert_int_equal(store_begin(s), 0);
+    assert_int_equal(store_number_put_lane(s, 4, "taken", 5), 0);
+    assert_int_equal(store_number_put_lane(s, 3, "taken", 71), 0);
+    assert_int_equal(store_number_put_lane(s, 3, "time taken", 1), 0);
+    assert_int_equal(store_commit(s), 0);
     assert_int_equal(store_number_get_lane(s, 3, "taken", &value), 0);
     assert_int_equal(value, 71);
     assert_int_equal(store_number_get_lane(s, 4, "taken", &value), 0);
