@@ -51,8 +51,10 @@ static void attach_shared(struct bus *b, unsigned lane, struct bus_position take
     b->marks_until = bus_larger(b->marks_until, taken.seq);
     if (taken.seq > b->stream_last)
         bus_forget_from(b, taken.seq);
-    else if (taken.seq < b->seen.seq)
-        r->is_ready = false;
+    if (taken.seq >= b->seen.seq)
+        return;
+    r->is_ready = false;
+    b->seen = taken;
 }
 
 int bus_attach(struct bus *b, unsigned lane, struct bus_position taken)
