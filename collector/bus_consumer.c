@@ -193,6 +193,7 @@ static natsStatus take_over(struct bus *b)
     if (!r->is_torn && known[0].exists != known[1].exists && !known[2].exists &&
         known[r->current].is_ours && known[r->current].is_idle) {
         r->next_delivery = known[r->current].delivered + 1;
+        b->seen = (struct bus_position){.seq = floor};
         return NATS_OK;
     }
     next = known[r->current].exists ? 1 - r->current : r->current;
@@ -205,6 +206,7 @@ static natsStatus take_over(struct bus *b)
             s = bus_drop_consumer(b, names[i]);
     r->current = next;
     r->next_delivery = 1;
+    b->seen = (struct bus_position){.seq = floor};
     return s;
 }
 
@@ -282,6 +284,6 @@ int bus_ready_consumer(struct bus *b)
         return bus_fail(b, "consumer", s);
     r->is_ready = true;
     r->is_torn = false;
-    r->heard_ns = clock_mono_ns();
+    r->heard_ns = r->delivered_ns = clock_mono_ns();
     return 0;
 }

@@ -32,6 +32,8 @@ struct reader {
     uint64_t bytes_max;     /* of a request */
     uint64_t quiet_until_ns;
     uint64_t heard_ns;                     /* when its server answered last, or when it was made */
+    uint64_t delivered_ns;                 /* when a message came last, or was looked for */
+    uint64_t mend_from_ns;                 /* not made anew before */
     struct request requests[REQUESTS_MAX]; /* oldest first */
     unsigned requests_count;
 };

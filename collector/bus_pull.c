@@ -19,6 +19,11 @@
 #define REQUEST_BYTES_MAX (UINT64_C(1) << 27)
 /* Nobody is asked again at once who has just said no. */
 #define REFUSED_MS UINT64_C(100)
+/* Nor is a stream made anew while it is being deleted: nats-server 2.9 may then make a consumer
+ * that takes requests and delivers nothing. */
+#define DELETED_MS UINT64_C(500)
+/* After so long without a message it is looked whether there are none. */
+#define SILENCE_MS UINT64_C(30000)
 
 static int open_inbox(struct bus *b)
 {
@@ -122,7 +127,7 @@ static int repair(struct bus *b)
 
     if (reconnects != b->reconnects_seen)
         r->is_ready = false;
-    if (!r->is_wanted || r->is_ready)
+    if (!r->is_wanted || r->is_ready || clock_mono_ns() < r->mend_from_ns)
         return 0;
     ret = bus_look(b);
     if (ret == 0)
@@ -214,6 +219,7 @@ static void note_end(struct reader *r, const struct request *request, natsMsg *m
         text = "";
     if (strcmp(status, "503") == 0 || strstr(text, "Deleted")) {
         r->is_ready = false;
+        r->mend_from_ns = clock_mono_ns() + DELETED_MS * NSEC_PER_MSEC;
         return;
     }
     if (strstr(text, "MaxBytes") && !is_too_large(request, msg))
@@ -337,7 +343,7 @@ static int take(struct bus *b, natsMsg *msg)
     if (r < 0)
         return r;
     b->reader.next_delivery++;
-    b->reader.heard_ns = clock_mono_ns();
+    b->reader.heard_ns = b->reader.delivered_ns = clock_mono_ns();
     b->seen = (struct bus_position){ref.stream_seq, (int64_t)ref.time_ns};
     b->state.pending = ref.pending;
     count_down(&b->reader);
@@ -386,6 +392,27 @@ static int receive(struct bus *b, int max, uint32_t wait_ms)
     return r < 0 ? r : drain(b, max);
 }
 
+/* A consumer that delivers nothing of what the stream has is made anew. */
+static int look_into_silence(struct bus *b)
+{
+    struct reader *r = &b->reader;
+    uint64_t now_ns = clock_mono_ns();
+    int ret;
+
+    if (!r->is_wanted || !r->is_ready || now_ns < r->delivered_ns + SILENCE_MS * NSEC_PER_MSEC)
+        return 0;
+    r->delivered_ns = now_ns;
+    ret = bus_look(b);
+    if (ret < 0)
+        return ret;
+    b->state.pending = b->stream_last > b->seen.seq ? b->stream_last - b->seen.seq : 0;
+    if (b->state.pending) {
+        r->is_ready = false;
+        r->is_torn = true;
+    }
+    return 0;
+}
+
 int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_batch)
 {
     int r = b->inbox ? 0 : open_inbox(b);
@@ -401,6 +428,8 @@ int bus_fetch(struct bus *b, int max, uint32_t wait_ms, struct bus_batch **ret_b
         r = receive(b, max, wait_ms);
     if (r == 0 && b->batch.count == 0)
         r = bus_tell_denied(b, "fetch");
+    if (r == 0 && b->batch.count == 0)
+        r = look_into_silence(b);
     /* What came before a failure is in order all the same. */
     if (r < 0 && b->batch.count == 0)
         return r;
