@@ -405,11 +405,13 @@ static int look_into_silence(struct bus *b)
     ret = bus_look(b);
     if (ret < 0)
         return ret;
-    b->state.pending = b->stream_last > b->seen.seq ? b->stream_last - b->seen.seq : 0;
-    if (b->state.pending) {
+    /* Of another subject, maybe: then it is made anew for nothing. */
+    if (b->stream_last > b->seen.seq) {
         r->is_ready = false;
         r->is_torn = true;
+        return 0;
     }
+    b->state.pending = 0;
     return 0;
 }
 

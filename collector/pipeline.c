@@ -45,6 +45,7 @@ struct pipeline {
     uint64_t stored_seq;  /* where lanes are shared: the position that was stored last */
     uint64_t stored_ns;   /* on the monotonic clock */
     uint64_t streamed_ns; /* when the stream had it */
+    uint64_t fetched_ns;  /* when the batch that is not stored yet was; 0: there is none */
     int taken;            /* messages of it that the intake has */
     uint64_t began_ns;    /* when its first one was there, or when it is tried again */
     uint32_t batch_max;   /* messages of the next one */
@@ -60,7 +61,7 @@ static uint64_t bit(unsigned lane)
 }
 
 /* What the stream dropped, and what it lost, is told once. */
-static void note_stream(struct pipeline *p, bool is_stuck)
+static void note_stream(struct pipeline *p)
 {
     const struct bus_state before = p->stats.stream;
     struct bus_state *now = &p->stats.stream;
@@ -68,7 +69,7 @@ static void note_stream(struct pipeline *p, bool is_stuck)
     if (!p->bus)
         return;
     bus_get_state(p->bus, now);
-    p->stats.behind_ns = now->pending || is_stuck ? p->streamed_ns : 0;
+    p->stats.behind_ns = now->pending && p->streamed_ns ? p->streamed_ns : p->fetched_ns;
     if (now->cuts > before.cuts)
         log_warn("the stream lost its end, or was made anew: it is read from its beginning",
                  "stream=%s", p->config->nats.stream);
@@ -81,7 +82,7 @@ static void share_stats(struct pipeline *p)
 {
     p->stats.connected = p->bus && p->attached == p->owned && bus_is_connected(p->bus);
     p->stats.tick_mono_ns = clock_mono_ns();
-    note_stream(p, !p->stats.store_ok);
+    note_stream(p);
     judge_fill_stats(p->judge, &p->stats);
     p->stats.collectors = lanes_collectors(p->lanes);
     p->stats.lanes = (unsigned)__builtin_popcountll(p->owned);
@@ -497,6 +498,15 @@ static void take_batch(struct pipeline *p, struct bus_batch *batch, const atomic
     intake_roll_back(p->intake);
 }
 
+/* Others see how long it takes. */
+static void keep_batch(struct pipeline *p, struct bus_batch *batch, const atomic_bool *stop)
+{
+    p->fetched_ns = clock_wall_ns();
+    share_stats(p);
+    take_batch(p, batch, stop);
+    p->fetched_ns = 0;
+}
+
 /* --- the bus --- */
 
 struct bus_settings pipeline_bus_settings(const struct config *config, const char *name)
@@ -598,7 +608,7 @@ static void fetch_turn(struct pipeline *p, const atomic_bool *stop)
     }
     p->said_away = false;
     if (bus_batch_count(batch) > 0 || has_passed(p))
-        take_batch(p, batch, stop);
+        keep_batch(p, batch, stop);
     bus_batch_free(p->bus);
 }
 

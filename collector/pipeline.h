@@ -32,8 +32,9 @@ struct pipeline_stats {
     uint64_t batches, store_errors, bus_errors;
     uint64_t commit_ns_total, commit_ns_max;
     struct bus_state stream;
-    uint64_t
-        behind_ns; /* when the stream had the last message that was stored; 0: it has no more */
+    /* While more waits: when the stream had the last message that was stored, or when those that
+     * are not stored yet were fetched. Else 0. */
+    uint64_t behind_ns;
     uint64_t alerts, alerts_pending, alerts_given_up;
     uint64_t rollups_told, rollups_revised; /* messages; of them: told before */
     uint64_t rollups_given_up;
