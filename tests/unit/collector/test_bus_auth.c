@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LINK: collector/bus.c collector/bus_batch.c collector/bus_pull.c collector/bus_ref.c */
+/* LINK: collector/bus.c collector/bus_batch.c collector/bus_consumer.c collector/bus_pull.c
+ * collector/bus_ref.c */
 /* Who the collector is, told to a real server; and what it says when it may not come in. */
 #include "collector/bus.h"
 #include "proto/base/clock.h"
