@@ -125,6 +125,7 @@ static void describe(const struct verdict *v, uint32_t running_s, struct finding
     ret_finding->observed = v->look.sum;
     ret_finding->baseline = expected;
     ret_finding->before = v->look.before;
+    ret_finding->level = v->look.level;
     ret_finding->lower = expected * exp(-band);
     ret_finding->upper = expected * exp(band);
     ret_finding->samples = v->samples;
@@ -228,7 +229,8 @@ void baseline_judge(const struct baseline *b, const struct baseline_settings *s,
     ret_finding->tail_events = (down ? &b->windows[best].down : &b->windows[best].up)->clusters;
     if (ret_finding->fires && !down)
         ret_finding->ratio_least = ratio_least(b, s, best, &verdicts[best].look, target);
-    ret_finding->is_calm = is_calm(s, &verdicts[recent], down);
+    /* The minute in which a new level was found was none of it. */
+    ret_finding->is_calm = is_calm(s, &verdicts[recent], down) && !b->shifted.direction;
 }
 
 void baseline_look(const struct baseline *b, const struct baseline_settings *s, unsigned window,

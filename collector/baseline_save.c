@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define VERSION 3u
+#define VERSION 4u
 #define WEEK_HOURS 168
 #define STARTS_BYTES (SHIFT_STARTS * sizeof(struct shift_start))
 

@@ -156,25 +156,44 @@ static int add_candidate(struct candidates *c, struct node *n, const struct find
     return 0;
 }
 
+static bool is_to_be_judged(const struct node *n, const struct turn *turn)
+{
+    return n->stats && (!turn->running_s || n->minute);
+}
+
+/* First of all: what is over is so for every node that is judged. */
+static int step_episodes(struct detect *d, enum alert_rule rule, const struct turn *turn)
+{
+    int r = 0;
+
+    for (struct node *n = d->tree.nodes; n && r == 0; n = n->hh.next) {
+        struct finding f;
+
+        if (!is_to_be_judged(n, turn) || !episode_is_active(n, rule))
+            continue;
+        judge_node(d, n, rule, turn, &f);
+        r = episode_step(d, episode_of(n, rule), &f, turn);
+    }
+    return r;
+}
+
 static int judge_rule(struct detect *d, enum alert_rule rule, const struct turn *turn,
                       struct candidates *candidates)
 {
-    candidates->count = 0;
-    for (struct node *n = d->tree.nodes; n; n = n->hh.next) {
-        struct episode *e = episode_of(n, rule);
-        struct finding f;
-        int r = 0;
+    int r = step_episodes(d, rule, turn);
 
-        if (!n->stats || (turn->running_s && !n->minute))
+    candidates->count = 0;
+    for (struct node *n = d->tree.nodes; n && r == 0; n = n->hh.next) {
+        struct finding f;
+
+        if (!is_to_be_judged(n, turn) || episode_is_active(n, rule))
             continue;
         judge_node(d, n, rule, turn, &f);
-        if (e && e->is_active)
-            r = episode_step(d, e, &f, turn);
-        else if (f.fires)
+        if (f.fires)
             r = add_candidate(candidates, n, &f);
-        if (r < 0)
-            return r;
     }
+    if (r < 0)
+        return r;
     return candidates->count ? explain_rule(d, rule, candidates->list, candidates->count, turn) : 0;
 }
 
@@ -342,6 +361,7 @@ int detect_adopt(struct detect *d, const struct alert *told)
                           .is_active = true,
                           .was_told = true,
                           .told_s = told->detected_s,
+                          .usual = 1,
                           .last = *told};
     e->told_ratio = e->peak = told->baseline > 0 ? told->observed / told->baseline : 0;
     return 0;

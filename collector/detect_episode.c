@@ -12,10 +12,13 @@
 /* An update is told when the deviation grew by this factor, not more often than that. */
 #define UPDATE_GROWTH 1.5
 #define UPDATE_EVERY_S 300
+/* So far from the usual is not back, whatever the peak was. */
+#define STAYS_AWAY 1.5
 /* Rules look back so far for an episode that ended. */
 #define REMEMBER_S (12 * 3600)
 #define CHANGE_RECENT_S 86400
 #define SLOT_SAMPLES_FEW 3
+#define HOUR_S 3600
 #define HOURS_OF_WEEK 168.0
 
 struct episode *episode_of(const struct node *n, enum alert_rule rule)
@@ -70,6 +73,16 @@ static void forget(struct episode *e)
     free(e);
 }
 
+/* Where it was in the last hour: of few calls that says it better, of what changed it lags. */
+static double last_hour(const struct detect *d, const struct episode *e)
+{
+    struct finding f;
+
+    return stats_look(e->node->stats, &d->settings, e->rule, HOUR_S, &f) && f.before > 0
+               ? f.observed / f.before
+               : 1;
+}
+
 void episodes_sweep(struct detect *d)
 {
     unsigned kept = 0;
@@ -77,6 +90,9 @@ void episodes_sweep(struct detect *d)
     for (unsigned i = 0; i < d->episodes_count; i++) {
         struct episode *e = d->episodes[i];
 
+        if (!e->is_active && e->last.is_new_usual &&
+            d->minute_s + MINUTE_S == e->ended_s + SETTLE_MIN * MINUTE_S)
+            e->settled = last_hour(d, e);
         if (e->is_active || d->minute_s < e->ended_s + REMEMBER_S)
             d->episodes[kept++] = e;
         else
@@ -277,12 +293,14 @@ static int tell(struct episode *e, enum alert_status status, const struct turn *
     return turn->emit(turn->ctx, &e->last);
 }
 
+static double ratio_of(const struct finding *f)
+{
+    return f->baseline > 0 ? f->observed / f->baseline : 1;
+}
+
 static void note_peak(struct episode *e, const struct finding *f)
 {
-    double ratio = f->baseline > 0 ? f->observed / f->baseline : 1;
-
-    if (e->peak == 0 || fabs(log(ratio + 1e-3)) > fabs(log(e->peak + 1e-3)))
-        e->peak = ratio;
+    e->peak = alert_rule_is_down(e->rule) ? fmin(e->peak, ratio_of(f)) : fmax(e->peak, ratio_of(f));
 }
 
 int episode_begin(struct detect *d, struct node *n, enum alert_rule rule, const struct finding *f,
@@ -301,7 +319,8 @@ int episode_begin(struct detect *d, struct node *n, enum alert_rule rule, const 
     fill_alert(d, n, e, f, turn->end_s, &e->last);
     e->last.affected = affected;
     e->last.starts_s = turn->minute_s;
-    note_peak(e, f);
+    e->peak = ratio_of(f);
+    e->usual = f->before > 0 ? f->baseline / f->before : 1;
     if (!turn->running_s)
         begin_impact(d, n, &e->last);
     alert_name(&e->last);
@@ -312,16 +331,46 @@ static bool has_grown(const struct episode *e, const struct finding *f, int64_t 
 {
     double ratio = f->baseline > 0 ? f->observed / f->baseline : 0;
 
-    return f->fires && end_s >= e->told_s + UPDATE_EVERY_S && ratio > e->told_ratio * UPDATE_GROWTH;
+    return f->fires && end_s >= e->told_s + UPDATE_EVERY_S &&
+           (alert_rule_is_down(e->rule) ? ratio * UPDATE_GROWTH < e->told_ratio
+                                        : ratio > e->told_ratio * UPDATE_GROWTH);
 }
 
-/* It goes on, and has become what is expected. */
-static bool is_new_usual(const struct episode *e, const struct finding *f)
+/* Where it is and what is expected from now on, in units of finding.before. */
+static void settle(const struct detect *d, struct episode *e, const struct finding *f)
 {
-    const double now = f->before > 0 ? f->observed / f->before : 1;
+    const bool down = alert_rule_is_down(e->rule);
+    const double now = f->observed / f->before;
+    const double next =
+        (down ? fmin(f->baseline, f->level) : fmax(f->baseline, f->level)) / f->before;
+    const double from = down ? fmin(e->usual, 1) : fmax(e->usual, 1);
+    const bool is_at_peak = down ? now < from && now <= from * sqrt(e->peak)
+                                 : now > from && now >= from * sqrt(e->peak);
 
-    return alert_rule_is_down(e->rule) ? now < 1 && now <= sqrt(e->peak)
-                                       : now > 1 && now >= sqrt(e->peak);
+    e->settled = down ? fmin(now, next) : fmax(now, next);
+    e->settling = down ? fmin(e->settled, last_hour(d, e)) : fmax(e->settled, last_hour(d, e));
+    e->last.is_new_usual = is_at_peak || (down ? fmax(now, next) <= from / STAYS_AWAY
+                                               : fmin(now, next) >= from * STAYS_AWAY);
+    if (e->last.is_new_usual)
+        alert_limit(&e->last, "not over: %.2fx of what was usual before is expected from now on",
+                    now);
+}
+
+static int end_episode(struct detect *d, struct episode *e, const struct finding *f,
+                       const struct turn *turn)
+{
+    e->is_active = false;
+    e->ended_s = turn->end_s;
+    e->last.status = ALERT_RESOLVED;
+    e->last.ends_s = turn->end_s;
+    e->last.detected_s = turn->end_s;
+    if (f->window_s)
+        fill_alert(d, e->node, e, f, turn->end_s, &e->last);
+    /* A new level is what is expected as soon as it is found. */
+    e->last.is_new_usual = e->rule == ALERT_CALLS_SHIFT || e->rule == ALERT_COST_SHIFT;
+    if (f->before > 0)
+        settle(d, e, f);
+    return tell(e, ALERT_RESOLVED, turn);
 }
 
 int episode_step(struct detect *d, struct episode *e, const struct finding *f,
@@ -337,18 +386,5 @@ int episode_step(struct detect *d, struct episode *e, const struct finding *f,
     if (turn->running_s)
         return 0;
     e->calm_minutes = f->is_calm && !f->fires ? e->calm_minutes + 1 : 0;
-    if (e->calm_minutes < d->resolve_after_min)
-        return 0;
-    e->is_active = false;
-    e->ended_s = turn->end_s;
-    e->last.status = ALERT_RESOLVED;
-    e->last.ends_s = turn->end_s;
-    e->last.detected_s = turn->end_s;
-    if (f->window_s)
-        fill_alert(d, e->node, e, f, turn->end_s, &e->last);
-    e->last.is_new_usual = is_new_usual(e, f);
-    if (e->last.is_new_usual)
-        alert_limit(&e->last, "not over: %.2fx of what was usual before is expected from now on",
-                    f->observed / f->before);
-    return tell(e, ALERT_RESOLVED, turn);
+    return e->calm_minutes < d->resolve_after_min ? 0 : end_episode(d, e, f, turn);
 }

@@ -7,8 +7,11 @@
 #define SHIFT_QUIET_S (12 * 3600)
 #define REBOUND_MIN 90
 #define REBOUND_SLACK 1.5
+#define PLACE_SLACK 2.0 /* by itself a part may wander */
 /* So much of a deviation is what became usual elsewhere. */
 #define STILL_SHARE 0.5
+/* While parts of what became usual settle, they may depart so much more than the whole. */
+#define PART_SLACK 3.0
 
 static uint32_t minutes_since(const struct detect *d, const struct episode *e)
 {
@@ -64,23 +67,45 @@ static enum alert_rule opposite_of(enum alert_rule rule)
     return rule <= ALERT_TOKENS_DROP ? opposites[rule] : ALERT_RULE__COUNT;
 }
 
+/* No further than it was `usual` before, give or take. */
+static bool is_within(enum alert_rule rule, const struct finding *f, double usual, double slack)
+{
+    return alert_rule_is_down(rule) ? f->observed * slack >= usual : f->observed <= usual * slack;
+}
+
+/* What was told of the node itself became the usual, and is over after all. */
+static bool is_over_after_all(const struct episode *e, enum alert_rule rule,
+                              const struct finding *f)
+{
+    const double usual = alert_rule_is_down(rule) ? fmin(e->usual, 1) : fmax(e->usual, 1);
+
+    return !e->is_active && e->last.is_new_usual &&
+           is_within(rule, f, usual * f->before, REBOUND_SLACK);
+}
+
 /* What was told above is over, and a part of it, which had grown used to it, is back
  * where it was: no deviation of its own. */
+static bool is_back_with(const struct detect *d, const struct node *n, enum alert_rule rule,
+                         const struct finding *f, const struct episode *e)
+{
+    const bool down = alert_rule_is_down(rule);
+    const double ratio = f->baseline > 0 ? f->observed / f->baseline : 0, told = e->peak;
+
+    return e->last.baseline > 0 && (e->is_active || minutes_since(d, e) <= REBOUND_MIN) &&
+           explain_is_akin(e->node, n) &&
+           is_within(rule, f, down ? fmin(f->before, f->level) : fmax(f->before, f->level),
+                     PLACE_SLACK) &&
+           (down ? ratio * told >= 1 / REBOUND_SLACK : ratio * told <= REBOUND_SLACK);
+}
+
 static bool is_rebound(const struct detect *d, const struct node *n, enum alert_rule rule,
                        const struct finding *f)
 {
-    const double ratio = f->baseline > 0 ? f->observed / f->baseline : 0;
-
     for (unsigned i = 0; i < d->episodes_count; i++) {
         const struct episode *e = d->episodes[i];
-        double told;
 
-        if (e->rule != opposite_of(rule) || e->node == n || e->last.baseline <= 0 ||
-            (!e->is_active && minutes_since(d, e) > REBOUND_MIN) || !explain_is_akin(e->node, n))
-            continue;
-        told = e->peak;
-        if (alert_rule_is_down(rule) ? ratio * told >= 1 / REBOUND_SLACK
-                                     : ratio * told <= REBOUND_SLACK)
+        if (e->rule == opposite_of(rule) &&
+            (e->node == n ? is_over_after_all(e, rule, f) : is_back_with(d, n, rule, f, e)))
             return true;
     }
     return false;
@@ -134,36 +159,94 @@ static bool do_calls_explain(const struct detect *d, const struct node *n, const
     return f->observed / f->baseline <= d->settings.ratio_min * ratio;
 }
 
-/* Beyond what was usual before a step and all that went on; in the direction of the rule. */
-static double beyond_before(const struct detect *d, const struct node *n, enum alert_rule rule,
-                            uint32_t window_s)
+static bool is_settling(const struct detect *d, const struct episode *told)
+{
+    return minutes_since(d, told) < SETTLE_MIN;
+}
+
+/* How far what was told goes on, in units of finding.before. */
+static double settled_at(const struct detect *d, const struct episode *told)
+{
+    return is_settling(d, told) ? told->settling : told->settled;
+}
+
+/* How much of what became usual goes on here, beyond what was usual before; as amounts
+ * of the rule and in its direction. */
+static double still_beyond(const struct detect *d, const struct episode *told, const struct node *n,
+                           enum alert_rule rule, uint32_t window_s)
+{
+    struct finding f;
+    double settled;
+
+    if (!stats_look(n->stats, &d->settings, rule, window_s, &f) || f.before <= 0)
+        return 0;
+    settled = settled_at(d, told) * f.before;
+    return alert_rule_is_down(rule) ? f.before - fmax(f.observed, settled)
+                                    : fmin(f.observed, settled) - f.before;
+}
+
+/* The same of all that the told node has in common with another, which is not below it. */
+static double still_beyond_shared(const struct detect *d, const struct episode *told,
+                                  const struct node *n, enum alert_rule rule, uint32_t window_s)
+{
+    double sum = 0;
+
+    if (node_is_below(told->node, n))
+        return still_beyond(d, told, told->node, rule, window_s);
+    for (const struct node *k = node_next(n, 0, NULL); k; k = node_next(n, 0, k))
+        if (node_is_below(k, told->node))
+            sum += still_beyond(d, told, k, rule, window_s);
+    return sum;
+}
+
+/* A part: it departs about as the whole does, from what it is like by itself. */
+static bool is_still_part(const struct detect *d, const struct episode *told, enum alert_rule rule,
+                          const struct finding *f)
+{
+    const bool settles = is_settling(d, told);
+    const double slack = settles ? PART_SLACK : REBOUND_SLACK;
+    const double now = f->observed / f->before, known = f->baseline / f->before;
+    struct finding whole;
+    double ratio;
+
+    if (!stats_look(told->node->stats, &d->settings, rule, f->window_s, &whole) ||
+        whole.before <= 0)
+        return false;
+    ratio = whole.observed / whole.before;
+    if (alert_rule_is_down(rule))
+        return now * slack >= ratio && (settles || known >= ratio * d->settings.ratio_min);
+    return now <= ratio * slack && (settles || known * d->settings.ratio_min <= ratio);
+}
+
+/* The whole, or what shares calls: what it has not learned yet of what was told. */
+static bool is_still_whole(const struct detect *d, const struct node *n, const struct episode *told,
+                           enum alert_rule rule, const struct finding *f)
 {
     const double sign = alert_rule_is_down(rule) ? -1 : 1;
-    struct finding f;
+    const double learned = fmax(sign * (f->baseline - f->before), 0);
 
-    return stats_look(n->stats, &d->settings, rule, window_s, &f) && f.before > 0
-               ? sign * (f.observed - f.before)
-               : 0;
+    return still_beyond_shared(d, told, n, rule, f->window_s) - learned >=
+           STILL_SHARE * sign * (f->observed - f->baseline);
+}
+
+static bool is_still_here(const struct detect *d, const struct episode *told, enum alert_rule rule,
+                          const struct finding *f)
+{
+    const double more = d->settings.ratio_min, slack = is_settling(d, told) ? REBOUND_SLACK : more;
+    const double now = f->observed / f->before, known = f->baseline / f->before;
+
+    return alert_rule_is_down(rule) ? known < 1 / more && now >= settled_at(d, told) / slack
+                                    : known > more && now <= settled_at(d, told) * slack;
 }
 
 /* What was told lasts and is about to be expected: by its node in part, by what shares
  * its calls sooner or later. */
 static bool is_still(const struct detect *d, const struct node *n, const struct episode *told,
-                     const struct finding *f)
+                     enum alert_rule rule, const struct finding *f)
 {
-    const bool down = alert_rule_is_down(told->rule);
-    const double more = d->settings.ratio_min;
-    double now, known;
-
-    if (told->node != n)
-        return beyond_before(d, told->node, told->rule, f->window_s) >=
-               STILL_SHARE * (down ? f->baseline - f->observed : f->observed - f->baseline);
-    if (f->before <= 0)
-        return false;
-    now = f->observed / f->before;
-    known = f->baseline / f->before;
-    return down ? known < 1 / more && now >= told->peak / more
-                : known > more && now <= told->peak * more;
+    return f->before > 0 && (told->node == n                ? is_still_here(d, told, rule, f)
+                             : node_is_below(n, told->node) ? is_still_part(d, told, rule, f)
+                                                            : is_still_whole(d, n, told, rule, f));
 }
 
 static bool is_new_usual(const struct detect *d, const struct node *n, enum alert_rule rule,
@@ -172,9 +255,9 @@ static bool is_new_usual(const struct detect *d, const struct node *n, enum aler
     for (unsigned i = 0; i < d->episodes_count; i++) {
         const struct episode *e = d->episodes[i];
 
-        if (e->rule == rule && !e->is_active && e->last.is_new_usual &&
+        if (says_too(e->rule, rule) && !e->is_active && e->last.is_new_usual &&
             d->minute_s < e->ended_s + SHIFT_QUIET_S && explain_is_akin(e->node, n) &&
-            is_still(d, n, e, f))
+            is_still(d, n, e, rule, f))
             return true;
     }
     return false;

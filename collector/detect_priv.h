@@ -8,6 +8,8 @@
 
 #define MINUTE_S 60
 #define WEEK_S (7 * 86400)
+/* After what became usual was over: what is seen of it until then is known well. */
+#define SETTLE_MIN 60
 
 /* A deviation of a node by a rule, while it lasts and for a while after. */
 struct episode {
@@ -20,7 +22,10 @@ struct episode {
     int64_t ended_s;
     int64_t told_s;
     double told_ratio;
-    double peak;       /* the ratio furthest from 1 */
+    double peak;       /* the ratio furthest from 1, in the direction of the rule */
+    double usual;      /* what was expected when it began, in units of finding.before */
+    double settled;    /* over: what is expected from then on, likewise */
+    double settling;   /* and at most, while that is not known well */
     struct alert last; /* as told last */
 };
 
@@ -68,7 +73,8 @@ int episode_begin(struct detect *d, struct node *n, enum alert_rule rule, const 
 /* Updated, resolved: one step for one look. */
 int episode_step(struct detect *d, struct episode *e, const struct finding *f,
                  const struct turn *turn) LECTR_MUST_USE;
-/* Deletes those that are over for so long that nothing depends on them. */
+/* After each minute: learns where those that became usual settled, deletes those that are
+ * over for so long that nothing depends on them. */
 void episodes_sweep(struct detect *d);
 /* One that exists already: told before a restart. */
 int episode_adopt(struct detect *d, struct node *n, enum alert_rule rule,

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define VERSION 2u
+#define VERSION 3u
 
 enum record_type { SAVED_HEADER, SAVED_NODE, SAVED_EPISODE, SAVED_CONTEXTS, SAVED__COUNT };
 
@@ -32,7 +32,7 @@ struct saved_node {
 struct saved_episode {
     struct alert last; /* without its pointers */
     int64_t ended_s, told_s;
-    double told_ratio, peak;
+    double told_ratio, peak, usual, settled, settling;
     uint32_t calm_minutes, rule, level;
     uint8_t method, season, confidence; /* places in `texts` */
     bool is_active, was_told;
@@ -157,6 +157,9 @@ static int save_episode(const struct episode *e, struct buf *out)
     fixed.told_s = e->told_s;
     fixed.told_ratio = e->told_ratio;
     fixed.peak = e->peak;
+    fixed.usual = e->usual;
+    fixed.settled = e->settled;
+    fixed.settling = e->settling;
     fixed.calm_minutes = e->calm_minutes;
     fixed.rule = e->rule;
     fixed.level = e->node->level;
@@ -314,6 +317,9 @@ static int load_episode(struct detect *d, struct slice bytes)
     e->told_s = s.told_s;
     e->told_ratio = s.told_ratio;
     e->peak = s.peak;
+    e->usual = s.usual;
+    e->settled = s.settled;
+    e->settling = s.settling;
     e->calm_minutes = s.calm_minutes;
     e->is_active = s.is_active;
     e->was_told = s.was_told;

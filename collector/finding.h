@@ -11,6 +11,7 @@ struct finding {
     uint32_t window_s;
     double observed, baseline, lower, upper;
     double before;  /* the baseline without a step of the last day and what goes on; 0: not known */
+    double level;   /* the baseline without what goes on */
     double samples; /* calls in the window */
     double sigmas;
     double return_weeks;    /* a deviation like this comes once in so many weeks */

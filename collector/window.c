@@ -197,7 +197,8 @@ struct window_look window_look(const struct baseline *b, const struct baseline_w
     double scale = sqrt(variance), usual = log((span->sum + half) / (expected + half)) / scale;
     double down = deviance_z(span->sum, expected, mark, noise, spread);
     double before = span->expected * exp(-step_lately(b));
-    struct window_look k = {span->sum, expected, before, variance, usual, down, usual, down};
+    struct window_look k = {span->sum, expected, span->expected, before, variance,
+                            usual,     down,     usual,          down};
 
     if (doubt.up > 0)
         k.z = log((span->sum + half) / (expected * exp(doubt.up) + half)) / scale;

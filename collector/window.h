@@ -19,7 +19,8 @@ struct window_span {
 struct window_look {
     double sum;
     double expected; /* after the local state of before the window */
-    double before;   /* without the local state and a step of the last day */
+    double level;    /* without the local state */
+    double before;   /* without it and a step of the last day */
     double variance; /* of the logarithm */
     double z;        /* in the log domain: for what is too much */
     double z_down;   /* from the Poisson deviance, 0 or less: for what is too little */
