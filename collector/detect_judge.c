@@ -83,29 +83,32 @@ static bool is_over_after_all(const struct episode *e, enum alert_rule rule,
            is_within(rule, f, usual * f->before, REBOUND_SLACK);
 }
 
-/* What was told above is over, and a part of it, which had grown used to it, is back
- * where it was: no deviation of its own. */
+/* What was told is over, and what shares its calls (or their cost), which had grown used
+ * to it, is back where it was: no deviation of its own. */
 static bool is_back_with(const struct detect *d, const struct node *n, enum alert_rule rule,
                          const struct finding *f, const struct episode *e)
 {
     const bool down = alert_rule_is_down(rule);
-    const double ratio = f->baseline > 0 ? f->observed / f->baseline : 0, told = e->peak;
+    const double usual = down ? fmin(f->before, f->level) : fmax(f->before, f->level);
+    const double used = down ? f->baseline / usual : usual / f->baseline;
+    const double ratio = f->observed / f->baseline * e->peak;
 
-    return e->last.baseline > 0 && (e->is_active || minutes_since(d, e) <= REBOUND_MIN) &&
-           explain_is_akin(e->node, n) &&
-           is_within(rule, f, down ? fmin(f->before, f->level) : fmax(f->before, f->level),
-                     PLACE_SLACK) &&
-           (down ? ratio * told >= 1 / REBOUND_SLACK : ratio * told <= REBOUND_SLACK);
+    return e->last.baseline > 0 && explain_is_akin(e->node, n) &&
+           (e->is_active || e->last.is_new_usual || minutes_since(d, e) <= REBOUND_MIN) &&
+           used >= sqrt(d->settings.ratio_min) && is_within(rule, f, usual, PLACE_SLACK) &&
+           (down ? ratio >= 1 / REBOUND_SLACK : ratio <= REBOUND_SLACK);
 }
 
 static bool is_rebound(const struct detect *d, const struct node *n, enum alert_rule rule,
                        const struct finding *f)
 {
-    for (unsigned i = 0; i < d->episodes_count; i++) {
+    const enum alert_rule opposite = opposite_of(rule);
+
+    for (unsigned i = 0; i < d->episodes_count && f->baseline > 0 && f->before > 0; i++) {
         const struct episode *e = d->episodes[i];
 
-        if (e->rule == opposite_of(rule) &&
-            (e->node == n ? is_over_after_all(e, rule, f) : is_back_with(d, n, rule, f, e)))
+        if (says_too(e->rule, opposite) &&
+            ((e->node == n && is_over_after_all(e, rule, f)) || is_back_with(d, n, rule, f, e)))
             return true;
     }
     return false;
@@ -203,8 +206,7 @@ static double still_beyond_shared(const struct detect *d, const struct episode *
 static bool is_still_part(const struct detect *d, const struct episode *told, enum alert_rule rule,
                           const struct finding *f)
 {
-    const bool settles = is_settling(d, told);
-    const double slack = settles ? PART_SLACK : REBOUND_SLACK;
+    const double slack = is_settling(d, told) ? PART_SLACK : REBOUND_SLACK;
     const double now = f->observed / f->before, known = f->baseline / f->before;
     struct finding whole;
     double ratio;
@@ -213,9 +215,9 @@ static bool is_still_part(const struct detect *d, const struct episode *told, en
         whole.before <= 0)
         return false;
     ratio = whole.observed / whole.before;
-    if (alert_rule_is_down(rule))
-        return now * slack >= ratio && (settles || known >= ratio * d->settings.ratio_min);
-    return now <= ratio * slack && (settles || known * d->settings.ratio_min <= ratio);
+    return alert_rule_is_down(rule)
+               ? now * slack >= ratio && known >= ratio * d->settings.ratio_min
+               : now <= ratio * slack && known * d->settings.ratio_min <= ratio;
 }
 
 /* The whole, or what shares calls: what it has not learned yet of what was told. */

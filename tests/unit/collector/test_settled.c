@@ -361,11 +361,14 @@ static void test_back_from_a_drop(void **state)
 
 /* --- what shares its calls --- */
 
-/* All doubled; one model has eight times as much of that: it, and at once. */
+/* All doubled; one model has eight times as much of that: it, and at once. So it is of
+ * less while others may still settle. */
 static void test_part_of_it(void **state)
 {
     static const struct fleet_event part[] = {{TRAFFIC_CALLS, 2, EVERY, EVERY, 0, STAYS},
-                                              {TRAFFIC_CALLS, 8, 2, 1, 400, 30}};
+                                              {TRAFFIC_CALLS, 8, 2, 1, 400, 30}},
+                                    soon[] = {{TRAFFIC_CALLS, 2, EVERY, EVERY, 0, STAYS},
+                                              {TRAFFIC_CALLS, 2.5, 2, 1, 100, 25}};
     static struct told told;
 
     (void)state;
@@ -375,6 +378,8 @@ static void test_part_of_it(void **state)
         play(seed, part, 2, 500, &told);
         a = assert_one(&told, 400, ALERT_CALLS_SPIKE, ALERT_LEVEL_MODEL);
         assert_true(a->detected_s <= START_S + 60 * (WARM_MIN + 402));
+        play(seed, soon, 2, 200, &told);
+        assert_one(&told, 100, ALERT_CALLS_SPIKE, ALERT_LEVEL_MODEL);
     }
 }
 
@@ -438,6 +443,23 @@ static void test_retries_after_outage(void **state)
     }
 }
 
+/* What comes back after hours is no spike: neither of what was told, nor of a part of it
+ * or of its cost. */
+static void test_back_from_outage(void **state)
+{
+    static const struct fleet_event out[] = {{TRAFFIC_OUTAGE, 0, EVERY, 1, 0, 150}},
+                                    little[] = {{TRAFFIC_CALLS, .1, EVERY, 1, 0, 240}};
+    static struct told told;
+
+    (void)state;
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        play(seed, out, 1, 400, &told);
+        assert_one(&told, 0, ALERT_CALLS_DROP, ALERT_LEVEL_PROVIDER);
+        play(seed, little, 1, 500, &told);
+        assert_one(&told, 0, ALERT_CALLS_DROP, ALERT_LEVEL_PROVIDER);
+    }
+}
+
 /* Stopped and started in the middle of it all: the same is told. */
 static void test_goes_on(void **state)
 {
@@ -480,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_across_it),
         cmocka_unit_test(test_comes_and_goes),
         cmocka_unit_test(test_retries_after_outage),
+        cmocka_unit_test(test_back_from_outage),
         cmocka_unit_test(test_goes_on),
     };
 
