@@ -2,10 +2,10 @@
 #include "agent/publish.h"
 
 #include "agent/config.h"
-#include "proto/nkey.h"
 #include "agent/outbox.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/nkey.h"
 #include "proto/subject.h"
 
 #include <errno.h>

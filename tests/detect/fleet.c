@@ -6,6 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+const struct config_detect fleet_settings = {
+    .windows_s = {60, 300, 900, 3600},
+    .windows_count = 4,
+    .history_h = 24,
+    .target_weeks = 100,
+    .ratio_min = 1.3,
+    .resolve_after_min = 5,
+};
+
 void fleet_init(struct fleet *f, unsigned features, double per_min, uint64_t seed,
                 const struct fleet_event *events, unsigned count)
 {

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "collector/config.h"
 #include "collector/rollup.h"
 #include "collector/store_query.h"
 #include "tests/detect/traffic.h"
@@ -19,6 +20,9 @@ struct fleet_event {
     int feature, provider;
     int64_t from_min, minutes;
 };
+
+/* How the detector that watches it is set: its defaults, 100 weeks asked for. */
+extern const struct config_detect fleet_settings;
 
 struct fleet {
     unsigned features;

@@ -28,15 +28,6 @@
 #define ALERTS_MAX 128
 #define SEEDS 2
 
-static const struct config_detect settings = {
-    .windows_s = {60, 300, 900, 3600},
-    .windows_count = 4,
-    .history_h = 24,
-    .target_weeks = 100,
-    .ratio_min = 1.3,
-    .resolve_after_min = 5,
-};
-
 struct told {
     struct store *store;
     struct alert alerts[ALERTS_MAX];
@@ -404,7 +395,7 @@ static void test_every_number(void **state)
         write_store(s, seed);
         told = (struct told){.store = s};
         again = (struct told){.store = s};
-        assert_int_equal(detect_new(&settings, &d), 0);
+        assert_int_equal(detect_new(&fleet_settings, &d), 0);
         tell(d, s, START_S, middle_s, false, &told);
         before = told.count;
         snapshot_begin(&snapshot, d);
@@ -415,10 +406,10 @@ static void test_every_number(void **state)
         check_all(s, &told);
 
         /* What rests on learning: once more from the store, and from the snapshot in it. */
-        assert_int_equal(detect_new(&settings, &d), 0);
+        assert_int_equal(detect_new(&fleet_settings, &d), 0);
         tell(d, s, START_S, middle_s, true, &again);
         detect_free(&d);
-        assert_int_equal(snapshot_load(s, &settings, INT64_MAX, &d, &at_s), 0);
+        assert_int_equal(snapshot_load(s, &fleet_settings, INT64_MAX, &d, &at_s), 0);
         assert_int_equal(at_s, middle_s);
         tell(d, s, at_s, START_S + 60 * MINUTES, false, &again);
         detect_free(&d);
@@ -441,8 +432,8 @@ static void test_snapshots(void **state)
     (void)state;
     STORES_NEEDED();
     assert_int_equal(store_open(stores_where, &s), 0);
-    assert_int_equal(snapshot_load(s, &settings, INT64_MAX, &loaded, &at_s), -ENOENT);
-    assert_int_equal(detect_new(&settings, &d), 0);
+    assert_int_equal(snapshot_load(s, &fleet_settings, INT64_MAX, &loaded, &at_s), -ENOENT);
+    assert_int_equal(detect_new(&fleet_settings, &d), 0);
     for (int64_t at = START_S; at < START_S + 5 * 60; at += 60) {
         assert_int_equal(detect_begin(d, at), 0);
         assert_int_equal(detect_close(d, true, NULL, NULL), 0);
@@ -457,10 +448,10 @@ static void test_snapshots(void **state)
     assert_int_equal(store_put_baseline(s, START_S + 360, 0, false, slice_str("half")), 0);
     assert_int_equal(store_put_baseline(s, START_S + 300, 7, true, slice_str("bad")), 0);
     assert_int_equal(store_commit(s), 0);
-    assert_int_equal(snapshot_load(s, &settings, INT64_MAX, &loaded, &at_s), 0);
+    assert_int_equal(snapshot_load(s, &fleet_settings, INT64_MAX, &loaded, &at_s), 0);
     assert_int_equal(at_s, START_S + 240); /* the one before the bad one */
     detect_free(&loaded);
-    assert_int_equal(snapshot_load(s, &settings, START_S, &loaded, &at_s), -ENOENT);
+    assert_int_equal(snapshot_load(s, &fleet_settings, START_S, &loaded, &at_s), -ENOENT);
     detect_free(&d);
 }
 

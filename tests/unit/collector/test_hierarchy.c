@@ -26,14 +26,6 @@
 #define PER_MIN 8.0
 #define SEEDS 3
 
-static const struct config_detect settings = {
-    .windows_s = {60, 300, 900, 3600},
-    .windows_count = 4,
-    .history_h = 24,
-    .target_weeks = 100,
-    .ratio_min = 1.3,
-    .resolve_after_min = 5,
-};
 struct told {
     struct alert alerts[TOLD_MAX];
     unsigned count;
@@ -69,7 +61,7 @@ static void play_at(uint64_t seed, const struct fleet_event *events, unsigned co
 
     ret_told->count = 0;
     fleet_init(&fleet, FEATURES, PER_MIN, seed, events, count);
-    assert_int_equal(detect_new(&settings, &d), 0);
+    assert_int_equal(detect_new(&fleet_settings, &d), 0);
     for (int64_t i = 0; i < WARM_MIN + EVENT_MIN + after_min; i++) {
         assert_int_equal(detect_begin(d, START_S + 60 * i), 0);
         fleet_next(&fleet, START_S + 60 * i, at_one ? add_at_one : detect_add, d);
@@ -209,29 +201,6 @@ static void test_everything_doubles(void **state)
     }
 }
 
-/* An hour that is beyond becomes the usual within it; that it ends is no event, that
- * all ends is one, and the next hour like it is one again. */
-static void test_back_to_before(void **state)
-{
-    static const struct fleet_event twice[] = {
-        {TRAFFIC_COST, 8, 7, 1, WARM_MIN, 70},
-        {TRAFFIC_COST, 8, 7, 1, WARM_MIN + 70 + 180, 70},
-        {TRAFFIC_OUTAGE, 0, 7, 1, WARM_MIN + 70 + 300, 30},
-    };
-    static struct told told;
-
-    (void)state;
-    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        play(seed, twice, 1, 180, &told);
-        show("back", &told);
-        assert_int_equal(count_firing(&told), 1);
-        play(seed, twice, 3, 360, &told);
-        show("again", &told);
-        assert_int_equal(count_firing(&told), 3);
-        assert_int_equal(told.alerts[told.count - 1].rule, ALERT_CALLS_DROP);
-    }
-}
-
 /* Whoever reads that it is over reads whether it went back. */
 static void test_new_usual(void **state)
 {
@@ -285,7 +254,6 @@ int main(void)
         cmocka_unit_test(test_provider_outage),
         cmocka_unit_test(test_provider_fails),
         cmocka_unit_test(test_everything_doubles),
-        cmocka_unit_test(test_back_to_before),
         cmocka_unit_test(test_new_usual),
         cmocka_unit_test(test_two_causes),
     };

@@ -27,15 +27,6 @@
 #define STAYS 2000
 #define EVENTS_MAX 4
 
-static const struct config_detect settings = {
-    .windows_s = {60, 300, 900, 3600},
-    .windows_count = 4,
-    .history_h = 24,
-    .target_weeks = 100,
-    .ratio_min = 1.3,
-    .resolve_after_min = 5,
-};
-
 struct told {
     struct alert alerts[TOLD_MAX];
     unsigned count;
@@ -82,7 +73,7 @@ static int warm_up(void **state)
 
         fleet_init(&warm[i].fleet, FEATURES, PER_MIN, i + 1, NULL, 0);
         buf_init(&warm[i].state, SIZE_MAX);
-        assert_int_equal(detect_new(&settings, &d), 0);
+        assert_int_equal(detect_new(&fleet_settings, &d), 0);
         go_on(d, &warm[i].fleet, 0, WARM_MIN, forget, NULL);
         detect_save_begin(d);
         assert_int_equal(detect_save_some(d, SIZE_MAX, &warm[i].state, &done), 0);
@@ -105,7 +96,7 @@ static int cool_down(void **state)
 static void begin(struct detect **d, struct slice state)
 {
     *d = NULL;
-    assert_int_equal(detect_new(&settings, d), 0);
+    assert_int_equal(detect_new(&fleet_settings, d), 0);
     assert_int_equal(detect_load(*d, state), 0);
     assert_int_equal(detect_load_end(*d), 0);
 }
@@ -303,6 +294,27 @@ static void test_ends_just_then(void **state)
     }
 }
 
+/* An hour and more becomes the usual within it: that it ends is no event, and the next
+ * one like it is one again. */
+static void test_back_to_before(void **state)
+{
+    static const struct fleet_event twice[] = {{TRAFFIC_COST, 8, 2, 1, 0, 75},
+                                               {TRAFFIC_COST, 8, 2, 1, 300, 75}};
+    static struct told told;
+
+    (void)state;
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        const struct alert *a = NULL;
+
+        play(seed, twice, 1, 290, &told);
+        assert_one(&told, 0, ALERT_COST_SPIKE, ALERT_LEVEL_MODEL);
+        play(seed, twice, 2, 600, &told);
+        assert_true(count_since(&told, ALERT_FIRING, 300, &a) > 0);
+        for (unsigned i = 0; i < told.count; i++)
+            assert_int_equal(told.alerts[i].rule, ALERT_COST_SPIKE);
+    }
+}
+
 /* That all ends is no return to what was before. */
 static void test_outage_of_a_new_level(void **state)
 {
@@ -494,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_peak_again),
         cmocka_unit_test(test_spikes_of_a_new_level),
         cmocka_unit_test(test_ends_just_then),
+        cmocka_unit_test(test_back_to_before),
         cmocka_unit_test(test_outage_of_a_new_level),
         cmocka_unit_test(test_drop_stays),
         cmocka_unit_test(test_back_from_a_drop),

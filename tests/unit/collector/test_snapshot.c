@@ -24,14 +24,6 @@
 #define CHUNK_BYTES 20000
 #define CHUNKS_MAX 64
 
-static const struct config_detect settings = {
-    .windows_s = {60, 300, 900, 3600},
-    .windows_count = 4,
-    .history_h = 24,
-    .target_weeks = 100,
-    .ratio_min = 1.3,
-    .resolve_after_min = 5,
-};
 static const struct fleet_event events[] = {
     {TRAFFIC_COST, 6, 2, 0, 1 * 1440 + 300, 50},
     {TRAFFIC_OUTAGE, 0, FLEET_EVERY, 1, 2 * 1440 + 100, 45},
@@ -174,11 +166,11 @@ static void test_killed_again_and_again(void **state)
     (void)state;
     buf_init(&told, 1 << 24);
     buf_init(&killed_told, 1 << 24);
-    assert_int_equal(detect_new(&settings, &whole), 0);
+    assert_int_equal(detect_new(&fleet_settings, &whole), 0);
     tell(whole, 0, MINUTES, false, &told);
     take_snapshot(whole, &whole_end);
 
-    assert_int_equal(detect_new(&settings, &d), 0);
+    assert_int_equal(detect_new(&fleet_settings, &d), 0);
     take_snapshot(d, &snapshot);
     for (int at = 0, kill = 100; at < MINUTES; at++) {
         tell(d, at, at + 1, false, &killed_told);
@@ -191,7 +183,7 @@ static void test_killed_again_and_again(void **state)
         kills++;
         kill += 1 + below(120);
         detect_free(&d);
-        assert_int_equal(load_snapshot(&snapshot, &settings, &d), 0);
+        assert_int_equal(load_snapshot(&snapshot, &fleet_settings, &d), 0);
         assert_int_equal(detect_last_minute(d),
                          snapshot_min ? START_S + 60 * (int64_t)(snapshot_min - 1) : 0);
         tell(d, snapshot_min, at + 1, true, NULL);
@@ -223,16 +215,16 @@ static void test_killed_again_and_again(void **state)
 static void test_damaged(void **state)
 {
     static struct snapshot s;
-    struct config_detect other = settings;
+    struct config_detect other = fleet_settings;
     struct detect *d = NULL;
     unsigned last;
 
     (void)state;
-    assert_int_equal(detect_new(&settings, &d), 0);
+    assert_int_equal(detect_new(&fleet_settings, &d), 0);
     tell(d, 0, 1500, true, NULL);
     take_snapshot(d, &s);
     detect_free(&d);
-    assert_int_equal(load_snapshot(&s, &settings, &d), 0);
+    assert_int_equal(load_snapshot(&s, &fleet_settings, &d), 0);
     detect_free(&d);
 
     other.windows_s[0] = 120;
@@ -245,7 +237,7 @@ static void test_damaged(void **state)
         if (len == 0) /* the last one may be */
             continue;
         chunk->len = (size_t)below((int)len);
-        assert_true(load_snapshot(&s, &settings, &d) < 0);
+        assert_true(load_snapshot(&s, &fleet_settings, &d) < 0);
         detect_free(&d);
         chunk->len = len;
     }
@@ -253,7 +245,7 @@ static void test_damaged(void **state)
     while (s.chunks[s.count - 1].len == 0)
         s.count--;
     s.count--; /* the last one that has something is missing */
-    assert_int_equal(load_snapshot(&s, &settings, &d), -EPROTO);
+    assert_int_equal(load_snapshot(&s, &fleet_settings, &d), -EPROTO);
     detect_free(&d);
     s.count = last;
     snapshot_fini(&s);

@@ -177,6 +177,7 @@ static void leaves_when_its_end_does_not_come(void **state)
     if (child == 0) {
         dup2(log[1], STDERR_FILENO);
         log_setup("test", LOG_LEVEL_WARN);
+        alarm(60);
         leave_within(1, 7);
         for (;;)
             pause();
